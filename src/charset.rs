@@ -1,0 +1,239 @@
+//! The alphabet: which symbol each class of the network stands for.
+//!
+//! Class 0 is the CTC blank; class `i` is symbol `i - 1` of the charset. A symbol is a string, not
+//! a `char`: an entry of several code points (a letter with a combining mark, an emoji sequence)
+//! is one class.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use crate::error::{CharsetError, Result};
+
+/// The 94 printable ASCII characters in the order of the published English checkpoints.
+const ENGLISH: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\
+                       !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+
+/// The symbols of a network, in the order of its classes.
+///
+/// ```
+/// use svtrv2::Charset;
+///
+/// let charset = Charset::english();
+/// assert_eq!(charset.len(), 94);
+/// assert_eq!(charset.symbol(0), None); // the blank
+/// assert_eq!(charset.symbol(11), Some("a"));
+/// assert_eq!(charset.class("a"), Some(11));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charset {
+    symbols: Vec<String>,
+    classes: HashMap<String, usize>,
+}
+
+impl Charset {
+    /// The class of the CTC blank.
+    pub const BLANK: usize = 0;
+
+    /// A charset of the given symbols, in order.
+    ///
+    /// # Errors
+    /// [`CharsetError::Empty`], [`CharsetError::EmptyEntry`] or [`CharsetError::Duplicate`].
+    pub fn new<S: Into<String>>(symbols: impl IntoIterator<Item = S>) -> Result<Self> {
+        let symbols: Vec<String> = symbols.into_iter().map(Into::into).collect();
+        if symbols.is_empty() {
+            return Err(CharsetError::Empty.into());
+        }
+        let mut classes = HashMap::with_capacity(symbols.len());
+        for (index, symbol) in symbols.iter().enumerate() {
+            if symbol.is_empty() {
+                return Err(CharsetError::EmptyEntry { index }.into());
+            }
+            if let Some(class) = classes.insert(symbol.clone(), index + 1) {
+                return Err(CharsetError::Duplicate {
+                    symbol: symbol.clone(),
+                    first: class - 1,
+                    second: index,
+                }
+                .into());
+            }
+        }
+        Ok(Charset { symbols, classes })
+    }
+
+    /// The 94 printable ASCII characters but the space: `0-9a-zA-Z` and punctuation, as in the
+    /// published English checkpoints (95 classes).
+    pub fn english() -> Self {
+        let symbols: Vec<String> = ENGLISH.chars().map(String::from).collect();
+        let classes = symbols.iter().enumerate().map(|(i, s)| (s.clone(), i + 1)).collect();
+        Charset { symbols, classes }
+    }
+
+    /// One symbol a `char` of `characters`.
+    ///
+    /// # Errors
+    /// As [`Charset::new`].
+    pub fn from_characters(characters: &str) -> Result<Self> {
+        Self::new(characters.chars())
+    }
+
+    /// A dictionary: one entry a line, each kept whole however many code points it has.
+    ///
+    /// A byte-order mark at the start, the carriage returns of CRLF line ends and the line end
+    /// after the last entry are not part of any entry. Nothing else is trimmed: a line that holds
+    /// one space is the space symbol. With `append_space`, a space entry is added at the end, as
+    /// the multilingual models have it; it is a duplicate if the dictionary already holds one.
+    ///
+    /// # Errors
+    /// As [`Charset::new`]; an empty line is an empty entry.
+    pub fn from_dictionary(dictionary: &str, append_space: bool) -> Result<Self> {
+        let text = dictionary.strip_prefix('\u{feff}').unwrap_or(dictionary);
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+        if text.is_empty() {
+            return Err(CharsetError::Empty.into());
+        }
+        Self::new(lines.chain(append_space.then_some(" ")))
+    }
+
+    /// Reads a dictionary file; see [`Charset::from_dictionary`].
+    ///
+    /// # Errors
+    /// [`CharsetError::Io`], [`CharsetError::NotUtf8`], and as [`Charset::from_dictionary`].
+    pub fn open(path: impl AsRef<Path>, append_space: bool) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|error| CharsetError::Io {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        let text = String::from_utf8(bytes)
+            .map_err(|error| CharsetError::NotUtf8 { offset: error.utf8_error().valid_up_to() })?;
+        Self::from_dictionary(&text, append_space)
+    }
+
+    /// The number of symbols, the blank not counted.
+    #[expect(clippy::len_without_is_empty, reason = "a charset is never empty")]
+    pub fn len(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// The number of classes of a network with this charset: the symbols and the blank.
+    pub fn classes(&self) -> usize {
+        self.symbols.len() + 1
+    }
+
+    /// The symbol of a class; `None` for the blank and beyond the end.
+    pub fn symbol(&self, class: usize) -> Option<&str> {
+        self.symbols.get(class.checked_sub(1)?).map(String::as_str)
+    }
+
+    /// The class of a symbol, if the charset holds it.
+    pub fn class(&self, symbol: &str) -> Option<usize> {
+        self.classes.get(symbol).copied()
+    }
+
+    /// The symbols in the order of their classes, from class 1 on.
+    pub fn symbols(&self) -> &[String] {
+        &self.symbols
+    }
+
+    /// Checks this charset against a network's class count.
+    ///
+    /// # Errors
+    /// [`CharsetError::ClassCount`].
+    pub fn check_classes(&self, classes: usize) -> Result<()> {
+        if self.classes() == classes {
+            Ok(())
+        } else {
+            Err(CharsetError::ClassCount { symbols: self.len(), classes }.into())
+        }
+    }
+
+    /// Checks a charset given by the caller against the one that came with the weights.
+    pub(crate) fn check_agrees_with(&self, stored: &Charset) -> Result<()> {
+        if self.len() != stored.len() {
+            return self.check_classes(stored.classes());
+        }
+        for (index, (given, stored)) in self.symbols.iter().zip(&stored.symbols).enumerate() {
+            if given != stored {
+                return Err(CharsetError::Contradiction {
+                    index,
+                    given: given.clone(),
+                    stored: stored.clone(),
+                }
+                .into());
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    fn charset_error(result: Result<Charset>) -> CharsetError {
+        match result {
+            Err(Error::Charset(error)) => error,
+            other => panic!("expected a charset error, got {other:?}"),
+        }
+    }
+
+    #[test]
+    fn english_is_the_published_order() {
+        let charset = Charset::english();
+        assert_eq!(charset.classes(), 95);
+        assert_eq!(charset.symbols().concat(), ENGLISH);
+        let rebuilt = Charset::from_characters(ENGLISH).unwrap();
+        assert_eq!(rebuilt, charset);
+        for (symbol, class) in [("0", 1), ("9", 10), ("a", 11), ("A", 37), ("!", 63), ("~", 94)] {
+            assert_eq!(charset.class(symbol), Some(class), "{symbol}");
+            assert_eq!(charset.symbol(class), Some(symbol));
+        }
+        assert_eq!(charset.symbol(95), None);
+        assert_eq!(charset.class(" "), None);
+    }
+
+    #[test]
+    fn dictionaries() {
+        let cases: [(&str, &str, bool, &[&str]); 6] = [
+            ("unix", "a\nb\n", false, &["a", "b"]),
+            ("no last line end", "a\nb", false, &["a", "b"]),
+            ("windows with a mark", "\u{feff}a\r\nb\r\n", false, &["a", "b"]),
+            ("appended space", "a\nb\n", true, &["a", "b", " "]),
+            ("space as an entry", "a\n \nb\n", false, &["a", " ", "b"]),
+            ("several code points", "e\u{301}\n👩‍👧\nद्ध\n", false, &["e\u{301}", "👩‍👧", "द्ध"]),
+        ];
+        for (name, text, space, expected) in cases {
+            let charset = Charset::from_dictionary(text, space).unwrap();
+            assert_eq!(charset.symbols(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn faults() {
+        let cases: [(&str, &str, bool, CharsetError); 7] = [
+            ("nothing", "", false, CharsetError::Empty),
+            ("only a mark", "\u{feff}", false, CharsetError::Empty),
+            ("only a line end", "\n", false, CharsetError::Empty),
+            ("empty line", "a\n\nb\n", false, CharsetError::EmptyEntry { index: 1 }),
+            ("empty last line", "a\n\n", false, CharsetError::EmptyEntry { index: 1 }),
+            (
+                "repeated",
+                "a\nb\na\n",
+                false,
+                CharsetError::Duplicate { symbol: "a".into(), first: 0, second: 2 },
+            ),
+            (
+                "space twice",
+                "a\n \n",
+                true,
+                CharsetError::Duplicate { symbol: " ".into(), first: 1, second: 2 },
+            ),
+        ];
+        for (name, text, space, expected) in cases {
+            let found = charset_error(Charset::from_dictionary(text, space));
+            assert_eq!(found, expected, "{name}");
+        }
+    }
+}

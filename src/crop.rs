@@ -1,0 +1,348 @@
+//! The input: a crop of an image, as 8-bit RGB.
+//!
+//! Every other kind of image is converted as Pillow's `convert("RGB")` does (Pillow up to 12), so
+//! that a picture gives the same pixels here as in the reference implementation: grey is
+//! replicated, alpha is dropped, 16-bit colour keeps its high byte, and 16-bit grey is *clipped*
+//! at 255 (Pillow's rule for mode `I;16`; scale such images yourself if they use the full range).
+
+use std::borrow::Cow;
+use std::path::Path;
+
+use image::{DynamicImage, RgbImage};
+
+use crate::error::{ImageError, Result};
+
+/// The layout of raw pixels; see [`Crop::from_raw`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PixelFormat {
+    /// One byte a pixel.
+    Grey8,
+    /// Three bytes a pixel: red, green, blue.
+    Rgb8,
+    /// Three bytes a pixel: blue, green, red.
+    Bgr8,
+    /// Four bytes a pixel: red, green, blue, alpha; alpha is dropped.
+    Rgba8,
+    /// Four bytes a pixel: blue, green, red, alpha; alpha is dropped.
+    Bgra8,
+}
+
+impl PixelFormat {
+    /// Bytes a pixel.
+    pub fn bytes_per_pixel(self) -> usize {
+        match self {
+            PixelFormat::Grey8 => 1,
+            PixelFormat::Rgb8 | PixelFormat::Bgr8 => 3,
+            PixelFormat::Rgba8 | PixelFormat::Bgra8 => 4,
+        }
+    }
+
+    fn rgb(self, pixel: &[u8]) -> [u8; 3] {
+        match self {
+            PixelFormat::Grey8 => [pixel[0]; 3],
+            PixelFormat::Rgb8 | PixelFormat::Rgba8 => [pixel[0], pixel[1], pixel[2]],
+            PixelFormat::Bgr8 | PixelFormat::Bgra8 => [pixel[2], pixel[1], pixel[0]],
+        }
+    }
+}
+
+/// An image crop that holds a word or a line: 8-bit RGB, row after row, borrowed where possible.
+///
+/// A crop has at least one pixel. It is made from an [`image::DynamicImage`] or
+/// [`image::RgbImage`] (borrowed without a copy if it is 8-bit RGB already), from an encoded file
+/// ([`Crop::open`], [`Crop::decode`]) or from raw pixels ([`Crop::from_raw`]).
+///
+/// ```
+/// use svtrv2::{Crop, PixelFormat};
+///
+/// // Two rows of two grey pixels, cut out of a wider image: rows lie 5 bytes apart.
+/// let pixels = [10, 20, 0, 0, 0, 30, 40];
+/// let crop = Crop::from_raw(PixelFormat::Grey8, 2, 2, 5, &pixels)?;
+/// assert_eq!(crop.rgb(), [10, 10, 10, 20, 20, 20, 30, 30, 30, 40, 40, 40]);
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crop<'a> {
+    width: u32,
+    height: u32,
+    rgb: Cow<'a, [u8]>,
+}
+
+impl<'a> Crop<'a> {
+    fn checked(width: u32, height: u32, rgb: Cow<'a, [u8]>) -> Result<Self> {
+        if width == 0 || height == 0 {
+            return Err(ImageError::Empty { width, height }.into());
+        }
+        Ok(Crop { width, height, rgb })
+    }
+
+    /// Converts an image; 8-bit RGB is borrowed.
+    ///
+    /// # Errors
+    /// [`ImageError::Empty`].
+    pub fn from_image(image: &'a DynamicImage) -> Result<Self> {
+        let (width, height) = (image.width(), image.height());
+        let rgb = match image {
+            DynamicImage::ImageRgb8(image) => Cow::Borrowed(image.as_raw().as_slice()),
+            other => Cow::Owned(to_rgb(other)),
+        };
+        Self::checked(width, height, rgb)
+    }
+
+    /// Borrows an 8-bit RGB image.
+    ///
+    /// # Errors
+    /// [`ImageError::Empty`].
+    pub fn from_rgb(image: &'a RgbImage) -> Result<Self> {
+        Self::checked(image.width(), image.height(), Cow::Borrowed(image.as_raw().as_slice()))
+    }
+
+    /// Takes raw pixels with `stride` bytes from the start of one row to the start of the next.
+    ///
+    /// The last row needs no bytes behind its last pixel. 8-bit RGB without gaps is borrowed.
+    ///
+    /// # Errors
+    /// [`ImageError::Empty`]; [`ImageError::RawSize`] if a row does not fit the stride or `pixels`
+    /// is too short.
+    pub fn from_raw(
+        format: PixelFormat,
+        width: u32,
+        height: u32,
+        stride: usize,
+        pixels: &'a [u8],
+    ) -> Result<Self> {
+        if width == 0 || height == 0 {
+            return Err(ImageError::Empty { width, height }.into());
+        }
+        let bytes = format.bytes_per_pixel();
+        let row_bytes = (width as usize).saturating_mul(bytes);
+        let needed = (height as usize - 1).saturating_mul(stride).saturating_add(row_bytes);
+        if stride < row_bytes || pixels.len() < needed {
+            let found = pixels.len();
+            return Err(
+                ImageError::RawSize { width, height, row_bytes, stride, needed, found }.into()
+            );
+        }
+        if format == PixelFormat::Rgb8 && stride == row_bytes {
+            return Ok(Crop { width, height, rgb: Cow::Borrowed(&pixels[..needed]) });
+        }
+        let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
+        for row in pixels.chunks(stride) {
+            if rgb.len() == rgb.capacity() {
+                break;
+            }
+            let row = row[..row_bytes].chunks_exact(bytes);
+            rgb.extend(row.flat_map(|pixel| format.rgb(pixel)));
+        }
+        Ok(Crop { width, height, rgb: Cow::Owned(rgb) })
+    }
+
+    /// Width in pixels, at least 1.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// Height in pixels, at least 1.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// The pixels: red, green, blue, row after row without gaps.
+    pub fn rgb(&self) -> &[u8] {
+        &self.rgb
+    }
+
+    /// This crop turned by `rotation`, borrowed if that leaves it as it is.
+    pub fn rotated(&self, rotation: Rotation) -> Crop<'_> {
+        let (w, h) = (self.width as usize, self.height as usize);
+        let pixel = |x: usize, y: usize| {
+            let at = (y * w + x) * 3;
+            [self.rgb[at], self.rgb[at + 1], self.rgb[at + 2]]
+        };
+        let mut rgb = Vec::with_capacity(self.rgb.len());
+        match rotation {
+            Rotation::None => {
+                return Crop {
+                    width: self.width,
+                    height: self.height,
+                    rgb: Cow::Borrowed(&self.rgb),
+                };
+            }
+            Rotation::CounterClockwise => {
+                for y in 0..w {
+                    rgb.extend((0..h).flat_map(|x| pixel(w - 1 - y, x)));
+                }
+            }
+            Rotation::Clockwise => {
+                for y in 0..w {
+                    rgb.extend((0..h).flat_map(|x| pixel(y, h - 1 - x)));
+                }
+            }
+        }
+        Crop { width: self.height, height: self.width, rgb: Cow::Owned(rgb) }
+    }
+}
+
+impl Crop<'static> {
+    /// Decodes an image file's bytes (PNG or JPEG).
+    ///
+    /// # Errors
+    /// [`ImageError::Decode`] if the bytes are damaged, truncated or of another format.
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        let image = image::load_from_memory(bytes).map_err(ImageError::Decode)?;
+        let (width, height) = (image.width(), image.height());
+        let rgb = match image {
+            DynamicImage::ImageRgb8(image) => image.into_raw(),
+            other => to_rgb(&other),
+        };
+        Self::checked(width, height, Cow::Owned(rgb))
+    }
+
+    /// Reads and decodes an image file. The format is told from the bytes, not from the name.
+    ///
+    /// # Errors
+    /// [`ImageError::Io`], and as [`Crop::decode`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path)
+            .map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
+        Self::decode(&bytes)
+    }
+}
+
+impl<'a> TryFrom<&'a DynamicImage> for Crop<'a> {
+    type Error = crate::Error;
+
+    fn try_from(image: &'a DynamicImage) -> Result<Self> {
+        Crop::from_image(image)
+    }
+}
+
+impl<'a> TryFrom<&'a RgbImage> for Crop<'a> {
+    type Error = crate::Error;
+
+    fn try_from(image: &'a RgbImage) -> Result<Self> {
+        Crop::from_rgb(image)
+    }
+}
+
+impl<'a> TryFrom<&'a Crop<'_>> for Crop<'a> {
+    type Error = crate::Error;
+
+    fn try_from(crop: &'a Crop<'_>) -> Result<Self> {
+        Ok(crop.rotated(Rotation::None))
+    }
+}
+
+/// A turn by a quarter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Rotation {
+    /// As it is.
+    #[default]
+    None,
+    /// By 90 degrees against the clock: what was the right edge is on top.
+    CounterClockwise,
+    /// By 90 degrees with the clock: what was the left edge is on top.
+    Clockwise,
+}
+
+/// Pillow's `convert("RGB")` for every kind of image that the `image` crate decodes to.
+fn to_rgb(image: &DynamicImage) -> Vec<u8> {
+    fn grey<T: Copy>(samples: &[T], channels: usize, to_u8: impl Fn(T) -> u8) -> Vec<u8> {
+        samples.chunks_exact(channels).flat_map(|pixel| [to_u8(pixel[0]); 3]).collect()
+    }
+    fn colour<T: Copy>(samples: &[T], channels: usize, to_u8: impl Fn(T) -> u8) -> Vec<u8> {
+        samples
+            .chunks_exact(channels)
+            .flat_map(|pixel| [to_u8(pixel[0]), to_u8(pixel[1]), to_u8(pixel[2])])
+            .collect()
+    }
+    let high = |sample: u16| (sample >> 8) as u8;
+    let same = |sample: u8| sample;
+    match image {
+        DynamicImage::ImageLuma8(image) => grey(image, 1, same),
+        DynamicImage::ImageLumaA8(image) => grey(image, 2, same),
+        DynamicImage::ImageRgb8(image) => image.as_raw().clone(),
+        DynamicImage::ImageRgba8(image) => colour(image, 4, same),
+        // Mode `I;16` is clipped, not scaled; 16-bit grey with alpha is read as 8-bit `LA`.
+        DynamicImage::ImageLuma16(image) => grey(image, 1, |sample| sample.min(255) as u8),
+        DynamicImage::ImageLumaA16(image) => grey(image, 2, high),
+        DynamicImage::ImageRgb16(image) => colour(image, 3, high),
+        DynamicImage::ImageRgba16(image) => colour(image, 4, high),
+        // Floating-point images have no counterpart in Pillow's RGB conversion.
+        other => other.to_rgb8().into_raw(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+    use image::ImageBuffer;
+
+    #[test]
+    fn conversions_follow_pillow() {
+        let grey16 = ImageBuffer::from_raw(4, 1, vec![0u16, 255, 256, 65535]).unwrap();
+        let rgb16 = ImageBuffer::from_raw(1, 1, vec![255u16, 256, 65535]).unwrap();
+        let rgba16 = ImageBuffer::from_raw(1, 1, vec![0x1234u16, 0x80ff, 0xff00, 7]).unwrap();
+        let grey_alpha16 = ImageBuffer::from_raw(1, 1, vec![0x1234u16, 0]).unwrap();
+        let grey_alpha = ImageBuffer::from_raw(1, 1, vec![9u8, 0]).unwrap();
+        let rgba = ImageBuffer::from_raw(1, 1, vec![1u8, 2, 3, 0]).unwrap();
+        let cases: [(&str, DynamicImage, &[u8]); 6] = [
+            (
+                "grey 16 is clipped",
+                DynamicImage::ImageLuma16(grey16),
+                &[0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255],
+            ),
+            ("colour 16", DynamicImage::ImageRgb16(rgb16), &[0, 1, 255]),
+            ("colour 16 alpha", DynamicImage::ImageRgba16(rgba16), &[0x12, 0x80, 0xff]),
+            ("grey 16 alpha", DynamicImage::ImageLumaA16(grey_alpha16), &[0x12; 3]),
+            ("grey alpha", DynamicImage::ImageLumaA8(grey_alpha), &[9, 9, 9]),
+            ("alpha is dropped", DynamicImage::ImageRgba8(rgba), &[1, 2, 3]),
+        ];
+        for (name, image, expected) in cases {
+            assert_eq!(Crop::from_image(&image).unwrap().rgb(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn raw_pixels() {
+        let bgra = [1, 2, 3, 4, 5, 6, 7, 8, 99, 9, 10, 11, 12, 13, 14, 15, 16];
+        let crop = Crop::from_raw(PixelFormat::Bgra8, 2, 2, 9, &bgra).unwrap();
+        assert_eq!(crop.rgb(), [3, 2, 1, 7, 6, 5, 11, 10, 9, 15, 14, 13]);
+
+        let cases = [
+            ("too short", 2, 2, 6, 11),
+            ("stride below the row", 2, 1, 5, 100),
+            ("overflowing", u32::MAX, u32::MAX, usize::MAX, 100),
+        ];
+        for (name, width, height, stride, len) in cases {
+            let pixels = vec![0; len];
+            let result = Crop::from_raw(PixelFormat::Rgb8, width, height, stride, &pixels);
+            assert!(
+                matches!(result, Err(Error::Image(ImageError::RawSize { .. }))),
+                "{name}: {result:?}"
+            );
+        }
+        assert!(matches!(
+            Crop::from_raw(PixelFormat::Rgb8, 0, 5, 0, &[]),
+            Err(Error::Image(ImageError::Empty { width: 0, height: 5 }))
+        ));
+    }
+
+    #[test]
+    fn rotations() {
+        // 1 2 3
+        // 4 5 6
+        let pixels = [1, 2, 3, 4, 5, 6];
+        let crop = Crop::from_raw(PixelFormat::Grey8, 3, 2, 3, &pixels).unwrap();
+        let reds = |crop: &Crop| crop.rgb().iter().step_by(3).copied().collect::<Vec<_>>();
+        let turned = crop.rotated(Rotation::CounterClockwise);
+        assert_eq!((turned.width(), turned.height()), (2, 3));
+        assert_eq!(reds(&turned), [3, 6, 2, 5, 1, 4]);
+        assert_eq!(turned.rotated(Rotation::Clockwise), crop);
+        assert_eq!(reds(&crop.rotated(Rotation::Clockwise)), [4, 1, 5, 2, 6, 3]);
+        assert_eq!(crop.rotated(Rotation::None), crop);
+    }
+}

@@ -1,0 +1,129 @@
+//! Greedy CTC decoding: the most probable class of every step, repeats collapsed, blanks dropped.
+
+use std::ops::Range;
+
+use super::LogProbs;
+use crate::charset::Charset;
+
+/// A decoded sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decoded {
+    /// The symbols in reading order; none is a valid result.
+    pub symbols: Vec<DecodedSymbol>,
+    /// The reference implementation's score, 0..=1: the mean over the symbols of the probability
+    /// at the step where each was first seen; 0 without symbols.
+    pub score: f32,
+}
+
+/// A symbol of a decoded sequence.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DecodedSymbol {
+    /// The class, at least 1.
+    pub class: usize,
+    /// The probability (0..=1) of the class at the first of its steps.
+    pub score: f32,
+    /// The consecutive steps at which the class was the most probable one; never empty.
+    pub steps: Range<usize>,
+}
+
+impl Decoded {
+    /// The text under a charset; classes beyond its end stand for nothing.
+    pub fn text(&self, charset: &Charset) -> String {
+        self.symbols.iter().filter_map(|symbol| charset.symbol(symbol.class)).collect()
+    }
+}
+
+/// Decodes greedily; on ties the first class wins, as in the reference implementation.
+///
+/// ```
+/// use svtrv2::{Charset, decode::{LogProbs, greedy}};
+///
+/// let scores = LogProbs::from_probabilities(
+///     4,
+///     3,
+///     vec![0.1, 0.8, 0.1, 0.1, 0.9, 0.0, 0.7, 0.2, 0.1, 0.1, 0.6, 0.3],
+/// )?;
+/// let decoded = greedy(&scores);
+/// assert_eq!(decoded.text(&Charset::from_characters("ab")?), "aa");
+/// assert_eq!(decoded.symbols[0].steps, 0..2);
+/// assert!((decoded.score - 0.7).abs() < 1e-6); // (0.8 + 0.6) / 2
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+pub fn greedy(scores: &LogProbs) -> Decoded {
+    let mut symbols: Vec<DecodedSymbol> = Vec::new();
+    let mut previous = Charset::BLANK;
+    for (step, row) in scores.iter().enumerate() {
+        let class = first_maximum(row);
+        if class != Charset::BLANK {
+            match symbols.last_mut() {
+                Some(symbol) if class == previous => symbol.steps.end = step + 1,
+                _ => symbols.push(DecodedSymbol {
+                    class,
+                    score: row[class].exp(),
+                    steps: step..step + 1,
+                }),
+            }
+        }
+        previous = class;
+    }
+    let score = match symbols.len() {
+        0 => 0.0,
+        count => symbols.iter().map(|symbol| symbol.score).sum::<f32>() / count as f32,
+    };
+    Decoded { symbols, score }
+}
+
+fn first_maximum(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (class, value) in row.iter().enumerate() {
+        if *value > row[best] {
+            best = class;
+        }
+    }
+    best
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scores in which each step's class has 0.6 and the others share the rest.
+    fn path(classes: usize, path: &[usize]) -> LogProbs {
+        let rest = 0.4 / (classes - 1) as f32;
+        let probabilities = path
+            .iter()
+            .flat_map(|&best| (0..classes).map(move |c| if c == best { 0.6 } else { rest }))
+            .collect();
+        LogProbs::from_probabilities(path.len(), classes, probabilities).unwrap()
+    }
+
+    #[test]
+    fn paths() {
+        type Symbols = &'static [(usize, Range<usize>)];
+        let cases: [(&[usize], Symbols); 7] = [
+            (&[], &[]),
+            (&[0, 0], &[]),
+            (&[1], &[(1, 0..1)]),
+            (&[1, 1, 1], &[(1, 0..3)]),
+            (&[1, 0, 1], &[(1, 0..1), (1, 2..3)]),
+            (&[0, 2, 2, 1, 0], &[(2, 1..3), (1, 3..4)]),
+            (&[1, 2, 1], &[(1, 0..1), (2, 1..2), (1, 2..3)]),
+        ];
+        for (steps, expected) in cases {
+            let decoded = greedy(&path(3, steps));
+            let found: Vec<_> =
+                decoded.symbols.iter().map(|s| (s.class, s.steps.clone())).collect();
+            assert_eq!(found, expected, "{steps:?}");
+            let score = if expected.is_empty() { 0.0 } else { 0.6 };
+            assert!((decoded.score - score).abs() < 1e-6, "{steps:?}: {}", decoded.score);
+        }
+    }
+
+    #[test]
+    fn first_class_wins_ties() {
+        let scores = LogProbs::from_logits(2, 3, vec![0.0, 1.0, 1.0, 2.0, 2.0, 2.0]).unwrap();
+        let decoded = greedy(&scores);
+        assert_eq!(decoded.symbols.len(), 1);
+        assert_eq!(decoded.symbols[0].class, 1);
+    }
+}

@@ -1,0 +1,205 @@
+//! The scores that decoding starts from.
+
+use crate::error::{Result, ScoresError};
+
+/// Natural-log probabilities `[time, class]`; class 0 is the CTC blank.
+///
+/// Every constructor says what it is given: nothing guesses whether numbers are logits,
+/// probabilities or log-probabilities. Every step is a distribution: its probabilities sum to 1.
+///
+/// ```
+/// use svtrv2::decode::LogProbs;
+///
+/// let scores = LogProbs::from_probabilities(2, 2, vec![0.25, 0.75, 1.0, 0.0])?;
+/// assert_eq!(scores.steps(), 2);
+/// assert_eq!(scores.probability(0, 1), 0.75);
+/// assert_eq!(scores.step(1)[1], f32::NEG_INFINITY);
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogProbs {
+    steps: usize,
+    classes: usize,
+    values: Vec<f32>,
+}
+
+/// How far from 1 the probabilities of a step may sum: what rounding to 8 bits makes of 256 of
+/// them still passes, logits taken for probabilities do not.
+const SUM_TOLERANCE: f32 = 1e-2;
+
+impl LogProbs {
+    /// From scores before the softmax, row-major `[steps, classes]`.
+    ///
+    /// # Errors
+    /// [`ScoresError`] if the count is not `steps * classes`, there are fewer than 2 classes, a
+    /// logit is NaN or `+inf`, or all logits of a step are `-inf`.
+    pub fn from_logits(steps: usize, classes: usize, mut logits: Vec<f32>) -> Result<Self> {
+        check_size(steps, classes, &logits)?;
+        for (step, row) in logits.chunks_exact_mut(classes).enumerate() {
+            for (class, &value) in row.iter().enumerate() {
+                if value.is_nan() || value == f32::INFINITY {
+                    return Err(ScoresError::Value { kind: "logit", step, class, value }.into());
+                }
+            }
+            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            if max == f32::NEG_INFINITY {
+                let (kind, class, value) = ("logit", 0, max);
+                return Err(ScoresError::Value { kind, step, class, value }.into());
+            }
+            // In f64: over thousands of classes the rounding of an f32 sum would show.
+            let sum: f64 = row.iter().map(|&logit| f64::from(logit - max).exp()).sum();
+            let log_sum = sum.ln();
+            for logit in row {
+                *logit = (f64::from(*logit - max) - log_sum) as f32;
+            }
+        }
+        Ok(LogProbs { steps, classes, values: logits })
+    }
+
+    /// From probabilities, row-major `[steps, classes]`.
+    ///
+    /// # Errors
+    /// [`ScoresError`] as for [`LogProbs::from_logits`], or if a probability lies outside 0..=1 or
+    /// the probabilities of a step do not sum to 1.
+    pub fn from_probabilities(
+        steps: usize,
+        classes: usize,
+        mut probabilities: Vec<f32>,
+    ) -> Result<Self> {
+        check_size(steps, classes, &probabilities)?;
+        for (step, row) in probabilities.chunks_exact_mut(classes).enumerate() {
+            let outside = row.iter().position(|p| !(0.0..=1.0).contains(p));
+            if let Some(class) = outside {
+                let (kind, value) = ("probability", row[class]);
+                return Err(ScoresError::Value { kind, step, class, value }.into());
+            }
+            check_sum(step, row.iter().sum())?;
+            row.iter_mut().for_each(|p| *p = p.ln());
+        }
+        Ok(LogProbs { steps, classes, values: probabilities })
+    }
+
+    /// From natural-log probabilities, row-major `[steps, classes]`; `-inf` is probability 0.
+    ///
+    /// # Errors
+    /// [`ScoresError`] as for [`LogProbs::from_probabilities`].
+    pub fn from_log_probabilities(
+        steps: usize,
+        classes: usize,
+        log_probabilities: Vec<f32>,
+    ) -> Result<Self> {
+        check_size(steps, classes, &log_probabilities)?;
+        for (step, row) in log_probabilities.chunks_exact(classes).enumerate() {
+            // Rounding may leave a certain class a little above 0.
+            let outside = row.iter().position(|p| p.is_nan() || *p > SUM_TOLERANCE);
+            if let Some(class) = outside {
+                let (kind, value) = ("log-probability", row[class]);
+                return Err(ScoresError::Value { kind, step, class, value }.into());
+            }
+            check_sum(step, row.iter().map(|p| p.exp()).sum())?;
+        }
+        Ok(LogProbs { steps, classes, values: log_probabilities })
+    }
+
+    /// Time steps.
+    pub fn steps(&self) -> usize {
+        self.steps
+    }
+
+    /// Classes, the blank included.
+    pub fn classes(&self) -> usize {
+        self.classes
+    }
+
+    /// The natural-log probabilities of one step, a class each.
+    ///
+    /// # Panics
+    /// If `step` is not below [`steps`](Self::steps), as indexing a slice does.
+    pub fn step(&self, step: usize) -> &[f32] {
+        &self.values[step * self.classes..][..self.classes]
+    }
+
+    /// The steps in order, each a slice of natural-log probabilities.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.classes)
+    }
+
+    /// The probability (0..=1) of a class at a step.
+    ///
+    /// # Panics
+    /// If step or class are out of range, as indexing a slice does.
+    pub fn probability(&self, step: usize, class: usize) -> f32 {
+        self.step(step)[class].exp()
+    }
+
+    /// All natural-log probabilities, row-major `[time, class]`.
+    pub fn as_slice(&self) -> &[f32] {
+        &self.values
+    }
+}
+
+fn check_size(steps: usize, classes: usize, scores: &[f32]) -> Result<(), ScoresError> {
+    if classes < 2 {
+        return Err(ScoresError::Classes { classes });
+    }
+    if steps.checked_mul(classes) != Some(scores.len()) {
+        return Err(ScoresError::Size { steps, classes, found: scores.len() });
+    }
+    Ok(())
+}
+
+fn check_sum(step: usize, sum: f32) -> Result<(), ScoresError> {
+    if (sum - 1.0).abs() <= SUM_TOLERANCE { Ok(()) } else { Err(ScoresError::Sum { step, sum }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAN: f32 = f32::NAN;
+    const INF: f32 = f32::INFINITY;
+
+    #[test]
+    fn the_three_kinds_agree() {
+        let logits = vec![1.0, -2.0, 0.5, 1000.0, 0.0, -INF];
+        let from_logits = LogProbs::from_logits(2, 3, logits).unwrap();
+        let probabilities: Vec<f32> = from_logits.as_slice().iter().map(|p| p.exp()).collect();
+        assert!((probabilities[..3].iter().sum::<f32>() - 1.0).abs() < 1e-6);
+        assert_eq!(probabilities[3..], [1.0, 0.0, 0.0]);
+        let again = LogProbs::from_probabilities(2, 3, probabilities).unwrap();
+        for (a, b) in again.as_slice()[..3].iter().zip(from_logits.as_slice()) {
+            assert!((a - b).abs() < 1e-6);
+        }
+        let values = from_logits.as_slice().to_vec();
+        assert_eq!(LogProbs::from_log_probabilities(2, 3, values).unwrap(), from_logits);
+    }
+
+    #[test]
+    fn faults() {
+        type Make = fn(usize, usize, Vec<f32>) -> Result<LogProbs>;
+        let (logits, probabilities, logs): (Make, Make, Make) =
+            (LogProbs::from_logits, LogProbs::from_probabilities, LogProbs::from_log_probabilities);
+        let cases: [(&str, Make, usize, usize, Vec<f32>); 12] = [
+            ("one class", logits, 2, 1, vec![0.0; 2]),
+            ("no classes", logits, 2, 0, vec![]),
+            ("too few", logits, 2, 3, vec![0.0; 5]),
+            ("overflow", logits, usize::MAX, 3, vec![0.0; 5]),
+            ("NaN", logits, 1, 2, vec![0.0, NAN]),
+            ("infinite", logits, 1, 2, vec![0.0, INF]),
+            ("nothing possible", logits, 1, 2, vec![-INF, -INF]),
+            ("logits as probabilities", probabilities, 1, 2, vec![3.0, -1.0]),
+            ("not normalised", probabilities, 1, 2, vec![0.3, 0.3]),
+            ("NaN probability", probabilities, 1, 2, vec![NAN, 0.3]),
+            ("logits as logs", logs, 1, 2, vec![3.0, -1.0]),
+            ("NaN log", logs, 1, 2, vec![NAN, 0.0]),
+        ];
+        for (name, make, steps, classes, scores) in cases {
+            assert!(matches!(make(steps, classes, scores), Err(crate::Error::Scores(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_steps() {
+        assert_eq!(LogProbs::from_logits(0, 5, vec![]).unwrap().steps(), 0);
+    }
+}

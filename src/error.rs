@@ -1,0 +1,384 @@
+//! What can go wrong, sorted by whose fault it is.
+//!
+//! [`Error`] has one variant a culprit: the image, the weights, the charset, the configuration,
+//! the scores handed to a decoder, or the device that computes. Each carries the offending values.
+
+use std::path::PathBuf;
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Any failure of this crate, one variant a culprit.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The image could not be read or has no pixels.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// The weights file is damaged, of another kind, or does not fit the network.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// The charset is not usable or does not fit the weights.
+    #[error(transparent)]
+    Charset(#[from] CharsetError),
+    /// The network's configuration or an option is out of range.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The scores handed to a decoder are not a `[time, class]` distribution.
+    #[error(transparent)]
+    Scores(#[from] ScoresError),
+    /// The tensor library or the device failed.
+    #[error("computation failed: {0}")]
+    Compute(Box<candle_core::Error>),
+}
+
+impl From<candle_core::Error> for Error {
+    fn from(error: candle_core::Error) -> Self {
+        Error::Compute(Box::new(error))
+    }
+}
+
+/// Why an image cannot be recognised.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// An image without pixels.
+    #[error("the image has no pixels ({width}x{height})")]
+    Empty {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+    },
+    /// The file could not be opened or read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The bytes are not an image of a known format, or are truncated or damaged.
+    #[error("cannot decode the image: {0}")]
+    Decode(#[from] image::ImageError),
+    /// Raw pixels whose length does not fit width, height and stride.
+    #[error(
+        "raw pixels: {width}x{height} with {row_bytes} bytes a row at a stride of {stride} bytes \
+         need {needed} bytes, {found} given"
+    )]
+    RawSize {
+        /// Width in pixels.
+        width: u32,
+        /// Height in pixels.
+        height: u32,
+        /// Bytes of pixels in a row.
+        row_bytes: usize,
+        /// Distance from row to row in bytes.
+        stride: usize,
+        /// Bytes that the geometry asks for (`usize::MAX` where that overflows).
+        needed: usize,
+        /// Bytes that were given.
+        found: usize,
+    },
+}
+
+/// Why a weights file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// The file could not be opened, read or written.
+    #[error("cannot access {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A reader failed.
+    #[error("cannot read the weights: {0}")]
+    Read(std::io::Error),
+    /// The file is empty.
+    #[error("the weights file is empty")]
+    Empty,
+    /// A Git-LFS pointer: the few lines of text that stand in for a file that was never pulled.
+    #[error("this is a Git-LFS pointer, not the weights themselves: run `git lfs pull`")]
+    GitLfsPointer,
+    /// A web page saved under a weights file's name.
+    #[error("this is a web page (HTML), not weights: the download went wrong")]
+    Html,
+    /// A `.pth` in the tar format of PyTorch before 0.1.10.
+    #[error(
+        "this is a .pth in PyTorch's legacy tar format: load it in Python and save it again \
+         with torch.save"
+    )]
+    LegacyTar,
+    /// A `.pth` in the bare pickle format of PyTorch before 1.6.
+    #[error(
+        "this is a .pth in PyTorch's legacy pickle format (before 1.6): load it in Python and \
+         save it again with torch.save"
+    )]
+    LegacyPickle,
+    /// None of the known formats.
+    #[error(
+        "not a weights file: expected safetensors, a PyTorch .pth or an ONNX export; the first \
+         bytes are {first_bytes:02x?}"
+    )]
+    UnknownFormat {
+        /// The first bytes of the file, eight at the most.
+        first_bytes: Vec<u8>,
+    },
+    /// A format that this build leaves out.
+    #[error("{format} weights need the crate feature `{feature}`")]
+    FeatureDisabled {
+        /// The format's name.
+        format: &'static str,
+        /// The feature that adds it.
+        feature: &'static str,
+    },
+    /// The file breaks off or its structure is damaged.
+    #[error("damaged or truncated {format} file: {detail}")]
+    Malformed {
+        /// The format's name.
+        format: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Readable, but no SVTRv2: the tensors belong to another network.
+    #[error("these are not the weights of an SVTRv2: {0}")]
+    NotSvtrv2(String),
+    /// Tensors are missing, have another shape, or belong nowhere.
+    #[error(
+        "the tensors do not fit the network:{}",
+        describe_misfit(missing, misshapen, unexpected)
+    )]
+    Misfit {
+        /// Tensors that the network needs and the file lacks.
+        missing: Vec<String>,
+        /// Tensors of another shape than the network's.
+        misshapen: Vec<ShapeMismatch>,
+        /// Tensors that the network has no place for.
+        unexpected: Vec<String>,
+    },
+    /// Two tensors of the file mean the same parameter.
+    #[error("the file holds the tensor {0} twice")]
+    Duplicate(String),
+    /// An element type that weights are not stored in.
+    #[error("tensor {name} has the element type {dtype}, expected f32, f16, bf16 or f64")]
+    Dtype {
+        /// The tensor.
+        name: String,
+        /// Its element type.
+        dtype: String,
+    },
+    /// NaN or infinity among the weights.
+    #[error("tensor {name} holds {value} at element {index}")]
+    NonFinite {
+        /// The tensor.
+        name: String,
+        /// Index of the first such element, in row-major order.
+        index: usize,
+        /// NaN, inf or -inf.
+        value: f32,
+    },
+    /// A weight that the file's element type cannot hold.
+    #[error("tensor {name} holds {value} at element {index}, beyond the range of {dtype}")]
+    OutOfRange {
+        /// The tensor.
+        name: String,
+        /// Index of the first such element, in row-major order.
+        index: usize,
+        /// The value.
+        value: f32,
+        /// The element type asked for.
+        dtype: &'static str,
+    },
+    /// The metadata of the crate's own format is damaged.
+    #[error("the metadata entry {key} is damaged: {detail}")]
+    Metadata {
+        /// The metadata key.
+        key: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// A tensor whose shape is not the network's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShapeMismatch {
+    /// The tensor.
+    pub name: String,
+    /// The shape that the network asks for.
+    pub expected: Vec<usize>,
+    /// The shape in the file.
+    pub found: Vec<usize>,
+}
+
+/// Names at the most this many tensors of a kind: a whole foreign network would fill the screen.
+const NAMED_TENSORS: usize = 8;
+
+fn describe_misfit(
+    missing: &[String],
+    misshapen: &[ShapeMismatch],
+    unexpected: &[String],
+) -> String {
+    fn list(out: &mut String, title: &str, items: impl ExactSizeIterator<Item = String>) {
+        let count = items.len();
+        if count == 0 {
+            return;
+        }
+        let shown: Vec<String> = items.take(NAMED_TENSORS).collect();
+        let rest = count - shown.len();
+        out.push_str(&format!(" {title} {}", shown.join(", ")));
+        if rest > 0 {
+            out.push_str(&format!(" and {rest} more"));
+        }
+        out.push(';');
+    }
+    let mut out = String::new();
+    list(&mut out, "missing", missing.iter().cloned());
+    list(
+        &mut out,
+        "of another shape",
+        misshapen.iter().map(|m| format!("{} ({:?} instead of {:?})", m.name, m.found, m.expected)),
+    );
+    list(&mut out, "unknown", unexpected.iter().cloned());
+    out.pop();
+    out
+}
+
+/// Why a charset cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CharsetError {
+    /// No symbols at all.
+    #[error("the charset is empty")]
+    Empty,
+    /// An entry without characters.
+    #[error("entry {index} of the charset is empty")]
+    EmptyEntry {
+        /// Index of the entry, from 0 (its class is one higher).
+        index: usize,
+    },
+    /// An entry that stands in the charset twice.
+    #[error("entry {second} of the charset, {symbol:?}, repeats entry {first}")]
+    Duplicate {
+        /// The symbol.
+        symbol: String,
+        /// Where it first stands, from 0.
+        first: usize,
+        /// Where it stands again, from 0.
+        second: usize,
+    },
+    /// The dictionary is not UTF-8.
+    #[error("the dictionary is not UTF-8: invalid bytes at offset {offset}")]
+    NotUtf8 {
+        /// Offset of the first invalid byte.
+        offset: usize,
+    },
+    /// The dictionary file could not be read.
+    #[error("cannot read {}: {message}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        message: String,
+    },
+    /// The weights carry no charset and none was given.
+    #[error(
+        "the weights carry no charset: give one of {} symbols (the network has {classes} classes, \
+         one of them the blank)",
+        classes.saturating_sub(1)
+    )]
+    Missing {
+        /// Classes of the network, the blank included.
+        classes: usize,
+    },
+    /// The charset's size is not the network's.
+    #[error(
+        "a charset of {symbols} symbols makes {} classes with the blank, the network has {classes}",
+        symbols + 1
+    )]
+    ClassCount {
+        /// Symbols in the charset.
+        symbols: usize,
+        /// Classes of the network, the blank included.
+        classes: usize,
+    },
+    /// A charset was given that contradicts the one stored with the weights.
+    #[error(
+        "the charset given differs from the one stored with the weights, first at entry {index}: \
+         {given:?} instead of {stored:?}"
+    )]
+    Contradiction {
+        /// First differing entry, from 0.
+        index: usize,
+        /// The symbol given.
+        given: String,
+        /// The symbol stored with the weights.
+        stored: String,
+    },
+}
+
+/// Why a configuration or an option cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("{field}: {detail}")]
+pub struct ConfigError {
+    /// The field at fault.
+    pub field: &'static str,
+    /// Its value and what is permitted.
+    pub detail: String,
+}
+
+impl ConfigError {
+    pub(crate) fn new(field: &'static str, detail: impl Into<String>) -> Self {
+        ConfigError { field, detail: detail.into() }
+    }
+}
+
+/// Why scores cannot be decoded.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
+pub enum ScoresError {
+    /// The number of scores is not `steps * classes`.
+    #[error("{found} scores cannot be {steps} steps of {classes} classes")]
+    Size {
+        /// Time steps.
+        steps: usize,
+        /// Classes, the blank included.
+        classes: usize,
+        /// Scores given.
+        found: usize,
+    },
+    /// No classes, or only the blank.
+    #[error("{classes} classes: at least the blank and one symbol are needed")]
+    Classes {
+        /// Classes given.
+        classes: usize,
+    },
+    /// A score that its kind does not permit: NaN anywhere, `+inf`, a probability outside 0..=1.
+    #[error("the {kind} at step {step}, class {class} is {value}")]
+    Value {
+        /// What the scores were said to be.
+        kind: &'static str,
+        /// The step.
+        step: usize,
+        /// The class.
+        class: usize,
+        /// The score.
+        value: f32,
+    },
+    /// Probabilities of a step that do not sum to 1.
+    #[error("the probabilities at step {step} sum to {sum} instead of 1")]
+    Sum {
+        /// The step.
+        step: usize,
+        /// The sum.
+        sum: f32,
+    },
+}
+
+impl From<std::convert::Infallible> for Error {
+    fn from(never: std::convert::Infallible) -> Self {
+        match never {}
+    }
+}

@@ -1,0 +1,56 @@
+//! SVTRv2 scene-text recognition in pure Rust.
+//!
+//! Hand a crop of an image that holds a word or a line to a [`Recognizer`]; get the text, how sure
+//! the model is, and where each character lies:
+//!
+//! ```no_run
+//! let recognizer = svtrv2::Recognizer::open("svtrv2_b.safetensors")?;
+//! let reading = recognizer.recognize(&image::open("crop.png")?)?;
+//! println!("{} ({:.2})", reading.text, reading.score);
+//! for c in &reading.chars {
+//!     println!("{} {:.2} x {:.0}..{:.0}", c.symbol, c.score, c.span.x0, c.span.x1);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The network is that of "SVTRv2: CTC Beats Encoder-Decoder Models in Scene Text Recognition"
+//! (ICCV 2025, arXiv 2411.15858), in its variants T, S and B; the answers are those of the
+//! reference implementation.
+//!
+//! # The way of a crop
+//!
+//! | step | module | from | to |
+//! |---|---|---|---|
+//! | image | [`Crop`] | a file, an [`image::DynamicImage`], raw pixels | 8-bit RGB |
+//! | resize | [`resize`] | RGB of any size | RGB of one of a few target sizes |
+//! | network | [`model`] | `[batch, 3, height, width]` | logits `[batch, time, class]` |
+//! | decoding | [`decode`] | log-probabilities `[time, class]` | classes, scores, time spans |
+//! | text | [`Charset`], [`Reading`] | classes | symbols, scores, spans in pixels |
+//!
+//! [`Recognizer`] does all of it in one call, for one crop or many, and offers each step by itself
+//! ([`Recognizer::resize`], [`Recognizer::log_probs`], [`Recognizer::decode`]). [`weights`] reads
+//! parameters from files of several formats.
+//!
+//! # Features
+//!
+//! - `onnx`: reads the ONNX export of SVTRv2 as a weights file.
+//! - `cuda`, `metal`, `accelerate`, `mkl`: passed on to candle.
+
+#![deny(missing_docs, unsafe_code)]
+
+mod charset;
+mod crop;
+pub mod decode;
+mod error;
+mod kernels;
+pub mod model;
+mod recognizer;
+pub mod resize;
+pub mod weights;
+
+pub use charset::Charset;
+pub use crop::{Crop, PixelFormat, Rotation};
+pub use error::{
+    CharsetError, ConfigError, Error, ImageError, Result, ScoresError, ShapeMismatch, WeightsError,
+};
+pub use recognizer::{Character, Options, Orientation, Reading, Recognizer, ResizedCrop, Span};

@@ -1,0 +1,71 @@
+//! The encoder's two kinds of block (paper section 3.1; reference module `svtrv2`).
+//!
+//! Both are post-norm: `x = norm1(x + mixer(x))`, `x = norm2(x + mlp(x))`.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::config::StageConfig;
+use super::layers::{Conv2d, ConvConfig, Grid, LayerNorm, Mlp, SelfAttention};
+
+/// Epsilon of the norms inside the blocks.
+const EPS: f64 = 1e-6;
+
+/// How a block lets positions see each other.
+#[derive(Debug, Clone)]
+enum Mixer {
+    /// Two grouped 3x3 convolutions with nothing between.
+    Local(Box<[Conv2d; 2]>),
+    /// Self-attention over all positions.
+    Global(SelfAttention),
+}
+
+/// A block of the encoder.
+#[derive(Debug, Clone)]
+pub(super) struct Block {
+    mixer: Mixer,
+    norm1: LayerNorm,
+    mlp: Mlp,
+    norm2: LayerNorm,
+}
+
+impl Block {
+    pub(super) fn local(stage: &StageConfig, vb: VarBuilder) -> Result<Self> {
+        let config = ConvConfig {
+            in_dim: stage.dim,
+            out_dim: stage.dim,
+            groups: stage.heads,
+            stride: (1, 1),
+        };
+        let conv = |i: usize| Conv2d::new(config, vb.pp("mixer").pp(i));
+        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage.dim, &vb)
+    }
+
+    pub(super) fn global(stage: &StageConfig, vb: VarBuilder) -> Result<Self> {
+        let attention = SelfAttention::new(stage.dim, stage.heads, true, vb.pp("mixer"))?;
+        Self::new(Mixer::Global(attention), stage.dim, &vb)
+    }
+
+    fn new(mixer: Mixer, dim: usize, vb: &VarBuilder) -> Result<Self> {
+        Ok(Block {
+            mixer,
+            norm1: LayerNorm::new(dim, EPS, vb.pp("norm1"))?,
+            mlp: Mlp::new(dim, vb.pp("mlp"))?,
+            norm2: LayerNorm::new(dim, EPS, vb.pp("norm2"))?,
+        })
+    }
+
+    /// `[batch, height * width, dim]` to the same shape.
+    pub(super) fn forward(&self, x: &Tensor, grid: Grid) -> Result<Tensor> {
+        let mixed = match &self.mixer {
+            Mixer::Local(convs) => {
+                let (y, _) = convs[0].forward(x, grid)?;
+                let (y, _) = convs[1].forward(&y, grid)?;
+                (x + y)?
+            }
+            Mixer::Global(attention) => attention.forward_add(x, x)?,
+        };
+        let x = self.norm1.forward(&mixed)?;
+        self.norm2.forward(&self.mlp.forward_add(&x, &x)?)
+    }
+}

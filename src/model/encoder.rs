@@ -1,0 +1,125 @@
+//! The visual encoder (paper section 3.1): patch embedding, then three stages of blocks.
+
+use candle_core::{Result, Tensor};
+use candle_nn::VarBuilder;
+
+use super::block::Block;
+use super::config::{Config, StageConfig};
+use super::layers::{Conv2d, ConvConfig, Grid, LayerNorm};
+
+/// Epsilon of the norms between the stages.
+const DOWNSAMPLE_EPS: f64 = 1e-5;
+
+/// Strides of the convolutions that lead from one stage to the next.
+const DOWNSAMPLE_STRIDES: [(usize, usize); 2] = [(1, 1), (2, 1)];
+
+/// The encoder: `[batch, 3, height, width]` to `[batch, height / 8 * width / 4, dim]`.
+#[derive(Debug, Clone)]
+pub(super) struct Encoder {
+    patch_embed: [Conv2d; 2],
+    stages: Vec<Stage>,
+}
+
+impl Encoder {
+    pub(super) fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+        let dim = config.stages[0].dim;
+        let conv = |i: usize, in_dim: usize, out_dim: usize| {
+            let config = ConvConfig { in_dim, out_dim, groups: 1, stride: (2, 2) };
+            Conv2d::new(config, vb.pp("pope.patch_embed").pp(i).pp("conv"))
+        };
+        let patch_embed = [conv(0, 3, dim / 2)?, conv(1, dim / 2, dim)?];
+        let mut stages = Vec::with_capacity(config.stages.len());
+        for (i, stage) in config.stages.iter().enumerate() {
+            let next = config.stages.get(i + 1).map(|next| (next.dim, DOWNSAMPLE_STRIDES[i]));
+            stages.push(Stage::new(stage, next, vb.pp("stages").pp(i))?);
+        }
+        Ok(Encoder { patch_embed, stages })
+    }
+
+    /// The features as tokens, and their grid.
+    pub(super) fn forward(&self, images: &Tensor) -> Result<(Tensor, Grid)> {
+        let (_, _, height, width) = images.dims4()?;
+        let mut grid = Grid { height, width };
+        let mut x = images.flatten_from(2)?.transpose(1, 2)?;
+        for conv in &self.patch_embed {
+            (x, grid) = conv.forward(&x, grid)?;
+            x = x.gelu_erf()?;
+        }
+        for stage in &self.stages {
+            (x, grid) = stage.forward(&x, grid)?;
+        }
+        Ok((x, grid))
+    }
+}
+
+/// Index in a published checkpoint of a stage's block.
+///
+/// In a stage that goes from local to global blocks, the reference keeps a step without
+/// parameters in the list between them, which takes an index.
+pub(crate) fn block_index(stage: &StageConfig, block: usize) -> usize {
+    let skips = stage.local_blocks > 0 && block >= stage.local_blocks;
+    block + usize::from(skips)
+}
+
+/// Blocks of one width, and the convolution that leads to the next.
+#[derive(Debug, Clone)]
+struct Stage {
+    blocks: Vec<Block>,
+    downsample: Option<Downsample>,
+}
+
+impl Stage {
+    fn new(
+        config: &StageConfig,
+        next: Option<(usize, (usize, usize))>,
+        vb: VarBuilder,
+    ) -> Result<Self> {
+        let blocks = (0..config.local_blocks + config.global_blocks)
+            .map(|block| {
+                let vb = vb.pp("blocks").pp(block_index(config, block));
+                if block < config.local_blocks {
+                    Block::local(config, vb)
+                } else {
+                    Block::global(config, vb)
+                }
+            })
+            .collect::<Result<_>>()?;
+        let downsample = next
+            .map(|(dim, stride)| Downsample::new(config.dim, dim, stride, vb.pp("downsample")))
+            .transpose()?;
+        Ok(Stage { blocks, downsample })
+    }
+
+    fn forward(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
+        let mut x = x.clone();
+        for block in &self.blocks {
+            x = block.forward(&x, grid)?;
+        }
+        match &self.downsample {
+            Some(downsample) => downsample.forward(&x, grid),
+            None => Ok((x, grid)),
+        }
+    }
+}
+
+/// A convolution to the next stage's width, then a norm.
+#[derive(Debug, Clone)]
+struct Downsample {
+    conv: Conv2d,
+    norm: LayerNorm,
+}
+
+impl Downsample {
+    fn new(in_dim: usize, out_dim: usize, stride: (usize, usize), vb: VarBuilder) -> Result<Self> {
+        let config = ConvConfig { in_dim, out_dim, groups: 1, stride };
+        Ok(Downsample {
+            conv: Conv2d::new(config, vb.pp("conv"))?,
+            norm: LayerNorm::new(out_dim, DOWNSAMPLE_EPS, vb.pp("norm"))?,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
+        let (x, grid) = self.conv.forward(x, grid)?;
+        Ok((self.norm.forward(&x)?, grid))
+    }
+}

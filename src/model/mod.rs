@@ -1,0 +1,85 @@
+//! The network: `[batch, 3, height, width]` to logits `[batch, time, class]`.
+//!
+//! Encoder ([`Config`] says how large), feature rearrangement module, classifier. It is written
+//! once, over candle tensors and differentiable operations; parameters come from a
+//! [`candle_nn::VarBuilder`] under the names of the published checkpoints, with the batch norm of
+//! the patch embedding folded into its convolutions.
+
+mod block;
+mod config;
+mod encoder;
+mod frm;
+mod layers;
+mod parameters;
+
+use candle_core::Tensor;
+use candle_nn::VarBuilder;
+
+use crate::error::Result;
+use encoder::Encoder;
+use frm::Frm;
+
+pub use config::{Config, StageConfig};
+pub(crate) use config::{HEAD_DIM, SHORT_TEXT_RATIO};
+pub(crate) use encoder::block_index;
+pub use parameters::parameter_shapes;
+
+/// The network of SVTRv2: encoder, feature rearrangement module and classifier.
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor};
+/// use candle_nn::{VarBuilder, VarMap};
+/// use svtrv2::model::{Config, Model};
+///
+/// // A network with fresh parameters; trained ones come from `svtrv2::weights::Weights`.
+/// let parameters = VarMap::new();
+/// let vb = VarBuilder::from_varmap(&parameters, DType::F32, &Device::Cpu);
+/// let model = Model::new(&Config::tiny(), vb)?;
+/// let images = Tensor::zeros((1, 3, 32, 128), DType::F32, &Device::Cpu)?;
+/// assert_eq!(model.forward(&images)?.dims(), [1, 32, 95]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Model {
+    encoder: Encoder,
+    frm: Frm,
+}
+
+impl Model {
+    /// Builds the network from parameters under the published checkpoints' names.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if the configuration is out of range,
+    /// [`Error::Compute`](crate::Error::Compute) if a parameter is missing or has another shape.
+    pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+        config.validate()?;
+        Ok(Model {
+            encoder: Encoder::new(config, vb.pp("encoder"))?,
+            frm: Frm::new(config, vb.pp("decoder"))?,
+        })
+    }
+
+    /// The logits, `[batch, width / 4, classes]`, of images `[batch, 3, height, width]`.
+    ///
+    /// Images are RGB, each sample mapped from 0..=255 to -1..=1. Height and width are those of
+    /// [`target_size`](crate::resize::target_size), but any of at least 1 pixel are accepted.
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let (features, grid) = self.encoder.forward(images)?;
+        Ok(self.frm.forward(&features, grid)?)
+    }
+
+    /// The encoder's features, `[batch, dim, height / 8, width / 4]`, of images as for
+    /// [`Model::forward`].
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn features(&self, images: &Tensor) -> Result<Tensor> {
+        let (features, grid) = self.encoder.forward(images)?;
+        let (batch, _, dim) = features.dims3()?;
+        let features = features.transpose(1, 2)?;
+        Ok(features.reshape((batch, dim, grid.height, grid.width))?)
+    }
+}

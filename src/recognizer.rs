@@ -1,0 +1,425 @@
+//! The whole way in one call: crops in, readings out.
+
+use std::ops::Range;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use candle_core::{DType, Device, Tensor};
+use rayon::prelude::*;
+
+use crate::charset::Charset;
+use crate::crop::{Crop, Rotation};
+use crate::decode::{Decoded, LogProbs, greedy};
+use crate::error::{CharsetError, ConfigError, Error, Result};
+use crate::model::{Config, Model};
+use crate::resize::{TargetSize, resize_rgb, target_size};
+use crate::weights::Weights;
+
+/// What to do with crops that are taller than [`Orientation::TALL`] times their width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Orientation {
+    /// Reads every crop as it is: the reference implementation's behaviour.
+    #[default]
+    AsIs,
+    /// Turns tall crops by 90 degrees against the clock: text that runs downwards becomes
+    /// horizontal.
+    RotateTall,
+    /// Reads tall crops as they are and turned either way, and keeps the reading with the best
+    /// score (of equal ones the first in this order). Three times the work for tall crops.
+    BestOfTall,
+}
+
+impl Orientation {
+    /// A crop is tall if its height exceeds its width by more than this factor.
+    pub const TALL: f64 = 1.5;
+
+    fn rotations(self, crop: &Crop) -> &'static [Rotation] {
+        let tall = f64::from(crop.height()) > Self::TALL * f64::from(crop.width());
+        match self {
+            Orientation::RotateTall if tall => &[Rotation::CounterClockwise],
+            Orientation::BestOfTall if tall => {
+                &[Rotation::None, Rotation::CounterClockwise, Rotation::Clockwise]
+            }
+            _ => &[Rotation::None],
+        }
+    }
+}
+
+/// How a [`Recognizer`] is set up. Start from the default and change what differs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The charset, for weights files that carry none. If the file carries one, it must agree.
+    pub charset: Option<Charset>,
+    /// Overrides the weights' ratio limit: crops with a larger aspect ratio are squeezed.
+    pub max_ratio: Option<u32>,
+    /// What to do with tall crops.
+    pub orientation: Orientation,
+    /// The most input pixels (height times width, summed over crops) of one pass through the
+    /// network; a crop that alone has more gets a pass of its own. Bounds the memory in use.
+    pub batch_pixels: usize,
+    /// Where the network runs.
+    pub device: Device,
+    /// The network's number type: f32, or f16 or bf16 on devices that compute in them.
+    pub dtype: DType,
+}
+
+impl Default for Options {
+    /// The file's charset and ratio limit, crops as they are, on the CPU in f32, two crops of
+    /// 32 x 128 pixels a pass.
+    fn default() -> Self {
+        Options {
+            charset: None,
+            max_ratio: None,
+            orientation: Orientation::default(),
+            batch_pixels: 2 * 32 * 128,
+            device: Device::Cpu,
+            dtype: DType::F32,
+        }
+    }
+}
+
+/// What was read in a crop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// The text; it may be empty.
+    pub text: String,
+    /// The reference implementation's score, 0..=1: the mean probability of the characters at
+    /// their first steps; 0 for an empty text.
+    pub score: f32,
+    /// The characters, in reading order.
+    pub chars: Vec<Character>,
+    /// The size that the crop was resized to.
+    pub size: TargetSize,
+    /// How the crop was turned before it was read.
+    pub rotation: Rotation,
+}
+
+/// A character of a [`Reading`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Character {
+    /// The charset's entry, of one or more code points.
+    pub symbol: String,
+    /// Its probability (0..=1) at the first of its steps.
+    pub score: f32,
+    /// Its time steps; never empty.
+    pub steps: Range<usize>,
+    /// Where these steps lie in the crop.
+    pub span: Span,
+}
+
+/// A rectangle of a crop, in pixels of the crop as it was given (resizing and rotation undone);
+/// the left and upper edge of the crop are 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Span {
+    /// Left edge.
+    pub x0: f32,
+    /// Right edge.
+    pub x1: f32,
+    /// Upper edge.
+    pub y0: f32,
+    /// Lower edge.
+    pub y1: f32,
+}
+
+impl Span {
+    /// The columns `steps` of `total` in a crop of the given size that was turned by `rotation`.
+    fn of_steps(steps: &Range<usize>, total: usize, size: (u32, u32), rotation: Rotation) -> Self {
+        let (width, height) = (size.0 as f32, size.1 as f32);
+        let at = |step: usize, length: f32| step as f32 / total as f32 * length;
+        match rotation {
+            Rotation::None => {
+                Span { x0: at(steps.start, width), x1: at(steps.end, width), y0: 0.0, y1: height }
+            }
+            // The turned crop's left edge was on top.
+            Rotation::CounterClockwise => {
+                Span { x0: 0.0, x1: width, y0: at(steps.start, height), y1: at(steps.end, height) }
+            }
+            // The turned crop's left edge was at the bottom.
+            Rotation::Clockwise => Span {
+                x0: 0.0,
+                x1: width,
+                y0: height - at(steps.end, height),
+                y1: height - at(steps.start, height),
+            },
+        }
+    }
+}
+
+/// A crop resized for the network: the result of [`Recognizer::resize`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResizedCrop {
+    /// The size, which decides what it can share a batch with.
+    pub size: TargetSize,
+    /// 8-bit RGB, row after row.
+    pub rgb: Vec<u8>,
+    /// How the crop was turned before it was resized.
+    pub rotation: Rotation,
+    /// Width and height of the crop as it was given, in pixels.
+    pub source_size: (u32, u32),
+}
+
+impl ResizedCrop {
+    /// Writes the network's input, `[3, height, width]`, each sample in -1..=1.
+    fn normalized(&self, input: &mut Vec<f32>) {
+        for channel in 0..3 {
+            let samples = self.rgb.iter().skip(channel).step_by(3);
+            input.extend(samples.map(|&sample| (f32::from(sample) / 255.0 - 0.5) / 0.5));
+        }
+    }
+}
+
+/// Reads the text in image crops.
+///
+/// A recogniser is `Send + Sync` and takes no lock: share it between threads by reference. Batches
+/// are spread over the threads of the current rayon pool. The reading of a crop never depends on
+/// other crops, their order or the number of threads: it is the same to the bit.
+///
+/// ```no_run
+/// let recognizer = svtrv2::Recognizer::open("svtrv2_b.safetensors")?;
+/// let reading = recognizer.recognize(&image::open("crop.png")?)?;
+/// println!("{} ({:.2})", reading.text, reading.score);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Recognizer {
+    model: Model,
+    config: Config,
+    charset: Charset,
+    orientation: Orientation,
+    batch_pixels: usize,
+    device: Device,
+    dtype: DType,
+}
+
+impl Recognizer {
+    /// Opens a weights file that carries its charset, with default options.
+    ///
+    /// # Errors
+    /// As [`Weights::open`] and [`Recognizer::new`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::new(&Weights::open(path)?, Options::default())
+    }
+
+    /// Sets up a recogniser.
+    ///
+    /// # Errors
+    /// [`CharsetError`] if neither the weights nor the options hold a charset, or if one does not
+    /// fit; [`ConfigError`] for an option out of range;
+    /// [`WeightsError`](crate::WeightsError) if a parameter is NaN or infinite;
+    /// [`Error::Compute`] if the device fails.
+    pub fn new(weights: &Weights, options: Options) -> Result<Self> {
+        let Options { charset, max_ratio, orientation, batch_pixels, device, dtype } = options;
+        let mut config = weights.config().clone();
+        config.max_ratio = max_ratio.unwrap_or(config.max_ratio);
+        config.validate()?;
+        if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
+            let detail = format!("{dtype:?} is none of F32, F16 and BF16");
+            return Err(ConfigError::new("dtype", detail).into());
+        }
+        let charset = match (charset, weights.charset()) {
+            (Some(given), Some(stored)) => {
+                given.check_agrees_with(stored)?;
+                given
+            }
+            (Some(charset), None) => charset,
+            (None, Some(charset)) => charset.clone(),
+            (None, None) => {
+                return Err(CharsetError::Missing { classes: config.num_classes }.into());
+            }
+        };
+        charset.check_classes(config.num_classes)?;
+        let model = weights.model(dtype, &device)?;
+        Ok(Recognizer { model, config, charset, orientation, batch_pixels, device, dtype })
+    }
+
+    /// The network's configuration, with the ratio limit in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The charset in force.
+    pub fn charset(&self) -> &Charset {
+        &self.charset
+    }
+
+    /// Reads one crop: an image, a [`Crop`], or a reference to either.
+    ///
+    /// # Errors
+    /// [`ImageError::Empty`](crate::ImageError::Empty) for an image without pixels;
+    /// [`Error::Compute`] if the device fails.
+    pub fn recognize<'a, C>(&self, crop: C) -> Result<Reading>
+    where
+        C: TryInto<Crop<'a>>,
+        Error: From<C::Error>,
+    {
+        let crop = crop.try_into()?;
+        let resized = self.resize(&crop)?;
+        let scores = self.log_probs(&resized)?;
+        Ok(self.best_reading(&resized, &scores))
+    }
+
+    /// Reads many crops, in any mix of sizes; results are in the order of the crops.
+    ///
+    /// Crops of one target size share passes through the network, never padded, each pass of at
+    /// most [`Options::batch_pixels`] pixels. A crop that fails leaves the others alone.
+    pub fn recognize_batch(&self, crops: &[Crop]) -> Vec<Result<Reading>> {
+        self.recognize_batch_timed(crops).0
+    }
+
+    /// [`recognize_batch`](Self::recognize_batch), and for each crop its share of the time spent
+    /// in the network (a pass's wall time divided by its crops; 0 for a crop that failed before).
+    pub fn recognize_batch_timed(&self, crops: &[Crop]) -> (Vec<Result<Reading>>, Vec<Duration>) {
+        let resized: Vec<Result<Vec<ResizedCrop>>> =
+            crops.par_iter().map(|crop| self.resize(crop)).collect();
+        let variants: Vec<&ResizedCrop> = resized.iter().flatten().flatten().collect();
+        let timed = self.log_probs_timed(&variants);
+        let mut scores = timed.into_iter();
+        let mut times = Vec::with_capacity(crops.len());
+        let readings = resized
+            .into_iter()
+            .map(|resized| {
+                let mut time = Duration::ZERO;
+                let reading = resized.and_then(|resized| {
+                    let own: Vec<_> = scores.by_ref().take(resized.len()).collect();
+                    time = own.iter().map(|(_, time)| *time).sum();
+                    let own: Vec<LogProbs> =
+                        own.into_iter().map(|(scores, _)| scores).collect::<Result<_>>()?;
+                    Ok(self.best_reading(&resized, &own))
+                });
+                times.push(time);
+                reading
+            })
+            .collect();
+        (readings, times)
+    }
+
+    /// First stage: turns and resizes a crop, once for each rotation to be tried (one, unless
+    /// [`Orientation::BestOfTall`] asks for more).
+    ///
+    /// # Errors
+    /// None today: a crop has pixels and the ratio limit was checked.
+    pub fn resize(&self, crop: &Crop) -> Result<Vec<ResizedCrop>> {
+        let resize = |&rotation: &Rotation| {
+            let turned = crop.rotated(rotation);
+            let size = target_size(turned.width(), turned.height(), self.config.max_ratio)?;
+            let rgb = resize_rgb(&turned, size.width, size.height)?;
+            let source_size = (crop.width(), crop.height());
+            Ok(ResizedCrop { size, rgb, rotation, source_size })
+        };
+        self.orientation.rotations(crop).iter().map(resize).collect()
+    }
+
+    /// Second stage: the log-probabilities `[time, class]` of resized crops, in their order. One
+    /// time step stands for 4 columns of the resized crop.
+    ///
+    /// # Errors
+    /// [`Error::Compute`] if the device fails; [`Error::Scores`] if the network's output is not
+    /// finite.
+    pub fn log_probs(&self, crops: &[ResizedCrop]) -> Result<Vec<LogProbs>> {
+        let crops: Vec<&ResizedCrop> = crops.iter().collect();
+        self.log_probs_timed(&crops).into_iter().map(|(scores, _)| scores).collect()
+    }
+
+    /// Third stage: the reading of a resized crop from its scores.
+    pub fn decode(&self, crop: &ResizedCrop, scores: &LogProbs) -> Reading {
+        self.reading(crop, scores.steps(), greedy(scores))
+    }
+
+    fn reading(&self, crop: &ResizedCrop, steps: usize, decoded: Decoded) -> Reading {
+        let text = decoded.text(&self.charset);
+        let chars = decoded
+            .symbols
+            .into_iter()
+            .map(|symbol| Character {
+                symbol: self.charset.symbol(symbol.class).unwrap_or_default().to_owned(),
+                score: symbol.score,
+                span: Span::of_steps(&symbol.steps, steps, crop.source_size, crop.rotation),
+                steps: symbol.steps,
+            })
+            .collect();
+        let (size, rotation) = (crop.size, crop.rotation);
+        Reading { text, score: decoded.score, chars, size, rotation }
+    }
+
+    /// The reading with the best score; of equal ones the first.
+    fn best_reading(&self, crops: &[ResizedCrop], scores: &[LogProbs]) -> Reading {
+        let mut readings = crops.iter().zip(scores).map(|(crop, scores)| self.decode(crop, scores));
+        let empty = || Reading {
+            text: String::new(),
+            score: 0.0,
+            chars: Vec::new(),
+            size: TargetSize { height: 0, width: 0 },
+            rotation: Rotation::None,
+        };
+        let first = readings.next().unwrap_or_else(empty);
+        readings.fold(first, |best, next| if next.score > best.score { next } else { best })
+    }
+
+    fn log_probs_timed(&self, crops: &[&ResizedCrop]) -> Vec<(Result<LogProbs>, Duration)> {
+        let passes = self.passes(crops);
+        let results: Vec<_> = passes
+            .into_par_iter()
+            .map(|pass| {
+                let members: Vec<&ResizedCrop> = pass.iter().map(|&index| crops[index]).collect();
+                let start = Instant::now();
+                let scores = self.forward(&members);
+                let time = start.elapsed() / pass.len() as u32;
+                (pass, scores, time)
+            })
+            .collect();
+        let mut slots: Vec<Option<(Result<LogProbs>, Duration)>> =
+            crops.iter().map(|_| None).collect();
+        for (pass, scores, time) in results {
+            match scores {
+                Ok(scores) => {
+                    for (index, scores) in pass.into_iter().zip(scores) {
+                        slots[index] = Some((scores, time));
+                    }
+                }
+                Err(error) => {
+                    let message = error.to_string();
+                    for index in pass {
+                        let error = candle_core::Error::Msg(message.clone());
+                        slots[index] = Some((Err(error.into()), time));
+                    }
+                }
+            }
+        }
+        let lost = || candle_core::Error::Msg("a pass gave no result".into());
+        slots
+            .into_iter()
+            .map(|slot| slot.unwrap_or_else(|| (Err(lost().into()), Duration::ZERO)))
+            .collect()
+    }
+
+    /// Groups crops by size and cuts the groups into passes.
+    fn passes(&self, crops: &[&ResizedCrop]) -> Vec<Vec<usize>> {
+        let mut order: Vec<usize> = (0..crops.len()).collect();
+        order.sort_by_key(|&index| crops[index].size);
+        order
+            .chunk_by(|&a, &b| crops[a].size == crops[b].size)
+            .flat_map(|group| {
+                let most = self.batch_pixels / crops[group[0]].size.pixels().max(1);
+                group.chunks(most.max(1)).map(<[usize]>::to_vec)
+            })
+            .collect()
+    }
+
+    /// One pass through the network for crops of one size.
+    fn forward(&self, crops: &[&ResizedCrop]) -> Result<Vec<Result<LogProbs>>> {
+        let Some(first) = crops.first() else {
+            return Ok(Vec::new());
+        };
+        let (height, width) = (first.size.height as usize, first.size.width as usize);
+        let mut input = Vec::with_capacity(crops.len() * 3 * height * width);
+        for crop in crops {
+            crop.normalized(&mut input);
+        }
+        let images = Tensor::from_vec(input, (crops.len(), 3, height, width), &self.device)?;
+        let logits = self.model.forward(&images.to_dtype(self.dtype)?)?;
+        let (_, steps, classes) = logits.dims3()?;
+        let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let rows = logits.chunks_exact((steps * classes).max(1));
+        Ok(rows.map(|row| LogProbs::from_logits(steps, classes, row.to_vec())).collect())
+    }
+}

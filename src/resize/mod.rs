@@ -1,0 +1,17 @@
+//! From a crop to the network's input size: the multi-size rule and a resampler that is
+//! bit-identical to Pillow's.
+//!
+//! SVTRv2 does not squeeze every crop into one size: a crop's aspect ratio picks one of a few
+//! target sizes ([`target_size`]; paper section 3.2, "Multi-Size Resizing"), and the crop is
+//! resized to exactly that ([`resize_bicubic`]). The networks were trained on pixels from Pillow's
+//! antialiased bicubic filter, so the resampler here reproduces it to the byte; it is of use on
+//! its own, wherever a model was trained behind `PIL.Image.resize`.
+
+mod bicubic;
+mod coefficients;
+mod target;
+
+pub use bicubic::resize_bicubic;
+pub(crate) use bicubic::resize_rgb;
+pub(crate) use target::check_max_ratio;
+pub use target::{TargetSize, target_size};

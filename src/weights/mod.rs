@@ -1,0 +1,296 @@
+//! From a weights file of any kind to a network.
+//!
+//! [`Weights::open`] tells the format from the bytes: safetensors (this crate's own files and
+//! OpenOCR's), PyTorch's zip-format `.pth`, and, with the feature `onnx`, the ONNX export of
+//! SVTRv2. Whatever the file calls its tensors, [`Weights`] holds them under one set of names: the
+//! published checkpoints', with the batch norm of the patch embedding folded into its
+//! convolutions.
+
+mod buffer;
+mod fold;
+mod format;
+mod infer;
+mod names;
+#[cfg(feature = "onnx")]
+mod onnx;
+mod pickle;
+mod pth;
+mod safetensors;
+mod tensor;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{DType, Device, Shape, Tensor};
+use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
+
+use crate::charset::Charset;
+use crate::error::{Error, Result, ShapeMismatch, WeightsError};
+use crate::kernels::FileMap;
+use crate::model::{Config, Model, parameter_shapes};
+use buffer::Buffer;
+use tensor::StoredTensor;
+
+pub use format::Format;
+pub use safetensors::StorageType;
+
+/// The parameters of a network, still in their file, with what is needed to run it.
+///
+/// ```no_run
+/// use svtrv2::weights::Weights;
+///
+/// let weights = Weights::open("svtrv2_b.safetensors")?;
+/// println!("{:?}: SVTRv2-{}", weights.format(), weights.config().variant().unwrap_or("?"));
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Weights {
+    format: Format,
+    tensors: BTreeMap<String, StoredTensor>,
+    config: Config,
+    charset: Option<Charset>,
+}
+
+impl Weights {
+    /// Opens a weights file of any known format.
+    ///
+    /// The file is mapped into memory, not read at once: it must not be changed or shortened while
+    /// this value or a copy of it lives.
+    ///
+    /// # Errors
+    /// [`WeightsError`], naming what is wrong with the file.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let map = || -> std::io::Result<FileMap> {
+            let file = File::open(path)?;
+            if file.metadata()?.is_dir() {
+                return Err(std::io::ErrorKind::IsADirectory.into());
+            }
+            FileMap::new(&file)
+        };
+        let map = map().map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+        Self::from_buffer(Buffer::new(map))
+    }
+
+    /// Takes the bytes of a weights file of any known format.
+    ///
+    /// # Errors
+    /// As [`Weights::open`].
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
+        Self::from_buffer(Buffer::new(bytes))
+    }
+
+    /// Reads a weights file of any known format to its end.
+    ///
+    /// # Errors
+    /// [`WeightsError::Read`], and as [`Weights::open`].
+    pub fn from_reader(mut reader: impl Read) -> Result<Self> {
+        let mut bytes = Vec::new();
+        reader.read_to_end(&mut bytes).map_err(WeightsError::Read)?;
+        Self::from_bytes(bytes)
+    }
+
+    fn from_buffer(buffer: Buffer) -> Result<Self> {
+        let format = Format::detect(buffer.as_slice())?;
+        let file = match format {
+            Format::Safetensors => safetensors::read(buffer)?,
+            Format::Pth => pth::read(buffer)?,
+            #[cfg(feature = "onnx")]
+            Format::Onnx => onnx::read(&buffer)?,
+            #[cfg(not(feature = "onnx"))]
+            Format::Onnx => {
+                return Err(
+                    WeightsError::FeatureDisabled { format: "ONNX", feature: "onnx" }.into()
+                );
+            }
+        };
+        let tensors = names::canonical(file.tensors)?;
+        let tensors = fold::fold_batch_norm(tensors)?;
+        let config = match file.config {
+            Some(config) => config,
+            None => infer::config(&tensors)?,
+        };
+        config.validate()?;
+        check_fit(&config, &tensors)?;
+        if let Some(charset) = &file.charset {
+            charset.check_classes(config.num_classes)?;
+        }
+        Ok(Weights { format, tensors, config, charset: file.charset })
+    }
+
+    /// The format of the file.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The network's configuration: stored in this crate's own files, otherwise inferred from the
+    /// shapes of the tensors (then `max_ratio` is 4 and heads have 32 channels, as published).
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The charset stored with the weights; only this crate's own files have one.
+    pub fn charset(&self) -> Option<&Charset> {
+        self.charset.as_ref()
+    }
+
+    /// Replaces the ratio limit, which foreign files do not tell.
+    ///
+    /// # Errors
+    /// [`ConfigError`](crate::ConfigError) if it is 0 or above 1024.
+    pub fn with_max_ratio(mut self, max_ratio: u32) -> Result<Self> {
+        self.config.max_ratio = max_ratio;
+        self.config.validate()?;
+        Ok(self)
+    }
+
+    /// Adds the charset, which foreign files do not tell.
+    ///
+    /// # Errors
+    /// [`CharsetError::ClassCount`](crate::CharsetError::ClassCount) if it does not fit the
+    /// network, [`CharsetError::Contradiction`](crate::CharsetError::Contradiction) if the file
+    /// already holds another.
+    pub fn with_charset(mut self, charset: Charset) -> Result<Self> {
+        match &self.charset {
+            Some(stored) => charset.check_agrees_with(stored)?,
+            None => charset.check_classes(self.config.num_classes)?,
+        }
+        self.charset = Some(charset);
+        Ok(self)
+    }
+
+    /// The parameters' names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// A parameter in f32, by its name in the published checkpoints; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`WeightsError::NonFinite`].
+    pub fn tensor(&self, name: &str, device: &Device) -> Result<Option<Tensor>> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Ok(None);
+        };
+        let values = tensor.values(name)?;
+        Ok(Some(Tensor::from_vec(values, tensor.shape(), device)?))
+    }
+
+    /// Builds the network on a device, its parameters in `dtype`.
+    ///
+    /// # Errors
+    /// [`WeightsError::NonFinite`] if a parameter is NaN or infinite,
+    /// [`Error::Compute`] if the device fails.
+    pub fn model(&self, dtype: DType, device: &Device) -> Result<Model> {
+        let failure = Mutex::new(None);
+        let source = Source { weights: self, dtype, failure: &failure };
+        let vb = VarBuilder::from_backend(Box::new(source), dtype, device.clone());
+        let model = Model::new(&self.config, vb);
+        let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failure.map_or(model, Err)
+    }
+
+    /// Writes a self-contained safetensors file: parameters, configuration and charset.
+    ///
+    /// The file is written beside its final place and then renamed, so that a half-written file
+    /// never stands under `path`.
+    ///
+    /// # Errors
+    /// [`WeightsError::Io`]; [`WeightsError::NonFinite`]; [`WeightsError::OutOfRange`] if a
+    /// parameter exceeds the storage type; [`CharsetError::Missing`](crate::CharsetError::Missing)
+    /// without a charset.
+    pub fn save(&self, path: impl AsRef<Path>, storage: StorageType) -> Result<()> {
+        safetensors::write(self, path.as_ref(), storage)
+    }
+}
+
+/// Compares the file's tensors with what the network asks for.
+fn check_fit(config: &Config, tensors: &BTreeMap<String, StoredTensor>) -> Result<()> {
+    let wanted: BTreeMap<_, _> = parameter_shapes(config)?.into_iter().collect();
+    let mut missing = Vec::new();
+    let mut misshapen = Vec::new();
+    for (name, expected) in &wanted {
+        match tensors.get(name) {
+            None => missing.push(name.clone()),
+            Some(tensor) if tensor.shape() != expected => misshapen.push(ShapeMismatch {
+                name: name.clone(),
+                expected: expected.clone(),
+                found: tensor.shape().to_vec(),
+            }),
+            Some(_) => {}
+        }
+    }
+    let unexpected: Vec<String> =
+        tensors.keys().filter(|name| !wanted.contains_key(*name)).cloned().collect();
+    if missing.is_empty() && misshapen.is_empty() && unexpected.is_empty() {
+        Ok(())
+    } else {
+        Err(WeightsError::Misfit { missing, misshapen, unexpected }.into())
+    }
+}
+
+/// Hands parameters to the network as it is built, straight from the file.
+struct Source<'a> {
+    weights: &'a Weights,
+    dtype: DType,
+    /// This crate's own error, which candle's cannot carry.
+    failure: &'a Mutex<Option<Error>>,
+}
+
+impl SimpleBackend for Source<'_> {
+    fn get(
+        &self,
+        shape: Shape,
+        name: &str,
+        _: Init,
+        dtype: DType,
+        device: &Device,
+    ) -> candle_core::Result<Tensor> {
+        let tensor = self.get_unchecked(name, dtype, device)?;
+        if tensor.shape() == &shape {
+            Ok(tensor)
+        } else {
+            let msg = "a parameter changed its shape".to_owned();
+            let (expected, got) = (shape, tensor.shape().clone());
+            Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt())
+        }
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, device: &Device) -> candle_core::Result<Tensor> {
+        match self.weights.tensor(name, device) {
+            Ok(Some(tensor)) => tensor.to_dtype(self.dtype),
+            Ok(None) => Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.bt()),
+            Err(error) => {
+                let message = error.to_string();
+                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                Err(candle_core::Error::Msg(message))
+            }
+        }
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.weights.tensors.contains_key(name)
+    }
+}
+
+/// What a format's reader finds in a file.
+struct WeightsFile {
+    /// Tensors under the file's own names.
+    tensors: Vec<(String, StoredTensor)>,
+    /// The stored configuration, if the format has one.
+    config: Option<Config>,
+    /// The stored charset, if the format has one.
+    charset: Option<Charset>,
+}
+
+impl WeightsFile {
+    fn of_tensors(tensors: Vec<(String, StoredTensor)>) -> Self {
+        WeightsFile { tensors, config: None, charset: None }
+    }
+}
+
+/// Shares a buffer between the tensors that lie in it.
+type SharedBuffer = Arc<Buffer>;

@@ -1,0 +1,460 @@
+//! A reader of Python pickles that builds values and runs nothing.
+//!
+//! It knows the opcodes that `torch.save` writes (protocol 2) and those of protocols up to 4 that
+//! ordinary checkpoints hold besides the tensors. Globals are names, calls are recorded, not made.
+//! Values live in an arena and refer to each other by number, so that no nesting, however deep,
+//! can exhaust the stack.
+
+use std::collections::HashMap;
+
+/// A value's place in the arena.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Id(usize);
+
+/// A pickled value.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Text(String),
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// `module.name`
+    Global(String),
+    /// A recorded call. Items set on its result (an `OrderedDict`'s) are kept with it.
+    Call {
+        callable: Id,
+        arguments: Id,
+        items: Vec<(Id, Id)>,
+    },
+    /// A reference to something outside the pickle: a storage.
+    Persistent(Id),
+    /// Numbers and bytes that no tensor description needs.
+    Other,
+}
+
+/// A whole pickle.
+#[derive(Debug)]
+pub(super) struct Pickle {
+    arena: Vec<Value>,
+    root: Id,
+}
+
+/// Memo entries and values: a checkpoint's pickle has a few for each tensor. The pickle's own
+/// length bounds them too (an opcode makes one value at the most); this bounds what containers of
+/// containers could make of it.
+const MOST_VALUES: usize = 1 << 24;
+
+impl Pickle {
+    /// Reads a pickle up to its STOP.
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, String> {
+        let mut machine = Machine {
+            input: bytes,
+            arena: Vec::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: HashMap::new(),
+        };
+        let root = machine.run()?;
+        Ok(Pickle { arena: machine.arena, root })
+    }
+
+    pub(super) fn root(&self) -> Id {
+        self.root
+    }
+
+    pub(super) fn get(&self, id: Id) -> &Value {
+        &self.arena[id.0]
+    }
+
+    pub(super) fn int(&self, id: Id) -> Option<i64> {
+        match self.get(id) {
+            Value::Int(value) => Some(*value),
+            _ => None,
+        }
+    }
+
+    pub(super) fn text(&self, id: Id) -> Option<&str> {
+        match self.get(id) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn tuple(&self, id: Id) -> Option<&[Id]> {
+        match self.get(id) {
+            Value::Tuple(items) | Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    /// The callable's name and the arguments of a recorded call.
+    pub(super) fn call(&self, id: Id) -> Option<(&str, &[Id])> {
+        match self.get(id) {
+            Value::Call { callable, arguments, .. } => match self.get(*callable) {
+                Value::Global(name) => Some((name, self.tuple(*arguments)?)),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The items of a dict, or of a call's result that items were set on.
+    pub(super) fn items(&self, id: Id) -> Option<&[(Id, Id)]> {
+        match self.get(id) {
+            Value::Dict(items) | Value::Call { items, .. } => Some(items),
+            _ => None,
+        }
+    }
+}
+
+struct Machine<'a> {
+    input: &'a [u8],
+    arena: Vec<Value>,
+    stack: Vec<Id>,
+    /// Heights of the stack at the open marks.
+    marks: Vec<usize>,
+    memo: HashMap<u64, Id>,
+}
+
+type Fault = String;
+
+impl<'a> Machine<'a> {
+    fn run(&mut self) -> Result<Id, Fault> {
+        loop {
+            let [opcode] = self.array()?;
+            match opcode {
+                b'.' => return self.pop(),
+                opcode => self.step(opcode)?,
+            }
+        }
+    }
+
+    fn step(&mut self, opcode: u8) -> Result<(), Fault> {
+        match opcode {
+            0x80 => {
+                let [_protocol] = self.array()?;
+            }
+            0x95 => {
+                self.array::<8>()?;
+            }
+            b'(' => self.marks.push(self.stack.len()),
+            b'0' => {
+                self.pop()?;
+            }
+            b'1' => {
+                self.pop_to_mark()?;
+            }
+            b'2' => {
+                let top = self.top()?;
+                self.stack.push(top);
+            }
+            b'N' => self.push(Value::None)?,
+            0x88 => self.push(Value::Bool(true))?,
+            0x89 => self.push(Value::Bool(false))?,
+            b'K' => {
+                let [value] = self.array()?;
+                self.push(Value::Int(value.into()))?;
+            }
+            b'M' => {
+                let value = u16::from_le_bytes(self.array()?);
+                self.push(Value::Int(value.into()))?;
+            }
+            b'J' => {
+                let value = i32::from_le_bytes(self.array()?);
+                self.push(Value::Int(value.into()))?;
+            }
+            0x8a => {
+                let [len] = self.array()?;
+                let value = little_endian(self.take(len.into())?);
+                self.push(value)?;
+            }
+            0x8b => {
+                let len = u32::from_le_bytes(self.array()?);
+                let value = little_endian(self.take(u64::from(len))?);
+                self.push(value)?;
+            }
+            b'G' => {
+                self.array::<8>()?;
+                self.push(Value::Other)?;
+            }
+            b'X' => {
+                let len = u32::from_le_bytes(self.array()?);
+                self.push_text(len.into())?;
+            }
+            0x8c => {
+                let [len] = self.array()?;
+                self.push_text(len.into())?;
+            }
+            0x8d => {
+                let len = u64::from_le_bytes(self.array()?);
+                self.push_text(len)?;
+            }
+            // Byte strings: SHORT_BINSTRING, BINSTRING, SHORT_BINBYTES, BINBYTES, BINBYTES8.
+            b'U' | b'C' => {
+                let [len] = self.array()?;
+                self.push_bytes(len.into())?;
+            }
+            b'T' | b'B' => {
+                let len = u32::from_le_bytes(self.array()?);
+                self.push_bytes(len.into())?;
+            }
+            0x8e => {
+                let len = u64::from_le_bytes(self.array()?);
+                self.push_bytes(len)?;
+            }
+            b')' => self.push(Value::Tuple(Vec::new()))?,
+            b']' => self.push(Value::List(Vec::new()))?,
+            b'}' => self.push(Value::Dict(Vec::new()))?,
+            0x8f => self.push(Value::Other)?,
+            b't' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::Tuple(items))?;
+            }
+            0x85..=0x87 => {
+                let len = usize::from(opcode - 0x84);
+                let at = self.stack.len().checked_sub(len).ok_or("a tuple of too few values")?;
+                let items = self.stack.split_off(at);
+                self.push(Value::Tuple(items))?;
+            }
+            b'l' => {
+                let items = self.pop_to_mark()?;
+                self.push(Value::List(items))?;
+            }
+            b'd' => {
+                let items = pairs(self.pop_to_mark()?)?;
+                self.push(Value::Dict(items))?;
+            }
+            b'a' => {
+                let item = self.pop()?;
+                self.append(vec![item])?;
+            }
+            b'e' => {
+                let items = self.pop_to_mark()?;
+                self.append(items)?;
+            }
+            // ADDITEMS: sets are of no interest.
+            0x90 => {
+                self.pop_to_mark()?;
+            }
+            b's' => {
+                let (value, key) = (self.pop()?, self.pop()?);
+                self.set_items(vec![(key, value)])?;
+            }
+            b'u' => {
+                let items = pairs(self.pop_to_mark()?)?;
+                self.set_items(items)?;
+            }
+            b'c' => {
+                let module = self.line()?;
+                let name = self.line()?;
+                self.push(Value::Global(format!("{module}.{name}")))?;
+            }
+            0x93 => {
+                let (name, module) = (self.pop()?, self.pop()?);
+                let global = match (&self.arena[module.0], &self.arena[name.0]) {
+                    (Value::Text(module), Value::Text(name)) => format!("{module}.{name}"),
+                    _ => return Err("a global without a name".into()),
+                };
+                self.push(Value::Global(global))?;
+            }
+            // REDUCE and NEWOBJ: a callable or class, and arguments.
+            b'R' | 0x81 => {
+                let (arguments, callable) = (self.pop()?, self.pop()?);
+                self.push(Value::Call { callable, arguments, items: Vec::new() })?;
+            }
+            // BUILD sets attributes: a state dict's have nothing to do with its tensors.
+            b'b' => {
+                self.pop()?;
+                self.top()?;
+            }
+            b'Q' => {
+                let id = self.pop()?;
+                self.push(Value::Persistent(id))?;
+            }
+            b'q' => {
+                let [key] = self.array()?;
+                self.memoize(key.into())?;
+            }
+            b'r' => {
+                let key = u32::from_le_bytes(self.array()?);
+                self.memoize(key.into())?;
+            }
+            0x94 => self.memoize(self.memo.len() as u64)?,
+            b'h' => {
+                let [key] = self.array()?;
+                self.recall(key.into())?;
+            }
+            b'j' => {
+                let key = u32::from_le_bytes(self.array()?);
+                self.recall(key.into())?;
+            }
+            other => return Err(format!("unknown pickle opcode 0x{other:02x}")),
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, len: u64) -> Result<&'a [u8], Fault> {
+        let taken = usize::try_from(len).ok().and_then(|len| self.input.split_at_checked(len));
+        let (taken, rest) = taken.ok_or("the pickle breaks off")?;
+        self.input = rest;
+        Ok(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+        let (array, rest) = self.input.split_first_chunk().ok_or("the pickle breaks off")?;
+        self.input = rest;
+        Ok(*array)
+    }
+
+    fn line(&mut self) -> Result<String, Fault> {
+        let len = self.input.iter().position(|&byte| byte == b'\n');
+        let line = self.take(len.ok_or("the pickle breaks off")? as u64)?;
+        self.array::<1>()?;
+        Ok(String::from_utf8_lossy(line).into_owned())
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), Fault> {
+        if self.arena.len() >= MOST_VALUES {
+            return Err(format!("more than {MOST_VALUES} values"));
+        }
+        self.stack.push(Id(self.arena.len()));
+        self.arena.push(value);
+        Ok(())
+    }
+
+    fn push_text(&mut self, len: u64) -> Result<(), Fault> {
+        let text = str::from_utf8(self.take(len)?).map_err(|_| "a string is not UTF-8")?;
+        self.push(Value::Text(text.to_owned()))
+    }
+
+    fn push_bytes(&mut self, len: u64) -> Result<(), Fault> {
+        self.take(len)?;
+        self.push(Value::Other)
+    }
+
+    fn pop(&mut self) -> Result<Id, Fault> {
+        let floor = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= floor {
+            return Err("an operation without operands".into());
+        }
+        self.stack.pop().ok_or_else(|| "an operation without operands".into())
+    }
+
+    fn top(&self) -> Result<Id, Fault> {
+        self.stack.last().copied().ok_or_else(|| "an operation without operands".into())
+    }
+
+    fn pop_to_mark(&mut self) -> Result<Vec<Id>, Fault> {
+        let mark = self.marks.pop().ok_or("a mark is missing")?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn append(&mut self, new: Vec<Id>) -> Result<(), Fault> {
+        let list = self.top()?;
+        match &mut self.arena[list.0] {
+            Value::List(items) => items.extend(new),
+            // Lists made by calls (subclasses) hold nothing of interest.
+            Value::Call { .. } | Value::Other => {}
+            other => return Err(format!("items appended to {other:?}")),
+        }
+        Ok(())
+    }
+
+    fn set_items(&mut self, new: Vec<(Id, Id)>) -> Result<(), Fault> {
+        let dict = self.top()?;
+        match &mut self.arena[dict.0] {
+            Value::Dict(items) | Value::Call { items, .. } => items.extend(new),
+            other => return Err(format!("items set on {other:?}")),
+        }
+        Ok(())
+    }
+
+    fn memoize(&mut self, key: u64) -> Result<(), Fault> {
+        let top = self.top()?;
+        self.memo.insert(key, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, key: u64) -> Result<(), Fault> {
+        let id = *self.memo.get(&key).ok_or("a reference to nothing")?;
+        self.stack.push(id);
+        Ok(())
+    }
+}
+
+fn pairs(items: Vec<Id>) -> Result<Vec<(Id, Id)>, Fault> {
+    match items.as_chunks::<2>() {
+        (pairs, []) => Ok(pairs.iter().map(|&[key, value]| (key, value)).collect()),
+        _ => Err("a key without a value".into()),
+    }
+}
+
+/// A two's complement integer; one beyond 64 bits is of no use to a tensor.
+fn little_endian(bytes: &[u8]) -> Value {
+    let negative = bytes.last().is_some_and(|&byte| byte >= 0x80);
+    let mut wide = [if negative { 0xff } else { 0 }; 8];
+    match wide.get_mut(..bytes.len()) {
+        Some(low) => {
+            low.copy_from_slice(bytes);
+            Value::Int(i64::from_le_bytes(wide))
+        }
+        None => Value::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn integers() {
+        let cases: [(&[u8], Value); 5] = [
+            (b"\x80\x02K\x07.", Value::Int(7)),
+            (b"\x80\x02J\xff\xff\xff\xff.", Value::Int(-1)),
+            (b"\x80\x02\x8a\x01\xff.", Value::Int(-1)),
+            (b"\x80\x02\x8a\x00.", Value::Int(0)),
+            (b"\x80\x02\x8a\x09123456789.", Value::Other),
+        ];
+        for (bytes, expected) in cases {
+            let pickle = Pickle::parse(bytes).unwrap();
+            assert_eq!(pickle.get(pickle.root()), &expected);
+        }
+    }
+
+    #[test]
+    fn hostile() {
+        let cases: [(&[u8], &str); 8] = [
+            (b"", "breaks off"),
+            (b"X\xff\xff\xff\xffa", "breaks off"),
+            (b"\x8d\xff\xff\xff\xff\xff\xff\xff\xffa", "breaks off"),
+            (b"\x87.", "too few"),
+            (b"t.", "mark"),
+            (b"h\x00.", "reference"),
+            (b"(K\x01d.", "key"),
+            (b"\x7f", "opcode"),
+        ];
+        for (bytes, part) in cases {
+            let error = Pickle::parse(bytes).unwrap_err();
+            assert!(error.contains(part), "{bytes:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting() {
+        let mut bytes = vec![b')'];
+        bytes.extend(vec![0x85; 1_000_000]);
+        bytes.push(b'.');
+        drop(Pickle::parse(&bytes).unwrap());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Pickle::parse(&bytes);
+        }
+    }
+}

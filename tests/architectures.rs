@@ -1,0 +1,82 @@
+//! T, S and B compute what the reference implementation computes, on weights that a formula
+//! gives.
+
+mod support;
+
+use candle_core::{DType, Device};
+use support::{Reference, fixture, max_difference, pattern_input, pattern_weights, values};
+use svtrv2::model::Config;
+
+/// Absolute, on logits whose magnitude is about 1.
+const TOLERANCE: f32 = 1e-3;
+
+const SHAPES: [(usize, usize, usize); 5] =
+    [(2, 32, 128), (1, 64, 64), (1, 48, 96), (1, 40, 112), (1, 32, 256)];
+
+fn check(letter: &str, config: Config) {
+    let reference = Reference::open(fixture("architectures.safetensors"));
+    let weights = pattern_weights(&config);
+    assert_eq!(weights.config(), &config, "the configuration inferred from the tensors");
+    let model = weights.model(DType::F32, &Device::Cpu).unwrap();
+    for (batch, height, width) in SHAPES {
+        let row = format!("{letter}/{batch}x{height}x{width}");
+        let input = pattern_input(batch, height, width);
+
+        let (shape, expected) = reference.f32(&format!("{row}/logits"));
+        let logits = model.forward(&input).unwrap();
+        assert_eq!(logits.dims(), shape, "{row}");
+        let difference = max_difference(&values(&logits), &expected);
+        println!("{row}: logits differ by {difference:.1e} at the most");
+        assert!(difference <= TOLERANCE, "{row}: logits differ by {difference}");
+
+        let features = values(&model.features(&input).unwrap());
+        let name = format!("{row}/features");
+        if reference.names().contains(&name) {
+            let difference = max_difference(&features, &reference.f32(&name).1);
+            assert!(difference <= TOLERANCE, "{row}: features differ by {difference}");
+        }
+        let (_, expected) = reference.f32(&format!("{row}/feature_stats"));
+        let difference = max_difference(&statistics(&features), &expected);
+        assert!(difference <= TOLERANCE, "{row}: feature statistics differ by {difference}");
+    }
+}
+
+/// Mean, standard deviation, largest magnitude, first and last.
+fn statistics(x: &[f32]) -> Vec<f32> {
+    let count = x.len() as f64;
+    let mean = x.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let squares: f64 = x.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
+    let largest = x.iter().fold(0.0f32, |max, x| max.max(x.abs()));
+    let deviation = (squares / (count - 1.0)).sqrt();
+    vec![mean as f32, deviation as f32, largest, x[0], x[x.len() - 1]]
+}
+
+#[test]
+fn tiny() {
+    check("t", Config::tiny());
+}
+
+#[test]
+fn small() {
+    check("s", Config::small());
+}
+
+#[test]
+fn base() {
+    check("b", Config::base());
+}
+
+#[test]
+fn parameter_counts() {
+    // As published, with batch norm unfolded.
+    for (config, published) in
+        [(Config::tiny(), 5_128_255), (Config::small(), 11_251_247), (Config::base(), 19_755_551)]
+    {
+        let count: usize = support::pattern_checkpoint(&config)
+            .iter()
+            .filter(|(name, ..)| !name.contains("running"))
+            .map(|(_, _, values)| values.len())
+            .sum();
+        assert_eq!(count, published);
+    }
+}
