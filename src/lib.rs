@@ -54,3 +54,8 @@ pub use error::{
     CharsetError, ConfigError, Error, ImageError, Result, ScoresError, ShapeMismatch, WeightsError,
 };
 pub use recognizer::{Character, Options, Orientation, Reading, Recognizer, ResizedCrop, Span};
+
+/// Compiles the README's examples.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

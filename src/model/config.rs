@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn faults_name_the_field() {
-        let cases: [(&str, fn(&mut Config)); 6] = [
+        type Spoil = fn(&mut Config);
+        let cases: [(&str, Spoil); 6] = [
             ("dim", |c| c.stages[1].dim = 0),
             ("dim", |c| c.stages[0] = StageConfig { dim: 33, heads: 1, ..c.stages[0] }),
             ("heads", |c| c.stages[2].heads = 7),

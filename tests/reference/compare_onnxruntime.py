@@ -1,0 +1,72 @@
+"""Counts the texts in which this crate and ONNX Runtime differ on labelled crops.
+
+    pip install Pillow==10.4.0 numpy onnxruntime
+    SVTRV2_PREDICTIONS=FOLDER ... cargo test --release --test trained word_accuracy -- --ignored
+    python tests/reference/compare_onnxruntime.py MODEL.onnx DATA PREDICTIONS/SET.tsv ...
+
+DATA holds a folder SET with labels.tsv for every PREDICTIONS/SET.tsv. Images are decoded and
+resized by Pillow, at max_ratio 4. PNG and JPEG are counted apart: decoders of JPEG may differ.
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import PIL
+from PIL import Image
+
+CHARSET = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ" + (
+    "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+)
+SIZES = {1: (64, 64), 2: (48, 96), 3: (40, 112), 4: (32, 128)}
+
+
+def read(session, path):
+    image = Image.open(path).convert("RGB")
+    height, width = SIZES[min(max(round(image.width / image.height), 1), 4)]
+    pixels = np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+    pixels = ((pixels / 255 - 0.5) / 0.5).transpose(2, 0, 1)[None]
+    (probabilities,) = session.run(None, {session.get_inputs()[0].name: pixels})
+    best = probabilities[0].argmax(1)
+    kept = [c for i, c in enumerate(best) if c and (i == 0 or c != best[i - 1])]
+    return "".join(CHARSET[c - 1] for c in kept)
+
+
+def fold(text):
+    return "".join(c for c in text.lower() if c in CHARSET[:36])
+
+
+def main(model, data, *predictions):
+    assert PIL.__version__.startswith("10.4."), PIL.__version__
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    print(f"onnxruntime {onnxruntime.__version__}, Pillow {PIL.__version__}")
+    failed = False
+    for file in map(Path, predictions):
+        folder = Path(data) / file.stem
+        labels = dict(
+            line.split("\t") for line in (folder / "labels.tsv").read_text().splitlines()
+        )
+        counts = {"PNG": [0, 0], "JPEG": [0, 0]}
+        correct = counted = 0
+        for line in file.read_text().splitlines():
+            path, text = line.split("\t")
+            expected = read(session, path)
+            kind = counts[Image.open(path).format]
+            kind[0] += 1
+            kind[1] += text != expected
+            if text != expected:
+                print(f"  {path}: {text!r}, ONNX Runtime {expected!r}")
+            label = labels[str(Path(path).relative_to(folder))]
+            if fold(label) and len("".join(label.split())) <= 25:
+                counted += 1
+                correct += fold(expected) == fold(label)
+        kinds = ", ".join(f"{d} of {n} {k}" for k, (n, d) in counts.items() if n)
+        share = 100 * correct / counted
+        print(f"{file.stem}: {kinds} texts differ; ONNX Runtime's word accuracy {share:.2f} %")
+        failed |= counts["PNG"][1] > 0
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
