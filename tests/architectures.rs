@@ -5,7 +5,7 @@ mod support;
 
 use candle_core::{DType, Device};
 use support::{Reference, fixture, max_difference, pattern_input, pattern_weights, values};
-use svtrv2::model::Config;
+use svtrv2::model::{Config, Model};
 
 /// Absolute, on logits whose magnitude is about 1.
 const TOLERANCE: f32 = 1e-3;
@@ -17,7 +17,14 @@ fn check(letter: &str, config: Config) {
     let reference = Reference::open(fixture("architectures.safetensors"));
     let weights = pattern_weights(&config);
     assert_eq!(weights.config(), &config, "the configuration inferred from the tensors");
-    let model = weights.model(DType::F32, &Device::Cpu).unwrap();
+    let fast = weights.model(DType::F32, &Device::Cpu).unwrap();
+    let plain = weights.differentiable_model(DType::F32, &Device::Cpu).unwrap();
+    for (path, model) in [("kernels", &fast), ("tensors", &plain)] {
+        check_model(&format!("{letter}, {path}"), letter, model, &reference);
+    }
+}
+
+fn check_model(path: &str, letter: &str, model: &Model, reference: &Reference) {
     for (batch, height, width) in SHAPES {
         let row = format!("{letter}/{batch}x{height}x{width}");
         let input = pattern_input(batch, height, width);
@@ -26,18 +33,21 @@ fn check(letter: &str, config: Config) {
         let logits = model.forward(&input).unwrap();
         assert_eq!(logits.dims(), shape, "{row}");
         let difference = max_difference(&values(&logits), &expected);
-        println!("{row}: logits differ by {difference:.1e} at the most");
-        assert!(difference <= TOLERANCE, "{row}: logits differ by {difference}");
+        println!("{path}, {row}: logits differ by {difference:.1e} at the most");
+        assert!(difference <= TOLERANCE, "{path}, {row}: logits differ by {difference}");
 
         let features = values(&model.features(&input).unwrap());
         let name = format!("{row}/features");
         if reference.names().contains(&name) {
             let difference = max_difference(&features, &reference.f32(&name).1);
-            assert!(difference <= TOLERANCE, "{row}: features differ by {difference}");
+            assert!(difference <= TOLERANCE, "{path}, {row}: features differ by {difference}");
         }
         let (_, expected) = reference.f32(&format!("{row}/feature_stats"));
         let difference = max_difference(&statistics(&features), &expected);
-        assert!(difference <= TOLERANCE, "{row}: feature statistics differ by {difference}");
+        assert!(
+            difference <= TOLERANCE,
+            "{path}, {row}: feature statistics differ by {difference}"
+        );
     }
 }
 

@@ -1,7 +1,31 @@
-//! The only place with unsafe code: each operation behind a safe function.
+//! The operations of the network on a CPU, in f32, and the only place with unsafe code.
+//!
+//! Each operation is a safe function over slices. It is written once over the vectors of
+//! [`simd`]; [`dispatch`] picks the instruction set. With plain arithmetic as the instruction set
+//! the same code is its own portable version; the tests hold every instruction set of the machine
+//! against definitions in f64.
+//!
+//! Work is spread over the current rayon pool in tasks that do not depend on the number of
+//! threads, and no sum crosses tasks: results are the same to the bit with any number.
 
 #![allow(unsafe_code)]
 
+mod attention;
+mod buffer;
+mod column_pool;
+mod conv;
+mod dispatch;
 mod file_map;
+mod gemm;
+mod layer_norm;
+mod linear;
+mod math;
+mod simd;
 
+pub(crate) use attention::attention;
+pub(crate) use column_pool::column_pool;
+pub(crate) use conv::{PackedConv, conv};
 pub(crate) use file_map::FileMap;
+pub(crate) use gemm::{Epilogue, PackedMatrix};
+pub(crate) use layer_norm::layer_norm;
+pub(crate) use linear::{linear, mlp, pack_linear};

@@ -3,10 +3,9 @@
 //! Both are post-norm: `x = norm1(x + mixer(x))`, `x = norm2(x + mlp(x))`.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::config::StageConfig;
-use super::layers::{Conv2d, ConvConfig, Grid, LayerNorm, Mlp, SelfAttention};
+use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm, Mlp, SelfAttention};
 
 /// Epsilon of the norms inside the blocks.
 const EPS: f64 = 1e-6;
@@ -30,28 +29,28 @@ pub(super) struct Block {
 }
 
 impl Block {
-    pub(super) fn local(stage: &StageConfig, vb: VarBuilder) -> Result<Self> {
+    pub(super) fn local(stage: &StageConfig, builder: &Builder) -> Result<Self> {
         let config = ConvConfig {
             in_dim: stage.dim,
             out_dim: stage.dim,
             groups: stage.heads,
             stride: (1, 1),
         };
-        let conv = |i: usize| Conv2d::new(config, vb.pp("mixer").pp(i));
-        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage.dim, &vb)
+        let conv = |i: usize| Conv2d::new(config, &builder.pp("mixer").pp(i));
+        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage.dim, builder)
     }
 
-    pub(super) fn global(stage: &StageConfig, vb: VarBuilder) -> Result<Self> {
-        let attention = SelfAttention::new(stage.dim, stage.heads, true, vb.pp("mixer"))?;
-        Self::new(Mixer::Global(attention), stage.dim, &vb)
+    pub(super) fn global(stage: &StageConfig, builder: &Builder) -> Result<Self> {
+        let attention = SelfAttention::new(stage.dim, stage.heads, true, &builder.pp("mixer"))?;
+        Self::new(Mixer::Global(attention), stage.dim, builder)
     }
 
-    fn new(mixer: Mixer, dim: usize, vb: &VarBuilder) -> Result<Self> {
+    fn new(mixer: Mixer, dim: usize, builder: &Builder) -> Result<Self> {
         Ok(Block {
             mixer,
-            norm1: LayerNorm::new(dim, EPS, vb.pp("norm1"))?,
-            mlp: Mlp::new(dim, vb.pp("mlp"))?,
-            norm2: LayerNorm::new(dim, EPS, vb.pp("norm2"))?,
+            norm1: LayerNorm::new(dim, EPS, &builder.pp("norm1"))?,
+            mlp: Mlp::new(dim, &builder.pp("mlp"))?,
+            norm2: LayerNorm::new(dim, EPS, &builder.pp("norm2"))?,
         })
     }
 
@@ -60,8 +59,7 @@ impl Block {
         let mixed = match &self.mixer {
             Mixer::Local(convs) => {
                 let (y, _) = convs[0].forward(x, grid)?;
-                let (y, _) = convs[1].forward(&y, grid)?;
-                (x + y)?
+                convs[1].forward_add(&y, grid, x)?
             }
             Mixer::Global(attention) => attention.forward_add(x, x)?,
         };

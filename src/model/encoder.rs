@@ -1,11 +1,10 @@
 //! The visual encoder (paper section 3.1): patch embedding, then three stages of blocks.
 
 use candle_core::{Result, Tensor};
-use candle_nn::VarBuilder;
 
 use super::block::Block;
 use super::config::{Config, StageConfig};
-use super::layers::{Conv2d, ConvConfig, Grid, LayerNorm};
+use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm};
 
 /// Epsilon of the norms between the stages.
 const DOWNSAMPLE_EPS: f64 = 1e-5;
@@ -21,17 +20,17 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub(super) fn new(config: &Config, builder: &Builder) -> Result<Self> {
         let dim = config.stages[0].dim;
         let conv = |i: usize, in_dim: usize, out_dim: usize| {
             let config = ConvConfig { in_dim, out_dim, groups: 1, stride: (2, 2) };
-            Conv2d::new(config, vb.pp("pope.patch_embed").pp(i).pp("conv"))
+            Conv2d::new(config, &builder.pp("pope.patch_embed").pp(i).pp("conv"))
         };
         let patch_embed = [conv(0, 3, dim / 2)?, conv(1, dim / 2, dim)?];
         let mut stages = Vec::with_capacity(config.stages.len());
         for (i, stage) in config.stages.iter().enumerate() {
             let next = config.stages.get(i + 1).map(|next| (next.dim, DOWNSAMPLE_STRIDES[i]));
-            stages.push(Stage::new(stage, next, vb.pp("stages").pp(i))?);
+            stages.push(Stage::new(stage, next, &builder.pp("stages").pp(i))?);
         }
         Ok(Encoder { patch_embed, stages })
     }
@@ -42,8 +41,7 @@ impl Encoder {
         let mut grid = Grid { height, width };
         let mut x = images.flatten_from(2)?.transpose(1, 2)?;
         for conv in &self.patch_embed {
-            (x, grid) = conv.forward(&x, grid)?;
-            x = x.gelu_erf()?;
+            (x, grid) = conv.forward_gelu(&x, grid)?;
         }
         for stage in &self.stages {
             (x, grid) = stage.forward(&x, grid)?;
@@ -72,20 +70,22 @@ impl Stage {
     fn new(
         config: &StageConfig,
         next: Option<(usize, (usize, usize))>,
-        vb: VarBuilder,
+        builder: &Builder,
     ) -> Result<Self> {
         let blocks = (0..config.local_blocks + config.global_blocks)
             .map(|block| {
-                let vb = vb.pp("blocks").pp(block_index(config, block));
+                let builder = builder.pp("blocks").pp(block_index(config, block));
                 if block < config.local_blocks {
-                    Block::local(config, vb)
+                    Block::local(config, &builder)
                 } else {
-                    Block::global(config, vb)
+                    Block::global(config, &builder)
                 }
             })
             .collect::<Result<_>>()?;
         let downsample = next
-            .map(|(dim, stride)| Downsample::new(config.dim, dim, stride, vb.pp("downsample")))
+            .map(|(dim, stride)| {
+                Downsample::new(config.dim, dim, stride, &builder.pp("downsample"))
+            })
             .transpose()?;
         Ok(Stage { blocks, downsample })
     }
@@ -110,11 +110,16 @@ struct Downsample {
 }
 
 impl Downsample {
-    fn new(in_dim: usize, out_dim: usize, stride: (usize, usize), vb: VarBuilder) -> Result<Self> {
+    fn new(
+        in_dim: usize,
+        out_dim: usize,
+        stride: (usize, usize),
+        builder: &Builder,
+    ) -> Result<Self> {
         let config = ConvConfig { in_dim, out_dim, groups: 1, stride };
         Ok(Downsample {
-            conv: Conv2d::new(config, vb.pp("conv"))?,
-            norm: LayerNorm::new(out_dim, DOWNSAMPLE_EPS, vb.pp("norm"))?,
+            conv: Conv2d::new(config, &builder.pp("conv"))?,
+            norm: LayerNorm::new(out_dim, DOWNSAMPLE_EPS, &builder.pp("norm"))?,
         })
     }
 

@@ -1,11 +1,10 @@
 //! The feature rearrangement module and the classifier (paper section 3.3; reference module
 //! `rctc_decoder`): from a grid of features to one distribution a column.
 
-use candle_core::{D, Result, Tensor};
-use candle_nn::{Init, VarBuilder};
+use candle_core::{Result, Tensor};
 
 use super::config::Config;
-use super::layers::{Grid, LayerNorm, Linear, Mlp, SelfAttention};
+use super::layers::{Builder, ColumnClassifier, Grid, LayerNorm, Mlp, SelfAttention};
 
 /// Epsilon of the norms of the horizontal block.
 const EPS: f64 = 1e-5;
@@ -14,24 +13,15 @@ const EPS: f64 = 1e-5;
 #[derive(Debug, Clone)]
 pub(super) struct Frm {
     horizontal: HorizontalBlock,
-    /// Key and value of a position.
-    fc_kv: Linear,
-    /// The selecting token, `[dim]`.
-    token: Tensor,
-    /// The classifier.
-    fc: Linear,
+    columns: ColumnClassifier,
 }
 
 impl Frm {
-    pub(super) fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub(super) fn new(config: &Config, builder: &Builder) -> Result<Self> {
         let dim = config.feature_dim();
-        let token_init = Init::Randn { mean: 0.0, stdev: 0.02 };
-        Ok(Frm {
-            horizontal: HorizontalBlock::new(dim, config.frm_heads, vb.pp("w_atten_block"))?,
-            fc_kv: Linear::new(dim, 2 * dim, vb.pp("fc_kv"))?,
-            token: vb.get_with_hints((1, 1, dim), "char_token", token_init)?.flatten_all()?,
-            fc: Linear::new(dim, config.num_classes, vb.pp("fc"))?,
-        })
+        let horizontal = HorizontalBlock::new(dim, config.frm_heads, &builder.pp("w_atten_block"))?;
+        let columns = ColumnClassifier::new(dim, config.num_classes, builder)?;
+        Ok(Frm { horizontal, columns })
     }
 
     /// `[batch, height * width, dim]` to logits `[batch, width, classes]`.
@@ -39,13 +29,7 @@ impl Frm {
         let (batch, _, dim) = x.dims3()?;
         let rows = x.reshape((batch * grid.height, grid.width, dim))?;
         let x = self.horizontal.forward(&rows)?;
-
-        let kv = self.fc_kv.forward(&x)?.reshape((batch, grid.height, grid.width, 2 * dim))?;
-        let (key, value) = (kv.narrow(D::Minus1, 0, dim)?, kv.narrow(D::Minus1, dim, dim)?);
-        let scores = key.broadcast_mul(&self.token)?.sum_keepdim(D::Minus1)?;
-        let weights = candle_nn::ops::softmax(&scores, 1)?;
-        let columns = value.broadcast_mul(&weights)?.sum(1)?;
-        self.fc.forward(&columns)
+        self.columns.forward(&x.reshape((batch, grid.height, grid.width, dim))?)
     }
 }
 
@@ -59,12 +43,12 @@ struct HorizontalBlock {
 }
 
 impl HorizontalBlock {
-    fn new(dim: usize, heads: usize, vb: VarBuilder) -> Result<Self> {
+    fn new(dim: usize, heads: usize, builder: &Builder) -> Result<Self> {
         Ok(HorizontalBlock {
-            norm1: LayerNorm::new(dim, EPS, vb.pp("norm1"))?,
-            attention: SelfAttention::new(dim, heads, false, vb.pp("attn"))?,
-            norm2: LayerNorm::new(dim, EPS, vb.pp("norm2"))?,
-            mlp: Mlp::new(dim, vb.pp("mlp"))?,
+            norm1: LayerNorm::new(dim, EPS, &builder.pp("norm1"))?,
+            attention: SelfAttention::new(dim, heads, false, &builder.pp("attn"))?,
+            norm2: LayerNorm::new(dim, EPS, &builder.pp("norm2"))?,
+            mlp: Mlp::new(dim, &builder.pp("mlp"))?,
         })
     }
 

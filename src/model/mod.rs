@@ -18,6 +18,7 @@ use candle_nn::VarBuilder;
 use crate::error::Result;
 use encoder::Encoder;
 use frm::Frm;
+use layers::{Backend, Builder};
 
 pub use config::{Config, StageConfig};
 pub(crate) use config::{HEAD_DIM, SHORT_TEXT_RATIO};
@@ -51,11 +52,25 @@ impl Model {
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if the configuration is out of range,
     /// [`Error::Compute`](crate::Error::Compute) if a parameter is missing or has another shape.
-    pub fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub fn new(config: &Config, parameters: VarBuilder) -> Result<Self> {
+        Self::build(config, &Builder::new(parameters, Backend::Tensors))
+    }
+
+    /// The same network for inference: the parameters are packed, and on a CPU in f32 it computes
+    /// with this crate's kernels, which have no gradient.
+    ///
+    /// # Errors
+    /// As [`Model::new`].
+    pub fn for_inference(config: &Config, parameters: VarBuilder) -> Result<Self> {
+        let backend = Backend::for_inference(parameters.dtype, parameters.device());
+        Self::build(config, &Builder::new(parameters, backend))
+    }
+
+    fn build(config: &Config, builder: &Builder) -> Result<Self> {
         config.validate()?;
         Ok(Model {
-            encoder: Encoder::new(config, vb.pp("encoder"))?,
-            frm: Frm::new(config, vb.pp("decoder"))?,
+            encoder: Encoder::new(config, &builder.pp("encoder"))?,
+            frm: Frm::new(config, &builder.pp("decoder"))?,
         })
     }
 
@@ -67,6 +82,7 @@ impl Model {
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        check_images(images)?;
         let (features, grid) = self.encoder.forward(images)?;
         Ok(self.frm.forward(&features, grid)?)
     }
@@ -77,9 +93,17 @@ impl Model {
     /// # Errors
     /// As [`Model::forward`].
     pub fn features(&self, images: &Tensor) -> Result<Tensor> {
+        check_images(images)?;
         let (features, grid) = self.encoder.forward(images)?;
         let (batch, _, dim) = features.dims3()?;
         let features = features.transpose(1, 2)?;
         Ok(features.reshape((batch, dim, grid.height, grid.width))?)
+    }
+}
+
+fn check_images(images: &Tensor) -> candle_core::Result<()> {
+    match images.dims4()? {
+        (1.., 3, 1.., 1..) => Ok(()),
+        _ => candle_core::bail!("images are [batch, 3, height, width], not {:?}", images.dims()),
     }
 }

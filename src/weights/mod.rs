@@ -179,16 +179,35 @@ impl Weights {
         Ok(Some(Tensor::from_vec(values, tensor.shape(), device)?))
     }
 
-    /// Builds the network on a device, its parameters in `dtype`.
+    /// Builds the network for inference on a device, its parameters in `dtype`
+    /// ([`Model::for_inference`]).
     ///
     /// # Errors
     /// [`WeightsError::NonFinite`] if a parameter is NaN or infinite,
     /// [`Error::Compute`] if the device fails.
     pub fn model(&self, dtype: DType, device: &Device) -> Result<Model> {
+        self.build(dtype, device, Model::for_inference)
+    }
+
+    /// Builds the network from differentiable operations ([`Model::new`]). It computes the same,
+    /// several times slower on a CPU: the oracle of [`Weights::model`].
+    ///
+    /// # Errors
+    /// As [`Weights::model`].
+    pub fn differentiable_model(&self, dtype: DType, device: &Device) -> Result<Model> {
+        self.build(dtype, device, Model::new)
+    }
+
+    fn build(
+        &self,
+        dtype: DType,
+        device: &Device,
+        build: impl FnOnce(&Config, VarBuilder) -> Result<Model>,
+    ) -> Result<Model> {
         let failure = Mutex::new(None);
         let source = Source { weights: self, dtype, failure: &failure };
         let vb = VarBuilder::from_backend(Box::new(source), dtype, device.clone());
-        let model = Model::new(&self.config, vb);
+        let model = build(&self.config, vb);
         let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
         failure.map_or(model, Err)
     }

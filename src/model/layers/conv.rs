@@ -1,12 +1,17 @@
 //! Convolutions over tokens.
 
+use std::sync::Arc;
+
 use candle_core::{Result, Tensor};
 use candle_nn::{
-    Init, VarBuilder,
+    Init,
     init::{FanInOut, NonLinearity, NormalOrUniform, ZERO},
 };
 
 use super::Grid;
+use super::builder::{Backend, Builder, values};
+use super::kernel_op::{binary, unary};
+use crate::kernels::{self, Epilogue, PackedConv};
 
 /// The published initialisation: Kaiming normal, fan-out.
 const WEIGHT_INIT: Init = Init::Kaiming {
@@ -44,39 +49,96 @@ impl ConvConfig {
 /// A 3x3 convolution with padding 1 and bias over tokens.
 #[derive(Debug, Clone)]
 pub(crate) struct Conv2d {
-    /// `[out, in / groups, 3, 3]`
-    weight: Tensor,
-    /// `[out]`
-    bias: Tensor,
+    parameters: Parameters,
     config: ConvConfig,
 }
 
+#[derive(Debug, Clone)]
+enum Parameters {
+    Tensors {
+        /// `[out, in / groups, 3, 3]`
+        weight: Tensor,
+        /// `[out]`
+        bias: Tensor,
+    },
+    Kernels(Arc<PackedConv>),
+}
+
 impl Conv2d {
-    pub(crate) fn new(config: ConvConfig, vb: VarBuilder) -> Result<Self> {
-        let shape = (config.out_dim, config.in_dim / config.groups, KERNEL, KERNEL);
-        let weight = vb.get_with_hints(shape, "weight", WEIGHT_INIT)?;
-        let bias = vb.get_with_hints(config.out_dim, "bias", ZERO)?;
-        Ok(Conv2d { weight, bias, config })
+    pub(crate) fn new(config: ConvConfig, builder: &Builder) -> Result<Self> {
+        let ConvConfig { in_dim, out_dim, groups, stride } = config;
+        let shape = (out_dim, in_dim / groups, KERNEL, KERNEL);
+        let weight = builder.get(shape, "weight", WEIGHT_INIT)?;
+        let bias = builder.get(out_dim, "bias", ZERO)?;
+        let parameters = match builder.backend() {
+            Backend::Tensors => Parameters::Tensors { weight, bias },
+            Backend::Kernels => {
+                let (weight, bias) = (values(&weight)?, values(&bias)?);
+                let packed = PackedConv::new(&weight, &bias, in_dim, groups, stride);
+                Parameters::Kernels(Arc::new(packed))
+            }
+        };
+        Ok(Conv2d { parameters, config })
     }
 
     /// `[batch, height * width, in]` to `[batch, height' * width', out]` and its grid.
     pub(crate) fn forward(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
+        let out = self.config.output_grid(grid);
+        let y = match &self.parameters {
+            Parameters::Tensors { weight, bias } => self.convolve(x, grid, weight, bias)?,
+            Parameters::Kernels(packed) => unary("conv2d", x, self.output_shape(x, out)?, |x| {
+                kernels::conv(x, grid.height, grid.width, packed, Epilogue::Store)
+            })?,
+        };
+        Ok((y, out))
+    }
+
+    /// `gelu(forward(x))`.
+    pub(crate) fn forward_gelu(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
+        match &self.parameters {
+            Parameters::Tensors { .. } => {
+                let (y, out) = self.forward(x, grid)?;
+                Ok((y.gelu_erf()?, out))
+            }
+            Parameters::Kernels(packed) => {
+                let out = self.config.output_grid(grid);
+                let y = unary("conv2d_gelu", x, self.output_shape(x, out)?, |x| {
+                    kernels::conv(x, grid.height, grid.width, packed, Epilogue::Gelu)
+                })?;
+                Ok((y, out))
+            }
+        }
+    }
+
+    /// `residual + forward(x)` for a convolution that keeps the grid.
+    pub(crate) fn forward_add(&self, x: &Tensor, grid: Grid, residual: &Tensor) -> Result<Tensor> {
+        match &self.parameters {
+            Parameters::Tensors { .. } => residual + self.forward(x, grid)?.0,
+            Parameters::Kernels(packed) => {
+                binary("conv2d_add", x, residual, residual.shape(), |x, residual| {
+                    kernels::conv(x, grid.height, grid.width, packed, Epilogue::Add(residual))
+                })
+            }
+        }
+    }
+
+    fn output_shape(&self, x: &Tensor, out: Grid) -> Result<(usize, usize, usize)> {
+        Ok((x.dim(0)?, out.height * out.width, self.config.out_dim))
+    }
+
+    fn convolve(&self, x: &Tensor, grid: Grid, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         let (batch, _, dim) = x.dims3()?;
         let x = x.reshape((batch, grid.height, grid.width, dim))?.permute((0, 3, 1, 2))?;
         let (rows, columns) = self.config.stride;
         // One stride for both axes is all that the tensor library has: convolve with the smaller
         // one and keep every so many positions of the other.
         let stride = rows.min(columns);
-        let y = x.contiguous()?.conv2d(&self.weight, PADDING, stride, 1, self.config.groups)?;
+        let y = x.contiguous()?.conv2d(weight, PADDING, stride, 1, self.config.groups)?;
         let y = every(&y, 2, rows / stride)?;
         let y = every(&y, 3, columns / stride)?;
-        let out = self.config.output_grid(grid);
-        let y = y.permute((0, 2, 3, 1))?.reshape((
-            batch,
-            out.height * out.width,
-            self.config.out_dim,
-        ))?;
-        Ok((y.broadcast_add(&self.bias)?, out))
+        let y = y.permute((0, 2, 3, 1))?;
+        let y = y.reshape(self.output_shape(&y, self.config.output_grid(grid))?)?;
+        y.broadcast_add(bias)
     }
 }
 

@@ -1,32 +1,51 @@
 //! Layer normalisation over the channels.
 
+use std::sync::Arc;
+
 use candle_core::{D, DType, Result, Tensor};
-use candle_nn::{
-    VarBuilder,
-    init::{ONE, ZERO},
-};
+use candle_nn::init::{ONE, ZERO};
+
+use super::builder::{Backend, Builder, values};
+use super::kernel_op::unary;
+use crate::kernels;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dimension.
-///
-/// Composed of differentiable operations: candle's fused layer norm has no backward pass.
 #[derive(Debug, Clone)]
 pub(crate) struct LayerNorm {
-    /// `[dim]`
-    weight: Tensor,
-    /// `[dim]`
-    bias: Tensor,
+    parameters: Parameters,
     eps: f64,
 }
 
+/// Weight and bias, each `[dim]`.
+#[derive(Debug, Clone)]
+enum Parameters {
+    Tensors(Tensor, Tensor),
+    Kernels(Arc<(Vec<f32>, Vec<f32>)>),
+}
+
 impl LayerNorm {
-    pub(crate) fn new(dim: usize, eps: f64, vb: VarBuilder) -> Result<Self> {
-        let weight = vb.get_with_hints(dim, "weight", ONE)?;
-        let bias = vb.get_with_hints(dim, "bias", ZERO)?;
-        Ok(LayerNorm { weight, bias, eps })
+    pub(crate) fn new(dim: usize, eps: f64, builder: &Builder) -> Result<Self> {
+        let weight = builder.get(dim, "weight", ONE)?;
+        let bias = builder.get(dim, "bias", ZERO)?;
+        let parameters = match builder.backend() {
+            Backend::Tensors => Parameters::Tensors(weight, bias),
+            Backend::Kernels => Parameters::Kernels(Arc::new((values(&weight)?, values(&bias)?))),
+        };
+        Ok(LayerNorm { parameters, eps })
     }
 
     /// `[.., dim]` to the same shape. The statistics of half-precision inputs are taken in f32.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (weight, bias) = match &self.parameters {
+            Parameters::Tensors(weight, bias) => (weight, bias),
+            Parameters::Kernels(parameters) => {
+                let (weight, bias) = parameters.as_ref();
+                return unary("layer_norm", x, x.shape(), |x| {
+                    kernels::layer_norm(x, weight, bias, self.eps as f32)
+                });
+            }
+        };
+        // Composed of differentiable operations: candle's fused layer norm has no backward pass.
         let dtype = x.dtype();
         let wide = match dtype {
             DType::F16 | DType::BF16 => DType::F32,
@@ -36,6 +55,6 @@ impl LayerNorm {
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?;
-        normed.to_dtype(dtype)?.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
+        normed.to_dtype(dtype)?.broadcast_mul(weight)?.broadcast_add(bias)
     }
 }

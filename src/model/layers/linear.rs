@@ -1,44 +1,96 @@
 //! Linear layers and the two of them that make an MLP.
 
-use candle_core::{Result, Tensor};
-use candle_nn::{Init, VarBuilder, init::ZERO};
+use std::sync::Arc;
+
+use candle_core::{Result, Tensor, bail};
+use candle_nn::{Init, init::ZERO};
+
+use super::builder::{Backend, Builder, values};
+use super::kernel_op::{binary, unary};
+use crate::kernels::{self, Epilogue, PackedMatrix};
 
 /// The published initialisation (a truncation at 100 standard deviations, which has no effect).
 const WEIGHT_INIT: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
 
 /// `y = x W^T + b` over the last dimension.
 #[derive(Debug, Clone)]
-pub(crate) struct Linear {
-    /// `[out, in]`
-    weight: Tensor,
-    /// `[out]`
-    bias: Option<Tensor>,
+pub(crate) enum Linear {
+    Tensors {
+        /// `[out, in]`
+        weight: Tensor,
+        /// `[out]`
+        bias: Option<Tensor>,
+    },
+    Kernels(Arc<PackedMatrix>),
 }
 
 impl Linear {
-    pub(crate) fn new(in_dim: usize, out_dim: usize, vb: VarBuilder) -> Result<Self> {
-        let bias = vb.get_with_hints(out_dim, "bias", ZERO)?;
-        Ok(Linear { bias: Some(bias), ..Self::without_bias(in_dim, out_dim, vb)? })
+    pub(crate) fn new(in_dim: usize, out_dim: usize, builder: &Builder) -> Result<Self> {
+        let bias = builder.get(out_dim, "bias", ZERO)?;
+        Self::with(in_dim, out_dim, Some(bias), builder)
     }
 
-    pub(crate) fn without_bias(in_dim: usize, out_dim: usize, vb: VarBuilder) -> Result<Self> {
-        let weight = vb.get_with_hints((out_dim, in_dim), "weight", WEIGHT_INIT)?;
-        Ok(Linear { weight, bias: None })
+    pub(crate) fn without_bias(in_dim: usize, out_dim: usize, builder: &Builder) -> Result<Self> {
+        Self::with(in_dim, out_dim, None, builder)
+    }
+
+    fn with(
+        in_dim: usize,
+        out_dim: usize,
+        bias: Option<Tensor>,
+        builder: &Builder,
+    ) -> Result<Self> {
+        let weight = builder.get((out_dim, in_dim), "weight", WEIGHT_INIT)?;
+        match builder.backend() {
+            Backend::Tensors => Ok(Linear::Tensors { weight, bias }),
+            Backend::Kernels => {
+                let bias = bias.as_ref().map(values).transpose()?;
+                let packed = kernels::pack_linear(&values(&weight)?, out_dim, bias.as_deref());
+                Ok(Linear::Kernels(Arc::new(packed)))
+            }
+        }
     }
 
     /// `[.., in]` to `[.., out]`.
     pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (&in_dim, leading) = x.dims().split_last().ok_or_else(|| {
-            candle_core::Error::Msg("a linear layer needs at least one dimension".into())
-        })?;
-        let rows = leading.iter().product::<usize>();
-        let y = x.reshape((rows, in_dim))?.matmul(&self.weight.t()?)?;
-        let y = match &self.bias {
-            Some(bias) => y.broadcast_add(bias)?,
-            None => y,
-        };
-        y.reshape([leading, &[self.weight.dim(0)?]].concat())
+        match self {
+            Linear::Tensors { weight, bias } => {
+                let Some((&in_dim, leading)) = x.dims().split_last() else {
+                    bail!("a linear layer needs at least one dimension");
+                };
+                let rows = leading.iter().product::<usize>();
+                let y = x.reshape((rows, in_dim))?.matmul(&weight.t()?)?;
+                let y = match bias {
+                    Some(bias) => y.broadcast_add(bias)?,
+                    None => y,
+                };
+                y.reshape([leading, &[weight.dim(0)?]].concat())
+            }
+            Linear::Kernels(packed) => unary("linear", x, out_shape(x, packed), |x| {
+                kernels::linear(x, packed, Epilogue::Store)
+            }),
+        }
     }
+
+    /// `residual + forward(x)`.
+    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+        match self {
+            Linear::Tensors { .. } => residual + self.forward(x)?,
+            Linear::Kernels(packed) => {
+                binary("linear_add", x, residual, out_shape(x, packed), |x, residual| {
+                    kernels::linear(x, packed, Epilogue::Add(residual))
+                })
+            }
+        }
+    }
+}
+
+fn out_shape(x: &Tensor, packed: &PackedMatrix) -> Vec<usize> {
+    let mut shape = x.dims().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = packed.n();
+    }
+    shape
 }
 
 /// Two linear layers with an exact GELU between.
@@ -52,15 +104,22 @@ impl Mlp {
     /// The hidden layer's width as a multiple of the dimension.
     const RATIO: usize = 4;
 
-    pub(crate) fn new(dim: usize, vb: VarBuilder) -> Result<Self> {
+    pub(crate) fn new(dim: usize, builder: &Builder) -> Result<Self> {
         let hidden = dim * Self::RATIO;
-        let fc1 = Linear::new(dim, hidden, vb.pp("fc1"))?;
-        let fc2 = Linear::new(hidden, dim, vb.pp("fc2"))?;
+        let fc1 = Linear::new(dim, hidden, &builder.pp("fc1"))?;
+        let fc2 = Linear::new(hidden, dim, &builder.pp("fc2"))?;
         Ok(Mlp { fc1, fc2 })
     }
 
     /// `residual + fc2(gelu(fc1(x)))`, all `[.., dim]`.
     pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
-        residual + self.fc2.forward(&self.fc1.forward(x)?.gelu_erf()?)?
+        match (&self.fc1, &self.fc2) {
+            (Linear::Kernels(fc1), Linear::Kernels(fc2)) => {
+                binary("mlp_add", x, residual, x.shape(), |x, residual| {
+                    kernels::mlp(x, fc1, fc2, residual)
+                })
+            }
+            (fc1, fc2) => fc2.forward_add(&fc1.forward(x)?.gelu_erf()?, residual),
+        }
     }
 }

@@ -3,16 +3,24 @@
 //! Activations are *tokens*, `[batch, height * width, channels]` with the channels last, all the
 //! way through: linear layers, norms and attention take them as they are, and the local blocks'
 //! convolutions are given the [`Grid`] that the tokens stand on.
+//!
+//! A layer computes with tensor operations or with kernels, as its [`Backend`] says; the network
+//! above does not know which.
 
 mod attention;
+mod builder;
+mod column_pool;
 mod conv;
+mod kernel_op;
 mod layer_norm;
 mod linear;
 
 pub(crate) use attention::SelfAttention;
+pub(crate) use builder::{Backend, Builder};
+pub(crate) use column_pool::ColumnClassifier;
 pub(crate) use conv::{Conv2d, ConvConfig};
 pub(crate) use layer_norm::LayerNorm;
-pub(crate) use linear::{Linear, Mlp};
+pub(crate) use linear::Mlp;
 
 /// The rows and columns that a sequence of tokens stands on, row after row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,232 @@
+//! Multi-head self-attention, one head at a time without its scores ever being a tensor.
+
+use super::buffer::{Scratch, SharedOut, filled, parallel};
+use super::dispatch::{Isa, Kernel, dispatch};
+use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
+use super::math::exp_non_positive;
+use super::simd::Simd;
+
+/// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.
+const BLOCK_QUERIES: usize = 24;
+
+/// `softmax(q k^T / sqrt(d)) v` for each sequence and head.
+///
+/// `qkv` is `[sequences, tokens, 3, heads, d]`, the result `[sequences, tokens, heads, d]`.
+pub(crate) fn attention(qkv: &[f32], tokens: usize, heads: usize, dim: usize) -> Vec<f32> {
+    attention_for(Isa::best(), qkv, tokens, heads, dim)
+}
+
+fn attention_for(isa: Isa, qkv: &[f32], tokens: usize, heads: usize, dim: usize) -> Vec<f32> {
+    let sequence_len = tokens * 3 * dim;
+    let sequences = qkv.len().checked_div(sequence_len).unwrap_or(0);
+    let head_dim = dim / heads;
+    let write = |out: *mut f32| {
+        let out = SharedOut(out);
+        parallel(sequences * heads, &|task| {
+            let (sequence, head) = (task / heads, task % heads);
+            let head = Head {
+                isa,
+                qkv: &qkv[sequence * sequence_len..][..sequence_len],
+                tokens,
+                dim,
+                head_dim,
+                column: head * head_dim,
+                out: SharedOut(out.at(sequence * tokens * dim + head * head_dim)),
+            };
+            dispatch(isa, head);
+        });
+    };
+    // SAFETY: sequences and heads together cover every token and channel.
+    unsafe { filled(sequences * tokens * dim, write) }
+}
+
+/// One head of one sequence.
+struct Head<'a> {
+    isa: Isa,
+    /// `[tokens, 3, dim]`
+    qkv: &'a [f32],
+    tokens: usize,
+    dim: usize,
+    head_dim: usize,
+    /// The head's first channel.
+    column: usize,
+    /// Where the head's first channel of the first token goes.
+    out: SharedOut,
+}
+
+impl Head<'_> {
+    /// The head's channels of the query (0), key (1) or value (2) of a token.
+    fn part(&self, token: usize, part: usize) -> &[f32] {
+        &self.qkv[(token * 3 + part) * self.dim + self.column..][..self.head_dim]
+    }
+}
+
+impl Kernel for Head<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
+        let Head { tokens, head_dim, .. } = self;
+        let width = self.isa.panel_width();
+        let key_panels = tokens.div_ceil(width);
+        let value_panels = head_dim.div_ceil(width);
+        let scale = (head_dim as f32).sqrt().recip();
+
+        // Keys, scaled, as a matrix [d, tokens]; values as a matrix [tokens, d].
+        let mut keys = Scratch::new(key_panels * head_dim * width);
+        let mut values = Scratch::new(value_panels * tokens * width);
+        for (panel, rows) in keys.chunks_exact_mut(head_dim * width).enumerate() {
+            for lane in 0..width {
+                let token = panel * width + lane;
+                if token < tokens {
+                    for (k, key) in self.part(token, 1).iter().enumerate() {
+                        rows[k * width + lane] = key * scale;
+                    }
+                } else {
+                    (0..head_dim).for_each(|k| rows[k * width + lane] = 0.0);
+                }
+            }
+        }
+        for (panel, rows) in values.chunks_exact_mut(tokens * width).enumerate() {
+            for (token, row) in rows.chunks_exact_mut(width).enumerate() {
+                let columns = &self.part(token, 2)[panel * width..];
+                let valid = columns.len().min(width);
+                row[..valid].copy_from_slice(&columns[..valid]);
+                row[valid..].fill(0.0);
+            }
+        }
+        let keys = Panels { k: head_dim, n: tokens, width, data: &keys, bias: None };
+        let values = Panels { k: tokens, n: head_dim, width, data: &values, bias: None };
+
+        let queries = DenseRows::new(&self.qkv[self.column..], tokens, 3 * self.dim, head_dim);
+        let mut scores = Scratch::new(BLOCK_QUERIES * tokens);
+        let mut first = 0;
+        while first < tokens {
+            let count = BLOCK_QUERIES.min(tokens - first);
+            let scores_out = scores.as_mut_ptr();
+            // SAFETY: scores has room for the block's rows, row `first` comes first; the output's
+            // rows and columns are this head's own; the caller made sure of the CPU.
+            unsafe {
+                Gemm {
+                    rows: &queries,
+                    matrix: keys,
+                    epilogue: Epilogue::Store,
+                    out: SharedOut(scores_out.wrapping_sub(first * tokens)),
+                    out_stride: tokens,
+                    epilogue_start: 0,
+                    row_range: first..first + count,
+                    panel_range: 0..key_panels,
+                }
+                .multiply::<S, MR, NV>();
+                for row in scores[..count * tokens].chunks_exact_mut(tokens) {
+                    softmax::<S>(row);
+                }
+                let weights = DenseRows::new(&scores, count, tokens, tokens);
+                Gemm {
+                    rows: &weights,
+                    matrix: values,
+                    epilogue: Epilogue::Store,
+                    out: SharedOut(self.out.at(first * self.dim)),
+                    out_stride: self.dim,
+                    epilogue_start: 0,
+                    row_range: 0..count,
+                    panel_range: 0..value_panels,
+                }
+                .multiply::<S, MR, NV>();
+            }
+            first += count;
+        }
+    }
+}
+
+/// Softmax in place.
+///
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn softmax<S: Simd>(row: &mut [f32]) {
+    let whole = row.len() / S::LANES * S::LANES;
+    let (vectors, rest) = row.split_at_mut(whole);
+    let start = vectors.as_mut_ptr();
+    // SAFETY: vectors holds whole vectors; the rest goes by way of a padded buffer.
+    unsafe {
+        let mut padded = [f32::NEG_INFINITY; 16];
+        padded[..rest.len()].copy_from_slice(rest);
+        let mut largest = S::load(padded.as_ptr());
+        for at in (0..whole).step_by(S::LANES) {
+            largest = S::max(largest, S::load(start.add(at)));
+        }
+        let largest = S::splat(S::largest(largest));
+        let mut sums = S::splat(0.0);
+        for at in (0..whole).step_by(S::LANES) {
+            let e = exp_non_positive::<S>(S::sub(S::load(start.add(at)), largest));
+            S::store(e, start.add(at));
+            sums = S::add(sums, e);
+        }
+        let mut sum = S::sum(sums);
+        if !rest.is_empty() {
+            let e = exp_non_positive::<S>(S::sub(S::load(padded.as_ptr()), largest));
+            S::store(e, padded.as_mut_ptr());
+            rest.copy_from_slice(&padded[..rest.len()]);
+            sum += rest.iter().sum::<f32>();
+        }
+        let factor = sum.recip();
+        for at in (0..whole).step_by(S::LANES) {
+            S::store(S::mul(S::load(start.add(at)), S::splat(factor)), start.add(at));
+        }
+        rest.iter_mut().for_each(|x| *x *= factor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::linear::tests::{assert_close, noise};
+    use super::*;
+
+    /// The definition, in f64.
+    fn plain(qkv: &[f32], tokens: usize, heads: usize, dim: usize) -> Vec<f64> {
+        let head_dim = dim / heads;
+        let sequences = qkv.len() / (tokens * 3 * dim);
+        let mut out = vec![0.0; sequences * tokens * dim];
+        let at = |s: usize, t: usize, part: usize, c: usize| {
+            f64::from(qkv[((s * tokens + t) * 3 + part) * dim + c])
+        };
+        for s in 0..sequences {
+            for head in 0..heads {
+                let channels = head * head_dim..(head + 1) * head_dim;
+                for q in 0..tokens {
+                    let scores: Vec<f64> = (0..tokens)
+                        .map(|k| {
+                            let dot = |c| at(s, q, 0, c) * at(s, k, 1, c);
+                            channels.clone().map(dot).sum::<f64>() / (head_dim as f64).sqrt()
+                        })
+                        .collect();
+                    let largest = scores.iter().copied().fold(f64::MIN, f64::max);
+                    let weights: Vec<f64> = scores.iter().map(|x| (x - largest).exp()).collect();
+                    let sum: f64 = weights.iter().sum();
+                    for c in channels.clone() {
+                        let mixed = (0..tokens).map(|k| weights[k] * at(s, k, 2, c));
+                        out[(s * tokens + q) * dim + c] = mixed.sum::<f64>() / sum;
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn equals_the_plain_version() {
+        for isa in Isa::all() {
+            for (sequences, tokens, heads, dim) in
+                [(1, 1, 1, 1), (2, 5, 2, 16), (1, 33, 3, 96), (1, 131, 1, 32), (4, 32, 2, 24)]
+            {
+                let row = format!("{isa:?}, {sequences} x {tokens}, {heads} heads of {dim}");
+                let mut qkv = noise(1, sequences * tokens * 3 * dim);
+                // Scores from near 0 to far apart.
+                qkv.iter_mut().step_by(5).for_each(|x| *x *= 6.0);
+                let found = attention_for(isa, &qkv, tokens, heads, dim);
+                assert_close(&found, &plain(&qkv, tokens, heads, dim), 1e-5, &row);
+            }
+        }
+    }
+}

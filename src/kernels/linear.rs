@@ -1,0 +1,180 @@
+//! Linear layers: `x W^T + b`, with what follows them fused in.
+
+use super::buffer::{Scratch, SharedOut, filled, parallel};
+use super::dispatch::{Isa, dispatch};
+use super::gemm::{BLOCK_ROWS, DenseRows, Epilogue, Gemm, PackedMatrix};
+
+/// Tasks that the panels of a product are spread over at the most.
+const PANEL_TASKS: usize = 8;
+
+/// Packs a linear layer's weight `[out, in]` and bias `[out]`.
+pub(crate) fn pack_linear(weight: &[f32], out_dim: usize, bias: Option<&[f32]>) -> PackedMatrix {
+    pack_linear_for(Isa::best(), weight, out_dim, bias)
+}
+
+fn pack_linear_for(isa: Isa, weight: &[f32], out_dim: usize, bias: Option<&[f32]>) -> PackedMatrix {
+    let in_dim = weight.len().checked_div(out_dim).unwrap_or(0);
+    PackedMatrix::new(isa, in_dim, out_dim, |k, n| weight[n * in_dim + k], bias)
+}
+
+/// `epilogue(x W^T + b)` for `x` of rows of `in` elements: rows of `out` elements.
+pub(crate) fn linear(x: &[f32], layer: &PackedMatrix, epilogue: Epilogue) -> Vec<f32> {
+    let rows = x.len().checked_div(layer.k()).unwrap_or(0);
+    // SAFETY: `linear_into` writes every row and column.
+    unsafe { filled(rows * layer.n(), |out| linear_into(x, rows, layer, epilogue, SharedOut(out))) }
+}
+
+/// `residual + fc2(gelu(fc1(x)))`, without the hidden layer ever being a tensor.
+pub(crate) fn mlp(x: &[f32], fc1: &PackedMatrix, fc2: &PackedMatrix, residual: &[f32]) -> Vec<f32> {
+    let rows = x.len().checked_div(fc1.k()).unwrap_or(0);
+    let mut hidden = Scratch::new(rows * fc1.n());
+    // SAFETY: the scratch has a place for every row and column.
+    unsafe { linear_into(x, rows, fc1, Epilogue::Gelu, SharedOut(hidden.as_mut_ptr())) };
+    linear(&hidden, fc2, Epilogue::Add(residual))
+}
+
+/// # Safety
+/// `out` is good for writing `rows * layer.n()` elements.
+pub(super) unsafe fn linear_into(
+    x: &[f32],
+    rows: usize,
+    layer: &PackedMatrix,
+    epilogue: Epilogue,
+    out: SharedOut,
+) {
+    if let Epilogue::Add(other) = epilogue {
+        assert_eq!(other.len(), rows * layer.n(), "the residual has another size");
+    }
+    let source = DenseRows::new(x, rows, layer.k(), layer.k());
+    let matrix = layer.view();
+    let blocks = rows.div_ceil(BLOCK_ROWS);
+    let block_rows = rows.div_ceil(blocks.max(1));
+    let group = matrix.count().div_ceil(PANEL_TASKS);
+    let groups = matrix.count().div_ceil(group.max(1));
+    parallel(blocks * groups, &|task| {
+        let (block, panels) = (task / groups, task % groups);
+        let gemm = Gemm {
+            rows: &source,
+            matrix,
+            epilogue,
+            out,
+            out_stride: layer.n(),
+            epilogue_start: 0,
+            row_range: block * block_rows..rows.min((block + 1) * block_rows),
+            panel_range: panels * group..matrix.count().min((panels + 1) * group),
+        };
+        dispatch(layer.isa(), gemm);
+    });
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Pseudo-random values in -1..1.
+    pub(in crate::kernels) fn noise(seed: u32, count: usize) -> Vec<f32> {
+        let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+        (0..count)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 17;
+                state ^= state << 5;
+                f64::from(state) as f32 / 2_147_483_648.0 - 1.0
+            })
+            .collect()
+    }
+
+    pub(in crate::kernels) fn assert_close(found: &[f32], expected: &[f64], at: f64, row: &str) {
+        assert_eq!(found.len(), expected.len(), "{row}");
+        for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+            let error = (f64::from(*found) - expected).abs();
+            assert!(error <= at, "{row}: {found} instead of {expected} at {i}");
+        }
+    }
+
+    /// The definition, in f64.
+    fn plain(x: &[f32], weight: &[f32], out_dim: usize, bias: &[f32]) -> Vec<f64> {
+        let in_dim = weight.len() / out_dim;
+        let row = |x: &[f32]| -> Vec<f64> {
+            (0..out_dim)
+                .map(|n| {
+                    let dot = |(x, w): (&f32, &f32)| f64::from(*x) * f64::from(*w);
+                    let weight = &weight[n * in_dim..][..in_dim];
+                    f64::from(bias[n]) + x.iter().zip(weight).map(dot).sum::<f64>()
+                })
+                .collect()
+        };
+        x.chunks_exact(in_dim).flat_map(row).collect()
+    }
+
+    #[test]
+    fn equals_the_plain_version() {
+        for isa in Isa::all() {
+            for (rows, in_dim, out_dim) in [
+                (1, 1, 1),
+                (1, 384, 95),
+                (2, 3, 5),
+                (6, 32, 16),
+                (7, 33, 17),
+                (13, 385, 31),
+                (128, 96, 33),
+                (135, 128, 64),
+                (150, 771, 40),
+            ] {
+                let row = format!("{isa:?}, {rows} x {in_dim} x {out_dim}");
+                let x = noise(1, rows * in_dim);
+                let weight = noise(2, out_dim * in_dim);
+                let bias = noise(3, out_dim);
+                let other = noise(4, rows * out_dim);
+                let expected = plain(&x, &weight, out_dim, &bias);
+                let tolerance = 1e-6 * in_dim as f64 + 2e-6;
+
+                let layer = pack_linear_for(isa, &weight, out_dim, Some(&bias));
+                assert_close(&linear(&x, &layer, Epilogue::Store), &expected, tolerance, &row);
+                let sum: Vec<f64> =
+                    expected.iter().zip(&other).map(|(a, b)| a + f64::from(*b)).collect();
+                let found = linear(&x, &layer, Epilogue::Add(&other));
+                assert_close(&found, &sum, tolerance, &row);
+                let gelu: Vec<f64> =
+                    expected.iter().copied().map(super::super::math::tests::gelu).collect();
+                let found = linear(&x, &layer, Epilogue::Gelu);
+                assert_close(&found, &gelu, 2.0 * tolerance + 1e-5, &row);
+
+                let layer = pack_linear_for(isa, &weight, out_dim, None);
+                let unbiased = plain(&x, &weight, out_dim, &vec![0.0; out_dim]);
+                assert_close(&linear(&x, &layer, Epilogue::Store), &unbiased, tolerance, &row);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_others() {
+        let (rows, in_dim, out_dim) = (140, 400, 70);
+        let x = noise(5, rows * in_dim);
+        let weight = noise(6, out_dim * in_dim);
+        for isa in Isa::all() {
+            let layer = pack_linear_for(isa, &weight, out_dim, None);
+            let all = linear(&x, &layer, Epilogue::Gelu);
+            for row in 0..rows {
+                let alone = linear(&x[row * in_dim..][..in_dim], &layer, Epilogue::Gelu);
+                assert!(alone == all[row * out_dim..][..out_dim], "{isa:?}, row {row}");
+            }
+        }
+    }
+
+    #[test]
+    fn empty() {
+        let layer = pack_linear(&noise(7, 12), 3, None);
+        assert!(linear(&[], &layer, Epilogue::Store).is_empty());
+    }
+
+    #[test]
+    fn mlp_is_two_layers() {
+        let (dim, hidden, rows) = (24, 96, 50);
+        let (x, residual) = (noise(8, rows * dim), noise(9, rows * dim));
+        let fc1 = pack_linear(&noise(10, hidden * dim), hidden, Some(&noise(11, hidden)));
+        let fc2 = pack_linear(&noise(12, dim * hidden), dim, Some(&noise(13, dim)));
+        let expected = linear(&linear(&x, &fc1, Epilogue::Gelu), &fc2, Epilogue::Add(&residual));
+        assert!(mlp(&x, &fc1, &fc2, &residual) == expected);
+    }
+}

@@ -1,0 +1,70 @@
+//! Vectors of f32 for every instruction set: the kernels are written once over [`Simd`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+mod portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
+
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx2::Avx2;
+#[cfg(target_arch = "x86_64")]
+pub(super) use avx512::Avx512;
+#[cfg(target_arch = "aarch64")]
+pub(super) use neon::Neon;
+pub(super) use portable::Portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) use wasm::Wasm;
+
+/// The operations of an instruction set on vectors of f32.
+///
+/// # Safety
+/// Every function may only be called on a CPU with the instruction set, from code compiled for it
+/// (everything here is inlined into the functions of `dispatch.rs`). `load` and `store` access
+/// [`LANES`](Simd::LANES) elements from the pointer, which need not be aligned.
+pub(super) trait Simd: Copy {
+    /// A vector.
+    type V: Copy;
+    /// Elements of a vector.
+    const LANES: usize;
+
+    unsafe fn splat(x: f32) -> Self::V;
+    unsafe fn load(from: *const f32) -> Self::V;
+    unsafe fn store(v: Self::V, to: *mut f32);
+    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, rounded once where the instruction set can.
+    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
+    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    /// Adds the lowest 9 bits of `n`, as an integer, to the exponent of `a`.
+    unsafe fn add_exponent(a: Self::V, n: Self::V) -> Self::V;
+
+    /// The sum of the elements, always in the same order.
+    #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        let mut lanes = [0.0; 16];
+        // SAFETY: no instruction set here has more than 16 lanes.
+        unsafe { Self::store(v, lanes.as_mut_ptr()) };
+        lanes[..Self::LANES].iter().sum()
+    }
+
+    /// The largest element.
+    #[inline(always)]
+    unsafe fn largest(v: Self::V) -> f32 {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        // SAFETY: no instruction set here has more than 16 lanes.
+        unsafe { Self::store(v, lanes.as_mut_ptr()) };
+        lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// Asks for a cache line to be brought near, where the instruction set can.
+    #[inline(always)]
+    unsafe fn prefetch(_at: *const f32) {}
+}
