@@ -293,19 +293,8 @@ impl<R: Rows> Gemm<'_, R> {
             for chunk in pass.chunks.clone() {
                 let a = self.rows.pointers::<MR>(tile.row, chunk);
                 let len = self.rows.chunk_len(chunk);
-                let mut k = 0;
-                while k + 4 <= len {
-                    for step in 0..4 {
-                        multiply_add::<S, MR, NV>(&mut sums, &a, k + step, b.add(step * width));
-                    }
-                    b = b.add(4 * width);
-                    k += 4;
-                }
-                while k < len {
-                    multiply_add::<S, MR, NV>(&mut sums, &a, k, b);
-                    b = b.add(width);
-                    k += 1;
-                }
+                S::multiply_add_rows(&mut sums, &a, b, len);
+                b = b.add(len * width);
             }
             if pass.last {
                 match self.epilogue {
@@ -359,28 +348,6 @@ fn tile_height<const MR: usize>(remaining: usize) -> usize {
         remaining.div_ceil(2)
     } else {
         MR
-    }
-}
-
-#[inline(always)]
-unsafe fn multiply_add<S: Simd, const MR: usize, const NV: usize>(
-    sums: &mut [[S::V; NV]; MR],
-    a: &[*const f32; MR],
-    k: usize,
-    b: *const f32,
-) {
-    // SAFETY: the caller gives rows of more than `k` elements and a panel's row.
-    unsafe {
-        let mut columns = [S::splat(0.0); NV];
-        for (v, column) in columns.iter_mut().enumerate() {
-            *column = S::load(b.add(v * S::LANES));
-        }
-        for row in 0..MR {
-            let x = S::splat(*a[row].add(k));
-            for v in 0..NV {
-                sums[row][v] = S::mul_add(x, columns[v], sums[row][v]);
-            }
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! AVX2 with fused multiply-add.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::Simd;
@@ -87,5 +88,193 @@ impl Simd for Avx2 {
     unsafe fn prefetch(at: *const f32) {
         // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
+        sums: &mut [[Self::V; NV]; MR],
+        rows: &[*const f32; MR],
+        panel: *const f32,
+        len: usize,
+    ) {
+        // SAFETY: the casts change nothing: MR and NV are what they say. Otherwise as above.
+        unsafe {
+            match (MR, NV) {
+                (6, 2) => {
+                    let sums = &mut *std::ptr::from_mut(sums).cast::<[[__m256; 2]; 6]>();
+                    six_rows(sums, &*std::ptr::from_ref(rows).cast(), panel, len);
+                }
+                (4, 2) => {
+                    let sums = &mut *std::ptr::from_mut(sums).cast::<[[__m256; 2]; 4]>();
+                    four_rows(sums, &*std::ptr::from_ref(rows).cast(), panel, len);
+                }
+                _ => super::multiply_add_rows::<Self, MR, NV>(sums, rows, panel, len),
+            }
+        }
+    }
+}
+
+/// One row times two vectors of columns: broadcast an element into `$x`, multiply, add.
+macro_rules! row {
+    ($row:literal, $offset:literal, $x:literal, $low:literal, $high:literal) => {
+        concat!(
+            "vbroadcastss ", $x, ", dword ptr [{r", $row, "} + 4*{k} + ", $offset, "]\n",
+            "vfmadd231ps ", $low, ", ", $x, ", ymm12\n",
+            "vfmadd231ps ", $high, ", ", $x, ", ymm13\n",
+        )
+    };
+}
+
+/// A row of the panel, 64 bytes each, into `ymm12` and `ymm13`.
+macro_rules! columns {
+    ($offset:literal) => {
+        concat!(
+            "vmovups ymm12, ymmword ptr [{b} + ", $offset, "]\n",
+            "vmovups ymm13, ymmword ptr [{b} + ", $offset, " + 32]\n",
+        )
+    };
+}
+
+macro_rules! six {
+    ($b:literal, $a:literal) => {
+        concat!(
+            columns!($b),
+            row!("0", $a, "ymm14", "ymm0", "ymm1"),
+            row!("1", $a, "ymm15", "ymm2", "ymm3"),
+            row!("2", $a, "ymm14", "ymm4", "ymm5"),
+            row!("3", $a, "ymm15", "ymm6", "ymm7"),
+            row!("4", $a, "ymm14", "ymm8", "ymm9"),
+            row!("5", $a, "ymm15", "ymm10", "ymm11"),
+        )
+    };
+}
+
+macro_rules! four {
+    ($b:literal, $a:literal) => {
+        concat!(
+            columns!($b),
+            row!("0", $a, "ymm14", "ymm0", "ymm1"),
+            row!("1", $a, "ymm15", "ymm2", "ymm3"),
+            row!("2", $a, "ymm14", "ymm4", "ymm5"),
+            row!("3", $a, "ymm15", "ymm6", "ymm7"),
+        )
+    };
+}
+
+/// The loop around a step: four at a time, then one.
+macro_rules! steps {
+    ($step:ident) => {
+        concat!(
+            "xor {k:e}, {k:e}\n",
+            "cmp {fours}, 0\n",
+            "je 3f\n",
+            ".p2align 5\n",
+            "2:\n",
+            $step!("0", "0"),
+            $step!("64", "4"),
+            $step!("128", "8"),
+            $step!("192", "12"),
+            "add {b}, 256\n",
+            "add {k}, 4\n",
+            "cmp {k}, {fours}\n",
+            "jb 2b\n",
+            "3:\n",
+            "cmp {k}, {len}\n",
+            "jae 5f\n",
+            "4:\n",
+            $step!("0", "0"),
+            "add {b}, 64\n",
+            "add {k}, 1\n",
+            "cmp {k}, {len}\n",
+            "jb 4b\n",
+            "5:\n",
+        )
+    };
+}
+
+// In assembly because compilers move the broadcasts ahead of their use until the sixteen registers
+// do not suffice, and then spill sums inside the loop (measured: a tenth of the time).
+
+/// # Safety
+/// AVX2 and FMA; `len` elements behind every row, `len` rows of 16 behind `panel`.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn six_rows(
+    sums: &mut [[__m256; 2]; 6],
+    rows: &[*const f32; 6],
+    panel: *const f32,
+    len: usize,
+) {
+    // SAFETY: it reads the rows and the panel only, and writes registers only.
+    unsafe {
+        asm!(
+            steps!(six),
+            k = out(reg) _,
+            b = inout(reg) panel => _,
+            fours = in(reg) len & !3,
+            len = in(reg) len,
+            r0 = in(reg) rows[0],
+            r1 = in(reg) rows[1],
+            r2 = in(reg) rows[2],
+            r3 = in(reg) rows[3],
+            r4 = in(reg) rows[4],
+            r5 = in(reg) rows[5],
+            inout("ymm0") sums[0][0],
+            inout("ymm1") sums[0][1],
+            inout("ymm2") sums[1][0],
+            inout("ymm3") sums[1][1],
+            inout("ymm4") sums[2][0],
+            inout("ymm5") sums[2][1],
+            inout("ymm6") sums[3][0],
+            inout("ymm7") sums[3][1],
+            inout("ymm8") sums[4][0],
+            inout("ymm9") sums[4][1],
+            inout("ymm10") sums[5][0],
+            inout("ymm11") sums[5][1],
+            out("ymm12") _,
+            out("ymm13") _,
+            out("ymm14") _,
+            out("ymm15") _,
+            options(nostack, readonly),
+        );
+    }
+}
+
+/// # Safety
+/// As [`six_rows`].
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn four_rows(
+    sums: &mut [[__m256; 2]; 4],
+    rows: &[*const f32; 4],
+    panel: *const f32,
+    len: usize,
+) {
+    // SAFETY: it reads the rows and the panel only, and writes registers only.
+    unsafe {
+        asm!(
+            steps!(four),
+            k = out(reg) _,
+            b = inout(reg) panel => _,
+            fours = in(reg) len & !3,
+            len = in(reg) len,
+            r0 = in(reg) rows[0],
+            r1 = in(reg) rows[1],
+            r2 = in(reg) rows[2],
+            r3 = in(reg) rows[3],
+            inout("ymm0") sums[0][0],
+            inout("ymm1") sums[0][1],
+            inout("ymm2") sums[1][0],
+            inout("ymm3") sums[1][1],
+            inout("ymm4") sums[2][0],
+            inout("ymm5") sums[2][1],
+            inout("ymm6") sums[3][0],
+            inout("ymm7") sums[3][1],
+            out("ymm12") _,
+            out("ymm13") _,
+            out("ymm14") _,
+            out("ymm15") _,
+            options(nostack, readonly),
+        );
     }
 }

@@ -64,7 +64,45 @@ pub(super) trait Simd: Copy {
         lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
     }
 
+    /// Adds `MR` rows of `len` elements times a panel `[len][NV * LANES]` to the sums: the inner
+    /// loop of every matrix product.
+    #[inline(always)]
+    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
+        sums: &mut [[Self::V; NV]; MR],
+        rows: &[*const f32; MR],
+        panel: *const f32,
+        len: usize,
+    ) {
+        // SAFETY: the caller gives rows of `len` elements and `len` rows of the panel.
+        unsafe { multiply_add_rows::<Self, MR, NV>(sums, rows, panel, len) }
+    }
+
     /// Asks for a cache line to be brought near, where the instruction set can.
     #[inline(always)]
     unsafe fn prefetch(_at: *const f32) {}
+}
+
+/// [`Simd::multiply_add_rows`] with the operations of the trait.
+#[inline(always)]
+unsafe fn multiply_add_rows<S: Simd, const MR: usize, const NV: usize>(
+    sums: &mut [[S::V; NV]; MR],
+    rows: &[*const f32; MR],
+    panel: *const f32,
+    len: usize,
+) {
+    // SAFETY: the caller gives rows of `len` elements and `len` rows of the panel.
+    unsafe {
+        for k in 0..len {
+            let mut columns = [S::splat(0.0); NV];
+            for (v, column) in columns.iter_mut().enumerate() {
+                *column = S::load(panel.add((k * NV + v) * S::LANES));
+            }
+            for row in 0..MR {
+                let x = S::splat(*rows[row].add(k));
+                for v in 0..NV {
+                    sums[row][v] = S::mul_add(x, columns[v], sums[row][v]);
+                }
+            }
+        }
+    }
 }
