@@ -3,7 +3,7 @@
 use super::buffer::{Scratch, SharedOut, filled, parallel};
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
-use super::math::exp_non_positive;
+use super::math::exp2_non_positive;
 use super::simd::Simd;
 
 /// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.
@@ -70,7 +70,8 @@ impl Kernel for Head<'_> {
         let width = self.isa.panel_width();
         let key_panels = tokens.div_ceil(width);
         let value_panels = head_dim.div_ceil(width);
-        let scale = (head_dim as f32).sqrt().recip();
+        // Scores to the base 2.
+        let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
 
         // Keys, scaled, as a matrix [d, tokens]; values as a matrix [tokens, d].
         let mut keys = Scratch::new(key_panels * head_dim * width);
@@ -100,6 +101,7 @@ impl Kernel for Head<'_> {
 
         let queries = DenseRows::new(&self.qkv[self.column..], tokens, 3 * self.dim, head_dim);
         let mut scores = Scratch::new(BLOCK_QUERIES * tokens);
+        let mut factors = [0.0; BLOCK_QUERIES];
         let mut first = 0;
         while first < tokens {
             let count = BLOCK_QUERIES.min(tokens - first);
@@ -118,14 +120,14 @@ impl Kernel for Head<'_> {
                     panel_range: 0..key_panels,
                 }
                 .multiply::<S, MR, NV>();
-                for row in scores[..count * tokens].chunks_exact_mut(tokens) {
-                    softmax::<S>(row);
+                for (row, factor) in scores.chunks_exact_mut(tokens).zip(&mut factors[..count]) {
+                    *factor = unnormalized_softmax::<S>(row).recip();
                 }
                 let weights = DenseRows::new(&scores, count, tokens, tokens);
                 Gemm {
                     rows: &weights,
                     matrix: values,
-                    epilogue: Epilogue::Store,
+                    epilogue: Epilogue::Scale(&factors),
                     out: SharedOut(self.out.at(first * self.dim)),
                     out_stride: self.dim,
                     epilogue_start: 0,
@@ -139,12 +141,12 @@ impl Kernel for Head<'_> {
     }
 }
 
-/// Softmax in place.
+/// Replaces scores by the powers of two of their distances from the largest; returns their sum.
 ///
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
-unsafe fn softmax<S: Simd>(row: &mut [f32]) {
+unsafe fn unnormalized_softmax<S: Simd>(row: &mut [f32]) -> f32 {
     let whole = row.len() / S::LANES * S::LANES;
     let (vectors, rest) = row.split_at_mut(whole);
     let start = vectors.as_mut_ptr();
@@ -153,28 +155,28 @@ unsafe fn softmax<S: Simd>(row: &mut [f32]) {
         let mut padded = [f32::NEG_INFINITY; 16];
         padded[..rest.len()].copy_from_slice(rest);
         let mut largest = S::load(padded.as_ptr());
-        for at in (0..whole).step_by(S::LANES) {
+        let mut at = 0;
+        while at < whole {
             largest = S::max(largest, S::load(start.add(at)));
+            at += S::LANES;
         }
         let largest = S::splat(S::largest(largest));
         let mut sums = S::splat(0.0);
-        for at in (0..whole).step_by(S::LANES) {
-            let e = exp_non_positive::<S>(S::sub(S::load(start.add(at)), largest));
+        let mut at = 0;
+        while at < whole {
+            let e = exp2_non_positive::<S>(S::sub(S::load(start.add(at)), largest));
             S::store(e, start.add(at));
             sums = S::add(sums, e);
+            at += S::LANES;
         }
         let mut sum = S::sum(sums);
         if !rest.is_empty() {
-            let e = exp_non_positive::<S>(S::sub(S::load(padded.as_ptr()), largest));
+            let e = exp2_non_positive::<S>(S::sub(S::load(padded.as_ptr()), largest));
             S::store(e, padded.as_mut_ptr());
             rest.copy_from_slice(&padded[..rest.len()]);
             sum += rest.iter().sum::<f32>();
         }
-        let factor = sum.recip();
-        for at in (0..whole).step_by(S::LANES) {
-            S::store(S::mul(S::load(start.add(at)), S::splat(factor)), start.add(at));
-        }
-        rest.iter_mut().for_each(|x| *x *= factor);
+        sum
     }
 }
 

@@ -172,6 +172,8 @@ pub(crate) enum Epilogue<'a> {
     Gelu,
     /// Adds the element of a matrix of the output's shape.
     Add(&'a [f32]),
+    /// Multiplies by the row's factor.
+    Scale(&'a [f32]),
 }
 
 /// Some rows times some panels.
@@ -302,6 +304,13 @@ impl<R: Rows> Gemm<'_, R> {
                     Epilogue::Gelu => {
                         for sum in sums.as_flattened_mut() {
                             *sum = gelu::<S>(*sum);
+                        }
+                    }
+                    Epilogue::Scale(factors) => {
+                        for (sums, &factor) in sums.iter_mut().zip(&factors[tile.row..]) {
+                            for sum in sums {
+                                *sum = S::mul(*sum, S::splat(factor));
+                            }
                         }
                     }
                     Epilogue::Add(other) => {

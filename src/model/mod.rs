@@ -14,6 +14,7 @@ mod parameters;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
+use rayon::prelude::*;
 
 use crate::error::Result;
 use encoder::Encoder;
@@ -44,7 +45,11 @@ pub use parameters::parameter_shapes;
 pub struct Model {
     encoder: Encoder,
     frm: Frm,
+    backend: Backend,
 }
+
+/// Input pixels that go through the network together on a CPU: one or two crops.
+const PART_PIXELS: usize = 2 * 32 * 128;
 
 impl Model {
     /// Builds the network from parameters under the published checkpoints' names.
@@ -71,6 +76,7 @@ impl Model {
         Ok(Model {
             encoder: Encoder::new(config, &builder.pp("encoder"))?,
             frm: Frm::new(config, &builder.pp("decoder"))?,
+            backend: builder.backend(),
         })
     }
 
@@ -83,8 +89,31 @@ impl Model {
     /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         check_images(images)?;
+        match self.backend {
+            Backend::Tensors => Ok(self.forward_at_once(images)?),
+            Backend::Kernels => Ok(self.forward_in_parts(images)?),
+        }
+    }
+
+    fn forward_at_once(&self, images: &Tensor) -> candle_core::Result<Tensor> {
         let (features, grid) = self.encoder.forward(images)?;
-        Ok(self.frm.forward(&features, grid)?)
+        self.frm.forward(&features, grid)
+    }
+
+    /// A CPU gains nothing from large batches: the activations of [`PART_PIXELS`] still lie in its
+    /// caches. Parts are spread over threads first, the work inside them second.
+    fn forward_in_parts(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+        let (batch, _, height, width) = images.dims4()?;
+        let part = (PART_PIXELS / (height * width)).max(1);
+        if batch <= part {
+            return self.forward_at_once(images);
+        }
+        let starts: Vec<usize> = (0..batch).step_by(part).collect();
+        let parts: Vec<Tensor> = starts
+            .into_par_iter()
+            .map(|start| self.forward_at_once(&images.narrow(0, start, part.min(batch - start))?))
+            .collect::<candle_core::Result<_>>()?;
+        Tensor::cat(&parts, 0)
     }
 
     /// The encoder's features, `[batch, dim, height / 8, width / 4]`, of images as for

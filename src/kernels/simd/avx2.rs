@@ -118,9 +118,23 @@ impl Simd for Avx2 {
 macro_rules! row {
     ($row:literal, $offset:literal, $x:literal, $low:literal, $high:literal) => {
         concat!(
-            "vbroadcastss ", $x, ", dword ptr [{r", $row, "} + 4*{k} + ", $offset, "]\n",
-            "vfmadd231ps ", $low, ", ", $x, ", ymm12\n",
-            "vfmadd231ps ", $high, ", ", $x, ", ymm13\n",
+            "vbroadcastss ",
+            $x,
+            ", dword ptr [{r",
+            $row,
+            "} + 4*{k} + ",
+            $offset,
+            "]\n",
+            "vfmadd231ps ",
+            $low,
+            ", ",
+            $x,
+            ", ymm12\n",
+            "vfmadd231ps ",
+            $high,
+            ", ",
+            $x,
+            ", ymm13\n",
         )
     };
 }
@@ -129,8 +143,12 @@ macro_rules! row {
 macro_rules! columns {
     ($offset:literal) => {
         concat!(
-            "vmovups ymm12, ymmword ptr [{b} + ", $offset, "]\n",
-            "vmovups ymm13, ymmword ptr [{b} + ", $offset, " + 32]\n",
+            "vmovups ymm12, ymmword ptr [{b} + ",
+            $offset,
+            "]\n",
+            "vmovups ymm13, ymmword ptr [{b} + ",
+            $offset,
+            " + 32]\n",
         )
     };
 }
