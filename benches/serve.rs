@@ -1,52 +1,143 @@
-//! Times the network on request, for comparisons with other runtimes in interleaved rounds.
+//! Times parts of the crate on request, for comparisons with other programs in interleaved rounds:
+//! `benches/compare.py` drives it.
 //!
-//! Reads lines `WEIGHTS HEIGHT WIDTH BATCH THREADS PASSES` from standard input and answers each
-//! with the milliseconds of every pass on a line. `benches/compare.py` drives it.
+//! Each line of standard input is a request, answered by milliseconds of every pass on one line:
+//!
+//! - `network WEIGHTS HEIGHT WIDTH BATCH THREADS PASSES`
+//! - `resize WIDTH HEIGHT NEW_WIDTH NEW_HEIGHT PASSES`: behind a `|` those of fast_image_resize
+//! - `recognize WEIGHTS IMAGE PASSES`: from the file's bytes to text, on one thread; behind a `|`
+//!   those of the network alone
+//! - `open WEIGHTS IMAGE`: from the path to the first result; behind a `|` a warm one; then the
+//!   process's peak resident memory in MB
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::io::BufRead;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
+use fast_image_resize as fir;
 use svtrv2::model::Model;
+use svtrv2::resize::resize_bicubic;
 use svtrv2::weights::Weights;
+use svtrv2::{Charset, Crop, Options, PixelFormat, Recognizer};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // `cargo test --benches` and `cargo bench` run every bench without input: nothing to do.
-    let mut models: HashMap<String, Model> = HashMap::new();
-    let mut pools: HashMap<usize, rayon::ThreadPool> = HashMap::new();
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut models = HashMap::new();
     for line in std::io::stdin().lock().lines() {
         let line = line?;
-        let [path, numbers @ ..] = &line.split_whitespace().collect::<Vec<_>>()[..] else {
-            continue;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words[..] {
+            ["network", weights, ref numbers @ ..] => network(&mut models, weights, numbers)?,
+            ["resize", ref numbers @ ..] => resize(numbers)?,
+            ["recognize", weights, image, passes] => recognize(weights, image, passes.parse()?)?,
+            ["open", weights, image] => open(weights, image)?,
+            _ => return Err(format!("cannot read {line:?}").into()),
         };
-        let numbers: Vec<usize> = numbers.iter().map(|n| n.parse()).collect::<Result<_, _>>()?;
-        let [height, width, batch, threads, passes] = numbers[..] else {
-            return Err(format!("cannot read {line:?}").into());
-        };
-        if !models.contains_key(*path) {
-            let model = Weights::open(path)?.model(DType::F32, &Device::Cpu)?;
-            models.insert((*path).to_owned(), model);
-        }
-        let model = &models[*path];
-        let pool = match pools.entry(threads) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?)
-            }
-        };
-        let images = Tensor::arange(0f32, (batch * 3 * height * width) as f32, &Device::Cpu)?;
-        let images = (images * 0.37)?.sin()?.reshape((batch, 3, height, width))?;
-        let times = pool.install(|| -> Result<Vec<String>, svtrv2::Error> {
-            (0..passes)
-                .map(|_| {
-                    let start = Instant::now();
-                    model.forward(&images)?;
-                    Ok(format!("{:.3}", start.elapsed().as_secs_f64() * 1e3))
-                })
-                .collect()
-        })?;
-        println!("{}", times.join(" "));
+        println!("{answer}");
     }
     Ok(())
+}
+
+fn timed<T, E>(run: impl FnOnce() -> Result<T, E>) -> Result<f64, E> {
+    let start = Instant::now();
+    std::hint::black_box(run()?);
+    Ok(start.elapsed().as_secs_f64() * 1e3)
+}
+
+fn list(times: &[f64]) -> String {
+    times.iter().map(|time| format!("{time:.4}")).collect::<Vec<_>>().join(" ")
+}
+
+fn parse<const N: usize>(numbers: &[&str]) -> Result<[usize; N], Box<dyn Error>> {
+    let numbers: Vec<usize> = numbers.iter().map(|n| n.parse()).collect::<Result<_, _>>()?;
+    numbers.try_into().map_err(|numbers| format!("{N} numbers expected, not {numbers:?}").into())
+}
+
+fn in_threads<T: Send>(
+    threads: usize,
+    run: impl FnOnce() -> Result<T, svtrv2::Error> + Send,
+) -> Result<T, Box<dyn Error>> {
+    Ok(rayon::ThreadPoolBuilder::new().num_threads(threads).build()?.install(run)?)
+}
+
+fn network(
+    models: &mut HashMap<String, Model>,
+    weights: &str,
+    numbers: &[&str],
+) -> Result<String, Box<dyn Error>> {
+    let [height, width, batch, threads, passes] = parse(numbers)?;
+    if !models.contains_key(weights) {
+        let model = Weights::open(weights)?.model(DType::F32, &Device::Cpu)?;
+        models.insert(weights.to_owned(), model);
+    }
+    let model = &models[weights];
+    let images = Tensor::arange(0f32, (batch * 3 * height * width) as f32, &Device::Cpu)?;
+    let images = (images * 0.37)?.sin()?.reshape((batch, 3, height, width))?;
+    let times = in_threads(threads, || {
+        (0..passes).map(|_| timed(|| model.forward(&images))).collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok(list(&times))
+}
+
+fn resize(numbers: &[&str]) -> Result<String, Box<dyn Error>> {
+    let [width, height, new_width, new_height, passes] = parse(numbers)?;
+    let pixels: Vec<u8> = (0..width * height * 3).map(|i| (i * 31 % 251) as u8).collect();
+    let (w, h) = (width as u32, height as u32);
+    let (new_w, new_h) = (new_width as u32, new_height as u32);
+    let crop = Crop::from_raw(PixelFormat::Rgb8, w, h, width * 3, &pixels)?;
+    let source = fir::images::ImageRef::new(w, h, &pixels, fir::PixelType::U8x3)?;
+    let mut resizer = fir::Resizer::new();
+    let filter = fir::ResizeAlg::Convolution(fir::FilterType::CatmullRom);
+    let options = fir::ResizeOptions::new().resize_alg(filter);
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for _ in 0..passes {
+        ours.push(timed(|| resize_bicubic(&crop, new_w, new_h))?);
+        theirs.push(timed(|| {
+            let mut out = fir::images::Image::new(new_w, new_h, fir::PixelType::U8x3);
+            resizer.resize(&source, &mut out, &options).map(|()| out)
+        })?);
+    }
+    Ok(format!("{} | {}", list(&ours), list(&theirs)))
+}
+
+fn open_recognizer(weights: &str) -> Result<Recognizer, svtrv2::Error> {
+    let weights = Weights::open(weights)?;
+    let charset = weights.charset().is_none().then(Charset::english);
+    Recognizer::new(&weights, Options { charset, ..Options::default() })
+}
+
+fn recognize(weights: &str, image: &str, passes: usize) -> Result<String, Box<dyn Error>> {
+    let recognizer = open_recognizer(weights)?;
+    let bytes = std::fs::read(image)?;
+    let resized = recognizer.resize(&Crop::decode(&bytes)?)?;
+    let (whole, network) = in_threads(1, || {
+        let (mut whole, mut network) = (Vec::new(), Vec::new());
+        for _ in 0..passes {
+            whole.push(timed(|| recognizer.recognize(Crop::decode(&bytes)?))?);
+            network.push(timed(|| recognizer.log_probs(&resized))?);
+        }
+        Ok((whole, network))
+    })?;
+    Ok(format!("{} | {}", list(&whole), list(&network)))
+}
+
+fn open(weights: &str, image: &str) -> Result<String, Box<dyn Error>> {
+    let crop = Crop::open(image)?;
+    let times = in_threads(1, || {
+        let mut recognizer = None;
+        let first = timed(|| {
+            let opened = recognizer.insert(open_recognizer(weights)?);
+            opened.recognize(&crop)
+        })?;
+        let warm = (0..5)
+            .filter_map(|_| recognizer.as_ref().map(|r| timed(|| r.recognize(&crop))))
+            .collect::<Result<Vec<_>, _>>()?;
+        Ok((first, warm))
+    })?;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
+    let peak = peak.map_or(f64::NAN, |kib| kib * 1024.0 / 1e6);
+    Ok(format!("{:.4} | {} | {peak:.1}", times.0, list(&times.1)))
 }

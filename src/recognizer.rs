@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Device, Tensor};
@@ -161,9 +162,12 @@ pub struct ResizedCrop {
 impl ResizedCrop {
     /// Writes the network's input, `[3, height, width]`, each sample in -1..=1.
     fn normalized(&self, input: &mut Vec<f32>) {
+        static SAMPLES: LazyLock<[f32; 256]> =
+            LazyLock::new(|| std::array::from_fn(|sample| (sample as f32 / 255.0 - 0.5) / 0.5));
+        let samples = &*SAMPLES;
+        let (pixels, _) = self.rgb.as_chunks::<3>();
         for channel in 0..3 {
-            let samples = self.rgb.iter().skip(channel).step_by(3);
-            input.extend(samples.map(|&sample| (f32::from(sample) / 255.0 - 0.5) / 0.5));
+            input.extend(pixels.iter().map(|pixel| samples[usize::from(pixel[channel])]));
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Which instruction set runs: the only file that asks the CPU, and the only one with
-//! `#[target_feature]`.
+//! Which instruction set runs: the only file that asks the CPU. (What is written for one
+//! instruction set, in `simd/avx2.rs` and `resample/avx2.rs`, relies on the answer.)
 
 use super::simd::{Portable, Simd};
 

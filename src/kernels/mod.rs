@@ -20,6 +20,7 @@ mod gemm;
 mod layer_norm;
 mod linear;
 mod math;
+mod resample;
 mod simd;
 
 pub(crate) use attention::attention;
@@ -29,3 +30,4 @@ pub(crate) use file_map::FileMap;
 pub(crate) use gemm::{Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{linear, mlp, pack_linear};
+pub(crate) use resample::{Filter, PRECISION_BITS, resample};

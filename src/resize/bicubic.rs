@@ -2,16 +2,10 @@
 
 use image::RgbImage;
 
-use super::coefficients::{Coefficients, PRECISION_BITS};
+use super::coefficients::filter;
 use crate::crop::Crop;
 use crate::error::{ImageError, Result};
-
-/// One half in fixed point: rounds the shift that drops the fractional bits.
-const HALF: i32 = 1 << (PRECISION_BITS - 1);
-
-fn clip(sum: i32) -> u8 {
-    (sum >> PRECISION_BITS).clamp(0, 255) as u8
-}
+use crate::kernels::resample;
 
 /// Resizes a crop to exactly `width` x `height`, the aspect ratio not kept.
 ///
@@ -46,65 +40,16 @@ pub(crate) fn resize_rgb(crop: &Crop, width: u32, height: u32) -> Result<Vec<u8>
     let (in_width, in_height) = (crop.width() as usize, crop.height() as usize);
     let (out_width, out_height) = (width as usize, height as usize);
 
-    let horizontal;
-    let rows: &[u8] = if in_width == out_width {
-        crop.rgb()
-    } else {
-        let coefficients = Coefficients::new(in_width, out_width);
-        horizontal = resample_rows(crop.rgb(), in_width, in_height, &coefficients);
-        &horizontal
-    };
-    if in_height == out_height {
-        return Ok(rows.to_vec());
-    }
-    let coefficients = Coefficients::new(in_height, out_height);
-    Ok(resample_columns(rows, out_width * 3, &coefficients))
-}
-
-/// The horizontal pass: every row of `in_width` pixels to a row of `coefficients.len()` pixels.
-fn resample_rows(
-    rows: &[u8],
-    in_width: usize,
-    in_height: usize,
-    coefficients: &Coefficients,
-) -> Vec<u8> {
-    let mut out = Vec::with_capacity(coefficients.len() * in_height * 3);
-    for row in rows.chunks_exact(in_width * 3) {
-        for output in 0..coefficients.len() {
-            let (first, weights) = coefficients.window(output);
-            let mut sums = [HALF; 3];
-            for (pixel, &weight) in row[first * 3..].chunks_exact(3).zip(weights) {
-                for (sum, &sample) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(sample) * weight;
-                }
-            }
-            out.extend(sums.map(clip));
-        }
-    }
-    out
-}
-
-/// The vertical pass: rows of `row_len` samples to `coefficients.len()` rows.
-fn resample_columns(rows: &[u8], row_len: usize, coefficients: &Coefficients) -> Vec<u8> {
-    let mut out = Vec::with_capacity(coefficients.len() * row_len);
-    let mut sums = vec![HALF; row_len];
-    for output in 0..coefficients.len() {
-        let (first, weights) = coefficients.window(output);
-        sums.fill(HALF);
-        for (row, &weight) in rows[first * row_len..].chunks_exact(row_len).zip(weights) {
-            for (sum, &sample) in sums.iter_mut().zip(row) {
-                *sum += i32::from(sample) * weight;
-            }
-        }
-        out.extend(sums.iter().map(|&sum| clip(sum)));
-    }
-    out
+    let horizontal = (in_width != out_width).then(|| filter(in_width, out_width));
+    let vertical = (in_height != out_height).then(|| filter(in_height, out_height));
+    Ok(resample(crop.rgb(), in_width, horizontal.as_deref(), vertical.as_deref()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::crop::PixelFormat;
+    use crate::kernels::PRECISION_BITS;
     use proptest::prelude::*;
 
     /// The definition in plain f64 for one axis, before rounding.

@@ -1,9 +1,10 @@
 //! The filter of one axis: for every output pixel the input pixels it is made of, and their
 //! weights (Pillow, `src/libImaging/Resample.c`).
 
-/// Fractional bits of the fixed-point weights: 32, less 8 for the pixel, less 2 for the filter's
-/// overshoot.
-pub(super) const PRECISION_BITS: u32 = 32 - 8 - 2;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::kernels::{Filter, PRECISION_BITS};
 
 /// Reach of the cubic kernel on either side of its centre, in input pixels at scale 1.
 const SUPPORT: f64 = 2.0;
@@ -38,49 +39,60 @@ fn window(output: usize, in_size: usize, scale: f64, weights: &mut Vec<f64>) -> 
     first
 }
 
-/// The weights of all output pixels of one axis, in fixed point.
-pub(super) struct Coefficients {
-    /// For each output pixel its first input pixel.
-    first: Vec<usize>,
-    /// For each output pixel `taps` weights, the last of them 0 where it has fewer.
-    weights: Vec<i32>,
-    /// Weights stored a pixel: no output pixel has more.
-    taps: usize,
+/// Filters that a thread keeps.
+const KEPT: usize = 32;
+/// Weights of a filter that is still worth keeping: 256 KiB of them.
+const KEPT_WEIGHTS: usize = 1 << 16;
+
+thread_local! {
+    /// The last filters that this thread used, the latest at the end. Crops of a document, and the
+    /// heights of target sizes, repeat themselves.
+    static RECENT: RefCell<Vec<((usize, usize), Rc<Filter>)>> = const { RefCell::new(Vec::new()) };
 }
 
-impl Coefficients {
-    pub(super) fn new(in_size: usize, out_size: usize) -> Self {
-        let scale = in_size as f64 / out_size as f64;
-        let support = SUPPORT * scale.max(1.0);
-        let most = (support.ceil() as usize * 2 + 1).min(in_size);
-        let mut first = Vec::with_capacity(out_size);
-        let mut weights = vec![0; most * out_size];
-        let mut row = Vec::with_capacity(most);
-        for (output, fixed) in weights.chunks_exact_mut(most).enumerate() {
-            let start = window(output, in_size, scale, &mut row);
-            for (fixed, weight) in fixed.iter_mut().zip(&row) {
-                let scaled = weight * f64::from(1 << PRECISION_BITS);
-                *fixed = if *weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 } as i32;
+/// The weights of all output pixels of one axis, in fixed point.
+pub(super) fn filter(in_size: usize, out_size: usize) -> Rc<Filter> {
+    let sizes = (in_size, out_size);
+    RECENT.with_borrow_mut(|recent| {
+        let entry = match recent.iter().position(|(known, _)| *known == sizes) {
+            Some(at) => recent.remove(at),
+            None => {
+                let filter = Rc::new(compute(in_size, out_size));
+                if filter.len() * filter.taps() > KEPT_WEIGHTS {
+                    return filter;
+                }
+                if recent.len() >= KEPT {
+                    recent.remove(0);
+                }
+                (sizes, filter)
             }
-            // Every window is given the same length, so that the loops over it have no branches:
-            // it moves left where it would reach beyond the end, its weights move right.
-            let shift = (start + most).saturating_sub(in_size);
-            fixed.rotate_right(shift);
-            first.push(start - shift);
+        };
+        let filter = entry.1.clone();
+        recent.push(entry);
+        filter
+    })
+}
+
+fn compute(in_size: usize, out_size: usize) -> Filter {
+    let scale = in_size as f64 / out_size as f64;
+    let support = SUPPORT * scale.max(1.0);
+    let taps = (support.ceil() as usize * 2 + 1).min(in_size);
+    let mut first = Vec::with_capacity(out_size);
+    let mut weights = vec![0; taps * out_size];
+    let mut row = Vec::with_capacity(taps);
+    for (output, fixed) in weights.chunks_exact_mut(taps).enumerate() {
+        let start = window(output, in_size, scale, &mut row);
+        for (fixed, weight) in fixed.iter_mut().zip(&row) {
+            let scaled = weight * f64::from(1 << PRECISION_BITS);
+            *fixed = if *weight < 0.0 { scaled - 0.5 } else { scaled + 0.5 } as i32;
         }
-        Coefficients { first, weights, taps: most }
+        // Every window is given the same length, so that the loops over it have no branches: it
+        // moves left where it would reach beyond the end, its weights move right.
+        let shift = (start + taps).saturating_sub(in_size);
+        fixed.rotate_right(shift);
+        first.push(start - shift);
     }
-
-    /// The number of output pixels.
-    pub(super) fn len(&self) -> usize {
-        self.first.len()
-    }
-
-    /// The first input pixel of an output pixel and the [`taps`](Self::taps) weights from there.
-    pub(super) fn window(&self, output: usize) -> (usize, &[i32]) {
-        let weights = &self.weights[output * self.taps..][..self.taps];
-        (self.first[output], weights)
-    }
+    Filter::new(in_size, taps, first, weights)
 }
 
 #[cfg(test)]
@@ -92,10 +104,10 @@ mod tests {
         for (in_size, out_size) in
             [(1, 1), (1, 64), (2, 64), (7, 64), (64, 64), (65, 64), (300, 64), (20_000, 128)]
         {
-            let coefficients = Coefficients::new(in_size, out_size);
-            assert_eq!(coefficients.len(), out_size);
+            let filter = filter(in_size, out_size);
+            assert_eq!(filter.len(), out_size);
             for output in 0..out_size {
-                let (first, weights) = coefficients.window(output);
+                let (first, weights) = filter.window(output);
                 assert!(first + weights.len() <= in_size, "{in_size} -> {out_size} at {output}");
                 let sum: i64 = weights.iter().map(|&w| i64::from(w)).sum();
                 let error = (sum - (1 << PRECISION_BITS)).unsigned_abs() as usize;
