@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
+use rayon::prelude::*;
 use serde_json::json;
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Crop, Options, Orientation, Reading, Recognizer};
@@ -97,7 +98,7 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
     }
     for paths in paths.chunks(arguments.batch as usize) {
         // A file that cannot be read keeps its place in the list.
-        let opened: Vec<_> = paths.iter().map(Crop::open).collect();
+        let opened: Vec<_> = paths.par_iter().map(Crop::open).collect();
         let crops: Vec<Crop> = opened.iter().flatten().cloned().collect();
         let (readings, times) = recognizer.recognize_batch_timed(&crops);
         let mut results = readings.into_iter().zip(times);

@@ -12,8 +12,9 @@ use crate::error::{Result, ScoresError};
 ///
 /// let scores = LogProbs::from_probabilities(2, 2, vec![0.25, 0.75, 1.0, 0.0])?;
 /// assert_eq!(scores.steps(), 2);
-/// assert_eq!(scores.probability(0, 1), 0.75);
-/// assert_eq!(scores.step(1)[1], f32::NEG_INFINITY);
+/// assert_eq!(scores.probability(0, 1), Some(0.75));
+/// assert_eq!(scores.step(1), Some(&[0.0, f32::NEG_INFINITY][..]));
+/// assert_eq!(scores.step(2), None);
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
@@ -111,12 +112,9 @@ impl LogProbs {
         self.classes
     }
 
-    /// The natural-log probabilities of one step, a class each.
-    ///
-    /// # Panics
-    /// If `step` is not below [`steps`](Self::steps), as indexing a slice does.
-    pub fn step(&self, step: usize) -> &[f32] {
-        &self.values[step * self.classes..][..self.classes]
+    /// The natural-log probabilities of one step, a class each; `None` beyond the last step.
+    pub fn step(&self, step: usize) -> Option<&[f32]> {
+        self.values.chunks_exact(self.classes).nth(step)
     }
 
     /// The steps in order, each a slice of natural-log probabilities.
@@ -124,12 +122,9 @@ impl LogProbs {
         self.values.chunks_exact(self.classes)
     }
 
-    /// The probability (0..=1) of a class at a step.
-    ///
-    /// # Panics
-    /// If step or class are out of range, as indexing a slice does.
-    pub fn probability(&self, step: usize, class: usize) -> f32 {
-        self.step(step)[class].exp()
+    /// The probability (0..=1) of a class at a step; `None` beyond the last of either.
+    pub fn probability(&self, step: usize, class: usize) -> Option<f32> {
+        Some(self.step(step)?.get(class)?.exp())
     }
 
     /// All natural-log probabilities, row-major `[time, class]`.

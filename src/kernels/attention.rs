@@ -1,9 +1,10 @@
 //! Multi-head self-attention, one head at a time without its scores ever being a tensor.
 
-use super::buffer::{Scratch, SharedOut, filled, parallel};
+use super::buffer::{Scratch, SharedOut, filled};
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
 use super::math::exp2_non_positive;
+use super::parallel::parallel;
 use super::simd::Simd;
 
 /// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.

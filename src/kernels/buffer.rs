@@ -34,6 +34,9 @@ impl AlignedBuffer {
     }
 }
 
+/// A larger buffer (of an extremely long line) is given back to the system: 64 MiB.
+const KEPT_LINES: usize = 1 << 20;
+
 thread_local! {
     /// Buffers that no kernel of this thread uses just now. A thread that waits for others may
     /// run another kernel meanwhile: it takes another buffer.
@@ -81,6 +84,9 @@ impl DerefMut for Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         let buffer = std::mem::replace(&mut self.buffer, AlignedBuffer::zeroed(0));
+        if buffer.lines.len() > KEPT_LINES {
+            return;
+        }
         // At a thread's end its stock may be gone already: then the buffer is freed.
         let _ = FREE.try_with(|free| free.borrow_mut().push(buffer));
     }
@@ -115,23 +121,3 @@ impl SharedOut {
 unsafe impl Send for SharedOut {}
 // SAFETY: as above.
 unsafe impl Sync for SharedOut {}
-
-/// Runs `task` for `0..count`, on the threads of the current rayon pool.
-pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
-    fn split(from: usize, to: usize, task: &(impl Fn(usize) + Sync)) {
-        if to - from == 1 {
-            task(from);
-        } else {
-            let middle = from + (to - from) / 2;
-            rayon::join(|| split(from, middle, task), || split(middle, to, task));
-        }
-    }
-    if count == 0 {
-        return;
-    }
-    if rayon::current_num_threads() == 1 {
-        (0..count).for_each(task);
-    } else {
-        split(0, count, task);
-    }
-}

@@ -1,9 +1,10 @@
 //! 3x3 convolutions over tokens `[position, channel]`, as matrix products whose left rows are
 //! found tap by tap: nothing is copied.
 
-use super::buffer::{AlignedBuffer, SharedOut, filled, parallel};
+use super::buffer::{AlignedBuffer, SharedOut, filled};
 use super::dispatch::{Isa, dispatch};
 use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PackedMatrix, Rows};
+use super::parallel::parallel;
 
 /// Taps of a kernel.
 const TAPS: usize = 9;

@@ -3,6 +3,10 @@
 
 use super::simd::{Portable, Simd};
 
+/// Rows and vectors of a tile in plain arithmetic: its sums fill half of 16 registers of four
+/// numbers, or three quarters of the 32 that 64-bit ARM has.
+const PORTABLE_TILE: (usize, usize) = if cfg!(target_arch = "aarch64") { (6, 2) } else { (4, 1) };
+
 /// An instruction set that the kernels are compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isa {
@@ -11,10 +15,6 @@ pub(super) enum Isa {
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
-    #[cfg(target_arch = "aarch64")]
-    Neon,
-    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-    Wasm,
 }
 
 impl Isa {
@@ -22,20 +22,14 @@ impl Isa {
     pub(super) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx512f") {
+            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+            if avx2 && is_x86_feature_detected!("avx512f") {
                 return Isa::Avx512;
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if avx2 {
                 return Isa::Avx2;
             }
         }
-        #[cfg(target_arch = "aarch64")]
-        if std::arch::is_aarch64_feature_detected!("neon") {
-            return Isa::Neon;
-        }
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        return Isa::Wasm;
-        #[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
         Isa::Portable
     }
 
@@ -52,25 +46,17 @@ impl Isa {
                 all.push(Isa::Avx512);
             }
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        if Isa::best() != Isa::Portable {
-            all.push(Isa::best());
-        }
         all
     }
 
     /// Columns of a packed panel: what the matrix kernel computes at once.
     pub(super) fn panel_width(self) -> usize {
         match self {
-            Isa::Portable => Portable::LANES,
+            Isa::Portable => PORTABLE_TILE.1 * Portable::LANES,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2 => 16,
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512 => 32,
-            #[cfg(target_arch = "aarch64")]
-            Isa::Neon => 16,
-            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-            Isa::Wasm => 8,
         }
     }
 }
@@ -92,19 +78,15 @@ pub(super) trait Kernel {
 pub(super) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
     match isa {
         // SAFETY: every CPU has plain arithmetic.
-        Isa::Portable => unsafe { kernel.run::<Portable, 4, 1>() },
+        Isa::Portable => unsafe {
+            kernel.run::<Portable, { PORTABLE_TILE.0 }, { PORTABLE_TILE.1 }>()
+        },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: an Isa is only made after the CPU was asked for it.
         Isa::Avx2 => unsafe { avx2(kernel) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: as above.
         Isa::Avx512 => unsafe { avx512(kernel) },
-        #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
-        Isa::Neon => unsafe { neon(kernel) },
-        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-        // SAFETY: the whole program is compiled for it.
-        Isa::Wasm => unsafe { kernel.run::<super::simd::Wasm, 4, 2>() },
     }
 }
 
@@ -122,12 +104,4 @@ unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
 unsafe fn avx512<K: Kernel>(kernel: K) -> K::Output {
     // SAFETY: the caller made sure of the CPU.
     unsafe { kernel.run::<super::simd::Avx512, 8, 2>() }
-}
-
-/// 32 vector registers: a tile of 6 x 4 leaves 8.
-#[cfg(target_arch = "aarch64")]
-#[target_feature(enable = "neon")]
-unsafe fn neon<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller made sure of the CPU.
-    unsafe { kernel.run::<super::simd::Neon, 6, 4>() }
 }

@@ -1,7 +1,8 @@
 //! Layer normalisation of rows.
 
-use super::buffer::{SharedOut, filled, parallel};
+use super::buffer::{SharedOut, filled};
 use super::dispatch::{Isa, Kernel, dispatch};
+use super::parallel::parallel;
 use super::simd::Simd;
 
 /// Rows of a task.
@@ -68,9 +69,9 @@ impl Kernel for Norm<'_> {
                     let y = S::mul_add(normed, S::load(w.add(at)), S::load(b.add(at)));
                     S::store(y, out.add(at));
                 }
-                for at in whole..dim {
-                    let normed = (row[at] - mean) * factor;
-                    *out.add(at) = normed * self.weight[at] + self.bias[at];
+                let parameters = self.weight[whole..].iter().zip(&self.bias[whole..]);
+                for (i, (x, (weight, bias))) in row[whole..].iter().zip(parameters).enumerate() {
+                    *out.add(whole + i) = (x - mean) * factor * weight + bias;
                 }
             }
         }

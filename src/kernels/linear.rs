@@ -1,8 +1,9 @@
 //! Linear layers: `x W^T + b`, with what follows them fused in.
 
-use super::buffer::{Scratch, SharedOut, filled, parallel};
+use super::buffer::{Scratch, SharedOut, filled};
 use super::dispatch::{Isa, dispatch};
 use super::gemm::{BLOCK_ROWS, DenseRows, Epilogue, Gemm, PackedMatrix};
+use super::parallel::parallel;
 
 /// Tasks that the panels of a product are spread over at the most.
 const PANEL_TASKS: usize = 8;

@@ -45,7 +45,7 @@ pub(super) unsafe fn erf<S: Simd>(x: S::V) -> S::V {
     const NUMERATOR: [f32; 5] =
         [3.371_763_3e-4, 9.409_157e-3, 6.998_588e-2, 3.321_408_3e-1, 1.128_377_1];
     const DENOMINATOR: [f32; 6] =
-        [1.954_208_2e-5, 2.390_116e-3, 2.635_564_1e-2, 1.713_270_5e-1, 6.276_624_2e-1, 1.0];
+        [1.954_208_2e-5, 2.390_116e-3, 2.635_564_1e-2, 1.713_270_5e-1, 6.276_624e-1, 1.0];
     // SAFETY: the caller's contract is that of every function of Simd.
     unsafe {
         let x = S::min(S::max(x, S::splat(-END)), S::splat(END));

@@ -20,6 +20,7 @@ mod gemm;
 mod layer_norm;
 mod linear;
 mod math;
+mod parallel;
 mod resample;
 mod simd;
 

@@ -44,10 +44,13 @@ const KEPT: usize = 32;
 /// Weights of a filter that is still worth keeping: 256 KiB of them.
 const KEPT_WEIGHTS: usize = 1 << 16;
 
+/// Sizes of input and output, and the filter between them.
+type Entry = ((usize, usize), Rc<Filter>);
+
 thread_local! {
     /// The last filters that this thread used, the latest at the end. Crops of a document, and the
     /// heights of target sizes, repeat themselves.
-    static RECENT: RefCell<Vec<((usize, usize), Rc<Filter>)>> = const { RefCell::new(Vec::new()) };
+    static RECENT: RefCell<Vec<Entry>> = const { RefCell::new(Vec::new()) };
 }
 
 /// The weights of all output pixels of one axis, in fixed point.

@@ -1,17 +1,36 @@
 //! The bytes that tensors lie in.
 
 use std::fmt;
+use std::ops::Range;
 
-/// A file's bytes, mapped or owned.
-pub(super) struct Buffer(Box<dyn AsRef<[u8]> + Send + Sync>);
+use crate::kernels::FileMap;
+
+/// A file's bytes, or those of a tensor.
+pub(super) enum Buffer {
+    /// Mapped from the file.
+    Mapped(FileMap),
+    Owned(Vec<u8>),
+    /// A part of a larger buffer.
+    #[cfg(feature = "onnx")]
+    Shared(bytes::Bytes),
+}
 
 impl Buffer {
-    pub(super) fn new(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Self {
-        Buffer(Box::new(bytes))
+    pub(super) fn as_slice(&self) -> &[u8] {
+        match self {
+            Buffer::Mapped(map) => map.as_ref(),
+            Buffer::Owned(bytes) => bytes,
+            #[cfg(feature = "onnx")]
+            Buffer::Shared(bytes) => bytes,
+        }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
-        (*self.0).as_ref()
+    /// Tells the system that these bytes will not be read again soon: mapped ones then no longer
+    /// count as this process's memory. They can still be read.
+    pub(super) fn release(&self, bytes: Range<usize>) {
+        if let Buffer::Mapped(map) = self {
+            map.release(bytes);
+        }
     }
 }
 

@@ -26,6 +26,7 @@ pub(super) fn fold_batch_norm(
 fn fold(tensors: &mut BTreeMap<String, StoredTensor>, prefix: &str) -> Result<()> {
     let conv_name = format!("{prefix}.conv.weight");
     let bias_name = format!("{prefix}.conv.bias");
+    let has_bias = tensors.contains_key(&bias_name);
     let mut take = |name: String| -> Result<(Vec<f32>, Vec<usize>)> {
         match tensors.remove(&name) {
             Some(tensor) => Ok((tensor.values(&name)?, tensor.shape().to_vec())),
@@ -48,15 +49,7 @@ fn fold(tensors: &mut BTreeMap<String, StoredTensor>, prefix: &str) -> Result<()
     let mean = vector(format!("{prefix}.norm.running_mean"))?;
     let variance = vector(format!("{prefix}.norm.running_var"))?;
     // A convolution in front of a batch norm needs no bias, but may have one.
-    let mut bias = vec![0.0; channels];
-    if tensors.contains_key(&bias_name) {
-        let (values, found) = take_bias(tensors, &bias_name)?;
-        if found != [channels] {
-            let (name, expected) = (bias_name, vec![channels]);
-            return Err(misfit(Vec::new(), vec![ShapeMismatch { name, expected, found }]));
-        }
-        bias = values;
-    }
+    let mut bias = if has_bias { vector(bias_name.clone())? } else { vec![0.0; channels] };
 
     let per_channel = weight.len().checked_div(channels).unwrap_or(0).max(1);
     for (channel, kernel) in weight.chunks_exact_mut(per_channel).enumerate() {
@@ -70,16 +63,6 @@ fn fold(tensors: &mut BTreeMap<String, StoredTensor>, prefix: &str) -> Result<()
     tensors.insert(conv_name, StoredTensor::computed(weight, shape));
     tensors.insert(bias_name, StoredTensor::computed(bias, vec![channels]));
     Ok(())
-}
-
-fn take_bias(
-    tensors: &mut BTreeMap<String, StoredTensor>,
-    name: &str,
-) -> Result<(Vec<f32>, Vec<usize>)> {
-    match tensors.remove(name) {
-        Some(tensor) => Ok((tensor.values(name)?, tensor.shape().to_vec())),
-        None => Err(misfit(vec![name.to_owned()], Vec::new())),
-    }
 }
 
 fn misfit(missing: Vec<String>, misshapen: Vec<ShapeMismatch>) -> crate::Error {

@@ -72,7 +72,7 @@ impl Weights {
             FileMap::new(&file)
         };
         let map = map().map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-        Self::from_buffer(Buffer::new(map))
+        Self::from_buffer(Buffer::Mapped(map))
     }
 
     /// Takes the bytes of a weights file of any known format.
@@ -80,7 +80,7 @@ impl Weights {
     /// # Errors
     /// As [`Weights::open`].
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
-        Self::from_buffer(Buffer::new(bytes))
+        Self::from_buffer(Buffer::Owned(bytes))
     }
 
     /// Reads a weights file of any known format to its end.
@@ -280,7 +280,12 @@ impl SimpleBackend for Source<'_> {
 
     fn get_unchecked(&self, name: &str, _: DType, device: &Device) -> candle_core::Result<Tensor> {
         match self.weights.tensor(name, device) {
-            Ok(Some(tensor)) => tensor.to_dtype(self.dtype),
+            Ok(Some(tensor)) => {
+                // A network of which the file and its own copy were both resident would take
+                // twice the memory.
+                self.weights.tensors[name].release();
+                tensor.to_dtype(self.dtype)
+            }
             Ok(None) => Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.bt()),
             Err(error) => {
                 let message = error.to_string();

@@ -154,7 +154,7 @@ fn stored(tensor: TensorProto) -> Result<StoredTensor> {
         tensor.raw_data
     };
     let len = bytes.len();
-    let buffer: SharedBuffer = Arc::new(Buffer::new(bytes));
+    let buffer: SharedBuffer = Arc::new(Buffer::Shared(bytes));
     StoredTensor::contiguous(&buffer, 0..len, kind, shape).ok_or_else(|| {
         malformed(format!("{} has {len} bytes for the shape {:?}", tensor.name, tensor.dims))
     })

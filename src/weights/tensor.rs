@@ -1,5 +1,6 @@
 //! A tensor that still lies in its file.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::SharedBuffer;
@@ -25,7 +26,7 @@ impl ElementType {
 }
 
 /// Where a tensor's elements are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Elements {
     /// Little-endian elements in a buffer. Element `[i, j, ..]` lies `i * strides[0] + ..`
     /// elements behind the start of the range.
@@ -37,7 +38,7 @@ enum Elements {
 }
 
 /// A tensor's shape and where its elements are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct StoredTensor {
     shape: Vec<usize>,
     elements: Elements,
@@ -111,6 +112,13 @@ impl StoredTensor {
         Some(tensor)
     }
 
+    /// Tells the system that the elements will not be read again soon.
+    pub(super) fn release(&self) {
+        if let Elements::Stored { buffer, bytes, .. } = &self.elements {
+            buffer.release(bytes.clone());
+        }
+    }
+
     /// The values in row-major order, as f32 and finite.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
         let values = match &self.elements {
@@ -180,6 +188,12 @@ impl StoredTensor {
     }
 }
 
+impl fmt::Debug for StoredTensor {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "StoredTensor({:?})", self.shape)
+    }
+}
+
 /// The product of the dimensions; `None` if it overflows.
 fn element_count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
@@ -201,7 +215,7 @@ mod tests {
 
     fn numbers(count: usize) -> SharedBuffer {
         let bytes: Vec<u8> = (0..count).flat_map(|i| (i as f32).to_le_bytes()).collect();
-        Arc::new(Buffer::new(bytes))
+        Arc::new(Buffer::Owned(bytes))
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-TOY_STAGES = [(8, 1, 0), (8, 1, 1), (16, 0, 1)]  # dim, local blocks, global blocks
+# Of every stage: dim, heads, local blocks, global blocks.
+TOY = [(8, 1, 1, 0), (8, 1, 1, 1), (16, 1, 0, 1)]
+TINY = [(64, 2, 3, 0), (128, 4, 3, 3), (256, 8, 0, 3)]
+SMALL = [(96, 3, 3, 0), (192, 6, 3, 3), (384, 12, 0, 3)]
 CLASSES = 95
 
 
@@ -32,7 +35,11 @@ def weight(name, shape):
 
 
 def toy_checkpoint():
-    """Name -> array of the toy network, batch norm unfolded."""
+    return checkpoint(TOY)
+
+
+def checkpoint(stages):
+    """Name -> array of a network, batch norm unfolded."""
     shapes = {}
 
     def linear(name, i, o, bias=True):
@@ -40,8 +47,8 @@ def toy_checkpoint():
         if bias:
             shapes[f"{name}.bias"] = (o,)
 
-    def conv(name, i, o):
-        shapes[f"{name}.weight"] = (o, i, 3, 3)
+    def conv(name, i, o, groups=1):
+        shapes[f"{name}.weight"] = (o, i // groups, 3, 3)
         shapes[f"{name}.bias"] = (o,)
 
     def norm(name, dim):
@@ -52,28 +59,28 @@ def toy_checkpoint():
         linear(f"{name}.fc1", dim, 4 * dim)
         linear(f"{name}.fc2", 4 * dim, dim)
 
-    dim = TOY_STAGES[0][0]
+    dim = stages[0][0]
     for i, (a, b) in enumerate([(3, dim // 2), (dim // 2, dim)]):
         prefix = f"encoder.pope.patch_embed.{i}"
         shapes[f"{prefix}.conv.weight"] = (b, a, 3, 3)
         for part in ["weight", "bias", "running_mean", "running_var"]:
             shapes[f"{prefix}.norm.{part}"] = (b,)
-    for s, (dim, local, global_) in enumerate(TOY_STAGES):
+    for s, (dim, heads, local, global_) in enumerate(stages):
         for b in range(local + global_):
             index = b + (1 if local and b >= local else 0)
             prefix = f"encoder.stages.{s}.blocks.{index}"
             if b < local:
-                conv(f"{prefix}.mixer.0", dim, dim)
-                conv(f"{prefix}.mixer.1", dim, dim)
+                conv(f"{prefix}.mixer.0", dim, dim, heads)
+                conv(f"{prefix}.mixer.1", dim, dim, heads)
             else:
                 linear(f"{prefix}.mixer.qkv", dim, 3 * dim)
                 linear(f"{prefix}.mixer.proj", dim, dim)
             norm(f"{prefix}.norm1", dim)
             norm(f"{prefix}.norm2", dim)
             mlp(f"{prefix}.mlp", dim)
-        if s + 1 < len(TOY_STAGES):
-            conv(f"encoder.stages.{s}.downsample.conv", dim, TOY_STAGES[s + 1][0])
-            norm(f"encoder.stages.{s}.downsample.norm", TOY_STAGES[s + 1][0])
+        if s + 1 < len(stages):
+            conv(f"encoder.stages.{s}.downsample.conv", dim, stages[s + 1][0])
+            norm(f"encoder.stages.{s}.downsample.norm", stages[s + 1][0])
     prefix = "decoder.w_atten_block"
     norm(f"{prefix}.norm1", dim)
     linear(f"{prefix}.attn.qkv", dim, 3 * dim, bias=False)

@@ -13,41 +13,39 @@ fn split(weight: i32) -> (i16, i16) {
     ((weight >> LOW_BITS) as i16, (weight & ((1 << LOW_BITS) - 1)) as i16)
 }
 
-/// Taps that one multiplication covers in the horizontal pass.
-const GROUP: usize = 4;
-/// Bytes that a load takes: the group's pixels and a few more.
-const LOAD: usize = 16;
-
-/// Rows that share the loads of weights.
-const ROWS: usize = 4;
-
-/// Weights of four taps, laid out as the pixels are after the shuffle: pixels 0 and 1 in the low
-/// half, 2 and 3 in the high one, each as pairs of one channel: `r0 r1 g0 g1 b0 b1 - -`.
+/// Two neighbouring weights, each as a pair of 16-bit factors in a 32-bit element.
 #[derive(Clone, Copy)]
-#[repr(C, align(32))]
-pub(super) struct Group {
-    high: [i16; 16],
-    low: [i16; 16],
+pub(super) struct WeightPair {
+    high: i32,
+    low: i32,
 }
 
-/// The groups of every output pixel, one behind the other.
-pub(super) fn groups(filter: &Filter) -> Vec<Group> {
-    let mut groups = Vec::with_capacity(filter.len() * filter.taps.div_ceil(GROUP));
-    for output in 0..filter.len() {
-        let (_, weights) = filter.window(output);
-        for taps in weights.chunks(GROUP) {
-            let mut four = [(0, 0); GROUP];
-            for (halves, &weight) in four.iter_mut().zip(taps) {
-                *halves = split(weight);
-            }
-            let [a, b, c, d] = four;
-            let spread =
-                |a: i16, b: i16, c: i16, d: i16| [a, b, a, b, a, b, 0, 0, c, d, c, d, c, d, 0, 0];
-            groups
-                .push(Group { high: spread(a.0, b.0, c.0, d.0), low: spread(a.1, b.1, c.1, d.1) });
-        }
+impl WeightPair {
+    fn new(first: i32, second: i32) -> Self {
+        let join = |a: i16, b: i16| i32::from(a as u16) | i32::from(b) << 16;
+        let ((high, low), (next_high, next_low)) = (split(first), split(second));
+        WeightPair { high: join(high, next_high), low: join(low, next_low) }
     }
-    groups
+}
+
+/// Pairs that every output pixel has in the horizontal pass, where they start at even pixels.
+fn pairs_of_window(filter: &Filter) -> usize {
+    filter.taps / 2 + 1
+}
+
+/// The weights of every output pixel in pairs, the first of them starting at an even pixel.
+pub(super) fn weight_pairs(filter: &Filter) -> Vec<WeightPair> {
+    let pairs = pairs_of_window(filter);
+    let mut all = Vec::with_capacity(filter.len() * pairs);
+    let mut shifted = vec![0; 2 * pairs];
+    for output in 0..filter.len() {
+        let (first, weights) = filter.window(output);
+        shifted.fill(0);
+        shifted[first % 2..][..weights.len()].copy_from_slice(weights);
+        let (twos, _) = shifted.as_chunks::<2>();
+        all.extend(twos.iter().map(|&[a, b]| WeightPair::new(a, b)));
+    }
+    all
 }
 
 /// Samples that the vertical pass computes at a time.
@@ -90,95 +88,153 @@ pub(super) fn spread(rows: &[u8], len: usize) -> Rows {
     spread
 }
 
+/// Rows that the horizontal pass computes at a time, one a lane.
+const BLOCK: usize = 8;
+
+/// One channel of two neighbouring pixels of every row of a block: `a0 b0 a1 b1 ..`.
+#[derive(Clone, Copy)]
+#[repr(C, align(32))]
+struct PixelPair([i16; 2 * BLOCK]);
+
 /// # Safety
 /// The CPU has AVX2.
 #[target_feature(enable = "avx2")]
 pub(super) unsafe fn resample_rows(rows: &[u8], filter: &Filter) -> Rows {
-    let groups = filter.groups();
+    let weights = filter.weight_pairs();
+    let a_window = pairs_of_window(filter);
     let row_len = filter.in_size * 3;
     let count = rows.len() / row_len;
     let mut out = Rows::new(count, filter.len() * 3);
     let stride = out.stride;
-    // A load reads beyond the window, which in the last rows could be beyond the image.
-    let mut padded = vec![0u8; ROWS * row_len + LOAD + GROUP * 3];
-    for index in (0..count).step_by(ROWS) {
-        let some = ROWS.min(count - index);
-        let from = &rows[index * row_len..];
-        let from = if from.len() >= padded.len() {
-            from
-        } else {
-            // What is missing of the rows is computed from stale samples and thrown away.
-            padded[..from.len().min(ROWS * row_len)]
-                .copy_from_slice(&from[..from.len().min(ROWS * row_len)]);
-            &padded
-        };
-        let mut pixels = [[0u8; 4]; ROWS];
-        for output in 0..filter.len() {
-            // SAFETY: four rows are there, with `LOAD + GROUP * 3` bytes behind them.
-            unsafe { pixel_of_rows(from, groups, filter, output, &mut pixels) };
-            for (row, pixel) in pixels[..some].iter().enumerate() {
-                let at = (index + row) * stride + output * 3;
-                out.samples[at..at + 4].copy_from_slice(pixel);
+    // A pair more than the pixels have: a window of the last pixels may begin one pixel early.
+    let mut pairs = vec![[PixelPair([0; 2 * BLOCK]); 3]; filter.in_size / 2 + 1];
+    for start in (0..count).step_by(BLOCK) {
+        // What is missing of a block is its last row once more.
+        let block: [&[u8]; BLOCK] =
+            std::array::from_fn(|row| &rows[(start + row).min(count - 1) * row_len..][..row_len]);
+        let mut transposed = 0;
+        for (output, weights) in weights.chunks_exact(a_window).enumerate() {
+            // No further ahead than this window: its pairs are still in the first-level cache.
+            let end = filter.first[output] + filter.taps;
+            if transposed < end {
+                // SAFETY: the caller made sure of the CPU.
+                transposed = unsafe { transpose(&block, &mut pairs, transposed, end) };
+            }
+            let pairs = &pairs[filter.first[output] / 2..][..a_window];
+            // SAFETY: as above.
+            let pixels = unsafe { pixels_of_block(pairs, weights) };
+            for (row, pixel) in pixels.iter().enumerate().take(count - start) {
+                let at = (start + row) * stride + output * 3;
+                out.samples[at..at + 4].copy_from_slice(&pixel.to_le_bytes());
             }
         }
     }
     out
 }
 
+/// Turns the pixels of a block of rows, from the even one `x` to `end` at least, into pairs with rows
+/// side by side; returns where it stopped: at an even pixel, or at the end of the rows.
+///
 /// # Safety
-/// The CPU has AVX2; [`ROWS`] rows in `from` are followed by `LOAD + GROUP * 3` readable bytes.
+/// The CPU has AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn pixel_of_rows(
-    from: &[u8],
-    groups: &[Group],
-    filter: &Filter,
-    output: usize,
-    pixels: &mut [[u8; 4]; ROWS],
-) {
-    #[rustfmt::skip]
-    let shuffle = _mm256_setr_epi8(
-        0, -1, 3, -1, 1, -1, 4, -1, 2, -1, 5, -1, -1, -1, -1, -1,
-        6, -1, 9, -1, 7, -1, 10, -1, 8, -1, 11, -1, -1, -1, -1, -1,
-    );
-    let row_len = filter.in_size * 3;
-    debug_assert!(from.len() >= ROWS * row_len + GROUP * 3 + LOAD);
-    let mut high = [_mm256_setzero_si256(); ROWS];
-    let mut low = [_mm256_setzero_si256(); ROWS];
-    let first = filter.first[output] * 3;
-    let a_pixel = filter.taps.div_ceil(GROUP);
-    let groups = &groups[output * a_pixel..][..a_pixel];
-    // SAFETY: a group starts inside the window, which lies in the row; there are readable bytes
-    // behind the last row. The weights are aligned.
-    unsafe {
-        let mut at = from.as_ptr().add(first);
-        for group in groups {
-            let high_weights = _mm256_load_si256(group.high.as_ptr().cast());
-            let low_weights = _mm256_load_si256(group.low.as_ptr().cast());
-            for row in 0..ROWS {
-                let bytes = _mm_loadu_si128(at.add(row * row_len).cast());
-                let samples = _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(bytes), shuffle);
-                let high_products = _mm256_madd_epi16(samples, high_weights);
-                let low_products = _mm256_madd_epi16(samples, low_weights);
-                high[row] = _mm256_add_epi32(high[row], high_products);
-                low[row] = _mm256_add_epi32(low[row], low_products);
+unsafe fn transpose(
+    block: &[&[u8]; BLOCK],
+    pairs: &mut [[PixelPair; 3]],
+    mut x: usize,
+    end: usize,
+) -> usize {
+    /// Pixels that are turned at a time: 12 bytes of the 16 that a load takes.
+    const PIXELS: usize = 4;
+    let row_len = block[0].len();
+    while x < end && x * 3 + 16 <= row_len {
+        // SAFETY: 16 bytes are left of every row.
+        let r: [__m128i; BLOCK] = std::array::from_fn(|i| unsafe {
+            _mm_loadu_si128(block[i].as_ptr().add(x * 3).cast())
+        });
+        // Columns of two rows, then of four, then of eight: two columns a vector, 0 to 11.
+        let t = [
+            _mm_unpacklo_epi8(r[0], r[1]),
+            _mm_unpackhi_epi8(r[0], r[1]),
+            _mm_unpacklo_epi8(r[2], r[3]),
+            _mm_unpackhi_epi8(r[2], r[3]),
+            _mm_unpacklo_epi8(r[4], r[5]),
+            _mm_unpackhi_epi8(r[4], r[5]),
+            _mm_unpacklo_epi8(r[6], r[7]),
+            _mm_unpackhi_epi8(r[6], r[7]),
+        ];
+        let u = [
+            [_mm_unpacklo_epi16(t[0], t[2]), _mm_unpacklo_epi16(t[4], t[6])],
+            [_mm_unpackhi_epi16(t[0], t[2]), _mm_unpackhi_epi16(t[4], t[6])],
+            [_mm_unpacklo_epi16(t[1], t[3]), _mm_unpacklo_epi16(t[5], t[7])],
+        ];
+        let mut columns = [_mm_setzero_si128(); 3 * PIXELS];
+        for (four, [a, b]) in u.into_iter().enumerate() {
+            let (low, high) = (_mm_unpacklo_epi32(a, b), _mm_unpackhi_epi32(a, b));
+            columns[four * 4] = low;
+            columns[four * 4 + 1] = _mm_srli_si128::<8>(low);
+            columns[four * 4 + 2] = high;
+            columns[four * 4 + 3] = _mm_srli_si128::<8>(high);
+        }
+        for (pair, pixels) in pairs[x / 2..][..PIXELS / 2].iter_mut().enumerate() {
+            for (channel, to) in pixels.iter_mut().enumerate() {
+                let column = pair * 6 + channel;
+                let bytes = _mm_unpacklo_epi8(columns[column], columns[column + 3]);
+                let samples = _mm256_cvtepu8_epi16(bytes);
+                // SAFETY: a pair of pixels takes a vector, and is aligned to one.
+                unsafe { _mm256_store_si256(to.0.as_mut_ptr().cast(), samples) };
             }
-            at = at.add(GROUP * 3);
+        }
+        x += PIXELS;
+    }
+    if x >= end {
+        return x;
+    }
+    for x in x..row_len / 3 {
+        for (channel, to) in pairs[x / 2].iter_mut().enumerate() {
+            for (row, samples) in block.iter().enumerate() {
+                to.0[row * 2 + x % 2] = samples[x * 3 + channel].into();
+            }
         }
     }
-    let join = |row: usize| {
-        let sums = _mm256_add_epi32(_mm256_slli_epi32::<LOW_BITS>(high[row]), low[row]);
-        _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
-    };
-    let round = |a: __m128i, b: __m128i| {
-        let sums = _mm256_add_epi32(_mm256_set_m128i(b, a), _mm256_set1_epi32(HALF));
+    row_len / 3
+}
+
+/// One output pixel of every row of a block, as `r + g * 2^8 + b * 2^16`.
+///
+/// # Safety
+/// The CPU has AVX2.
+#[inline]
+#[target_feature(enable = "avx2")]
+unsafe fn pixels_of_block(pairs: &[[PixelPair; 3]], weights: &[WeightPair]) -> [u32; BLOCK] {
+    let mut high = [_mm256_setzero_si256(); 3];
+    let mut low = [_mm256_setzero_si256(); 3];
+    for (pair, weights) in pairs.iter().zip(weights) {
+        let high_weights = _mm256_set1_epi32(weights.high);
+        let low_weights = _mm256_set1_epi32(weights.low);
+        for channel in 0..3 {
+            // SAFETY: a pair of pixels is a vector, and aligned to one.
+            let samples = unsafe { _mm256_load_si256(pair[channel].0.as_ptr().cast()) };
+            let high_products = _mm256_madd_epi16(samples, high_weights);
+            let low_products = _mm256_madd_epi16(samples, low_weights);
+            high[channel] = _mm256_add_epi32(high[channel], high_products);
+            low[channel] = _mm256_add_epi32(low[channel], low_products);
+        }
+    }
+    let clipped = |channel: usize| {
+        let sums = _mm256_add_epi32(_mm256_slli_epi32::<LOW_BITS>(high[channel]), low[channel]);
+        let sums = _mm256_add_epi32(sums, _mm256_set1_epi32(HALF));
         let sums = _mm256_srai_epi32::<{ PRECISION_BITS as i32 }>(sums);
-        // Both narrowing steps saturate: that is the clipping.
-        _mm_packs_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
+        _mm256_min_epi32(_mm256_max_epi32(sums, _mm256_setzero_si256()), _mm256_set1_epi32(255))
     };
-    let bytes = _mm_packus_epi16(round(join(0), join(1)), round(join(2), join(3)));
-    // SAFETY: sixteen bytes, unaligned.
-    unsafe { _mm_storeu_si128(pixels.as_mut_ptr().cast(), bytes) };
+    let green = _mm256_slli_epi32::<8>(clipped(1));
+    let blue = _mm256_slli_epi32::<16>(clipped(2));
+    let joined = _mm256_or_si256(clipped(0), _mm256_or_si256(green, blue));
+    let mut pixels = [0u32; BLOCK];
+    // SAFETY: eight elements of 32 bits, unaligned.
+    unsafe { _mm256_storeu_si256(pixels.as_mut_ptr().cast(), joined) };
+    pixels
 }
 
 /// # Safety
@@ -193,20 +249,20 @@ pub(super) unsafe fn resample_columns(rows: &Rows, filter: &Filter) -> Rows {
     let mut pairs = Vec::with_capacity(filter.taps.div_ceil(2));
     for (output, out) in out.samples.chunks_exact_mut(stride).take(filter.len()).enumerate() {
         let (first, weights) = filter.window(output);
-        // Two weights as one 32-bit element; the odd last tap is paired with its own row at 0.
+        // The odd last tap is paired with its own row at weight 0.
         pairs.clear();
         pairs.extend(weights.chunks(2).enumerate().map(|(pair, weights)| {
-            let (high, low) = split(weights[0]);
-            let (next_high, next_low) = split(weights.get(1).copied().unwrap_or(0));
-            let join = |a: i16, b: i16| i32::from(a as u16) | i32::from(b) << 16;
             let row = (first + 2 * pair) * stride;
             let next = row + (weights.len() - 1) * stride;
-            (row, next, join(high, next_high), join(low, next_low))
+            let second = weights.get(1).copied().unwrap_or(0);
+            (row, next, WeightPair::new(weights[0], second))
         }));
         for at in (0..stride).step_by(LANES) {
             let mut high = [_mm256_setzero_si256(); 2];
             let mut low = [_mm256_setzero_si256(); 2];
-            for &(row, next, high_weights, low_weights) in &pairs {
+            for &(row, next, weights) in &pairs {
+                let high_weights = _mm256_set1_epi32(weights.high);
+                let low_weights = _mm256_set1_epi32(weights.low);
                 debug_assert!(next + at + LANES <= rows.samples.len());
                 // SAFETY: both rows belong to the window, and `at + LANES` is inside a row.
                 let (a, b) = unsafe {
@@ -218,8 +274,8 @@ pub(super) unsafe fn resample_columns(rows: &Rows, filter: &Filter) -> Rows {
                 let halves = [_mm_unpacklo_epi8(a, b), _mm_unpackhi_epi8(a, b)];
                 for half in 0..2 {
                     let samples = _mm256_cvtepu8_epi16(halves[half]);
-                    let high_products = _mm256_madd_epi16(samples, _mm256_set1_epi32(high_weights));
-                    let low_products = _mm256_madd_epi16(samples, _mm256_set1_epi32(low_weights));
+                    let high_products = _mm256_madd_epi16(samples, high_weights);
+                    let low_products = _mm256_madd_epi16(samples, low_weights);
                     high[half] = _mm256_add_epi32(high[half], high_products);
                     low[half] = _mm256_add_epi32(low[half], low_products);
                 }

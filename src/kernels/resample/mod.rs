@@ -22,9 +22,9 @@ pub(crate) struct Filter {
     first: Vec<usize>,
     /// `[output][taps]`
     weights: Vec<i32>,
-    /// The weights once more, as AVX2 wants them: made when first asked for.
+    /// The weights once more, as the AVX2 version wants them, made when first asked for.
     #[cfg(target_arch = "x86_64")]
-    groups: std::cell::OnceCell<Vec<avx2::Group>>,
+    weight_pairs: std::cell::OnceCell<Vec<avx2::WeightPair>>,
 }
 
 impl Filter {
@@ -39,13 +39,13 @@ impl Filter {
             first,
             weights,
             #[cfg(target_arch = "x86_64")]
-            groups: std::cell::OnceCell::new(),
+            weight_pairs: std::cell::OnceCell::new(),
         }
     }
 
     #[cfg(target_arch = "x86_64")]
-    fn groups(&self) -> &[avx2::Group] {
-        self.groups.get_or_init(|| avx2::groups(self))
+    fn weight_pairs(&self) -> &[avx2::WeightPair] {
+        self.weight_pairs.get_or_init(|| avx2::weight_pairs(self))
     }
 
     /// Weights of an output pixel.

@@ -4,21 +4,13 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
 mod portable;
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-mod wasm;
 
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx512::Avx512;
-#[cfg(target_arch = "aarch64")]
-pub(super) use neon::Neon;
 pub(super) use portable::Portable;
-#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
-pub(super) use wasm::Wasm;
 
 /// The operations of an instruction set on vectors of f32.
 ///

@@ -1,12 +1,18 @@
 //! Plain Rust: the oracle of the other instruction sets, and what any CPU can run.
+//!
+//! Where vectors belong to the target's baseline (NEON on 64-bit ARM, SSE2 on x86-64, `simd128` where
+//! WebAssembly is built with it), compilers make them of these arrays.
 
 use super::Simd;
 
-/// Eight lanes of plain arithmetic, which compilers turn into what vectors the target has.
+/// Eight lanes of plain arithmetic.
 #[derive(Clone, Copy)]
 pub(in crate::kernels) struct Portable;
 
 const LANES: usize = 8;
+/// Whether the target multiplies and adds in one instruction; otherwise `f32::mul_add` is a call
+/// into libm.
+const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 #[inline(always)]
 fn zip(a: [f32; LANES], b: [f32; LANES], op: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
@@ -57,8 +63,11 @@ impl Simd for Portable {
 
     #[inline(always)]
     unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // Not f32::mul_add: without the instruction that is a call into libm.
-        std::array::from_fn(|i| a[i] * b[i] + c[i])
+        if FUSED {
+            std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
+        } else {
+            std::array::from_fn(|i| a[i] * b[i] + c[i])
+        }
     }
 
     #[inline(always)]

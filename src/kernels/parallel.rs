@@ -1,0 +1,144 @@
+//! Spreading tasks over the current rayon pool, without waiting for threads that do not run.
+//!
+//! An operation takes a fraction of a millisecond and ends when its last task does. If another
+//! process keeps a core busy, a worker that shares that core is stopped for milliseconds in the
+//! middle of a task, again and again, and everybody waits: two threads become slower than one. So
+//! the time spent waiting at the end is watched. If it is far beyond a task's, the next operations
+//! run on the calling thread alone, for a while that doubles as long as the trouble lasts.
+//!
+//! What a task computes depends on its number alone: results are the same however tasks are spread.
+
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Waiting longer than this for the others means that one of them does not run. (Tasks take about
+/// a tenth of it.)
+const PATIENCE: Duration = Duration::from_micros(700);
+/// How long to stay alone after the first such wait, and at the most.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(1280);
+/// Operations in a row without such a wait after which the trouble is over.
+const CALM: u64 = 400;
+
+/// What is known about the pool's threads. Races between readers and writers cost a little time at
+/// the worst: nothing but speed depends on it.
+struct Watch {
+    start: Instant,
+    /// Microseconds from `start` until which operations stay on one thread.
+    alone_until: AtomicU64,
+    /// Microseconds of the next pause.
+    pause: AtomicU64,
+    /// Operations since the last long wait.
+    calm: AtomicU64,
+}
+
+static WATCH: LazyLock<Watch> = LazyLock::new(|| Watch {
+    start: Instant::now(),
+    alone_until: AtomicU64::new(0),
+    pause: AtomicU64::new(SHORTEST_PAUSE.as_micros() as u64),
+    calm: AtomicU64::new(0),
+});
+
+impl Watch {
+    fn now(&self) -> u64 {
+        self.start.elapsed().as_micros() as u64
+    }
+
+    fn alone(&self) -> bool {
+        self.now() < self.alone_until.load(Ordering::Relaxed)
+    }
+
+    fn waited(&self, time: Duration) {
+        if time > PATIENCE {
+            let pause = self.pause.load(Ordering::Relaxed);
+            self.alone_until.store(self.now() + pause, Ordering::Relaxed);
+            let longest = LONGEST_PAUSE.as_micros() as u64;
+            self.pause.store((2 * pause).min(longest), Ordering::Relaxed);
+            self.calm.store(0, Ordering::Relaxed);
+        } else if self.calm.fetch_add(1, Ordering::Relaxed) == CALM {
+            self.pause.store(SHORTEST_PAUSE.as_micros() as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Runs `task` for `0..count`, on the threads of the current rayon pool.
+pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
+    let threads = rayon::current_num_threads().min(count);
+    if threads <= 1 || WATCH.alone() {
+        (0..count).for_each(task);
+        return;
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return;
+            }
+            task(index);
+        }
+    };
+    let (done, ()) = rayon::join(
+        || {
+            work();
+            Instant::now()
+        },
+        || invite(threads - 2, &work),
+    );
+    WATCH.waited(done.elapsed());
+}
+
+/// Runs `work` here and on up to `others` more threads. A job that nobody has taken by the end is
+/// run by its maker, who finds nothing left to do.
+fn invite(others: usize, work: &(impl Fn() + Sync)) {
+    if others == 0 {
+        work();
+    } else {
+        rayon::join(work, || invite(others - 1, work));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_task_once() {
+        for threads in [1, 2, 5] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| {
+                for count in [0, 1, 2, 3, 64, 1000] {
+                    let runs: Vec<AtomicUsize> = (0..count).map(|_| AtomicUsize::new(0)).collect();
+                    parallel(count, &|i| {
+                        runs[i].fetch_add(1, Ordering::Relaxed);
+                    });
+                    let once = runs.iter().all(|runs| runs.load(Ordering::Relaxed) == 1);
+                    assert!(once, "{count} tasks on {threads} threads");
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn long_waits_lead_to_pauses() {
+        let watch = Watch {
+            start: Instant::now(),
+            alone_until: AtomicU64::new(0),
+            pause: AtomicU64::new(SHORTEST_PAUSE.as_micros() as u64),
+            calm: AtomicU64::new(0),
+        };
+        watch.waited(PATIENCE / 2);
+        assert!(!watch.alone());
+        watch.waited(PATIENCE * 2);
+        assert!(watch.alone());
+        for _ in 0..20 {
+            watch.waited(PATIENCE * 2);
+        }
+        assert_eq!(watch.pause.load(Ordering::Relaxed), LONGEST_PAUSE.as_micros() as u64);
+        for _ in 0..=CALM {
+            watch.waited(PATIENCE / 2);
+        }
+        assert_eq!(watch.pause.load(Ordering::Relaxed), SHORTEST_PAUSE.as_micros() as u64);
+    }
+}
