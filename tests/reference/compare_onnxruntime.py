@@ -43,7 +43,7 @@ def main(model, data, *predictions):
     print(f"onnxruntime {onnxruntime.__version__}, Pillow {PIL.__version__}")
     failed = False
     for file in map(Path, predictions):
-        folder = Path(data) / file.stem
+        folder = Path(data).resolve() / file.stem
         labels = dict(
             line.split("\t") for line in (folder / "labels.tsv").read_text().splitlines()
         )
@@ -57,7 +57,7 @@ def main(model, data, *predictions):
             kind[1] += text != expected
             if text != expected:
                 print(f"  {path}: {text!r}, ONNX Runtime {expected!r}")
-            label = labels[str(Path(path).relative_to(folder))]
+            label = labels[str(Path(path).resolve().relative_to(folder))]
             if fold(label) and len("".join(label.split())) <= 25:
                 counted += 1
                 correct += fold(expected) == fold(label)
