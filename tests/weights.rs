@@ -6,8 +6,8 @@ use std::io::Cursor;
 
 use candle_core::{DType, Device};
 use support::{
-    fixture, outside, pattern_checkpoint, pattern_input, pattern_weights, to_safetensors,
-    toy_config, toy_file, trained_weights, values,
+    fixture, pattern_checkpoint, pattern_input, pattern_weights, to_safetensors, toy_config,
+    toy_file, values,
 };
 use svtrv2::weights::{Format, StorageType, Weights};
 use svtrv2::{Charset, Error, Options, Recognizer, WeightsError};
@@ -349,11 +349,11 @@ fn onnx_asks_for_its_feature() {
 #[test]
 #[ignore = "needs the trained weights: SVTRV2_WEIGHTS, SVTRV2_ONNX, SVTRV2_CHECKPOINTS"]
 fn trained_weights_from_every_format() {
-    let own = Weights::open(trained_weights()).unwrap();
+    let own = Weights::open(support::trained_weights()).unwrap();
     let expected = logits(&own);
-    let checkpoints = outside("SVTRV2_CHECKPOINTS");
+    let checkpoints = support::outside("SVTRV2_CHECKPOINTS");
     for path in [
-        outside("SVTRV2_ONNX"),
+        support::outside("SVTRV2_ONNX"),
         checkpoints.join("checkpoint.pth"),
         checkpoints.join("openocr.safetensors"),
     ] {
