@@ -6,7 +6,7 @@
 
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
 for B; T and S run on pattern weights in graphs that benches/onnx_model.py writes. Everything runs in
-turn, round after round; figures are medians over rounds.
+turn, round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
 """
 
 import json
@@ -36,6 +36,7 @@ SAMPLE = ROOT / "examples/crops/harbour.png"
 SIZES = [(32, 128), (40, 112), (48, 96), (64, 64)]
 # Runtimes' threads go on spinning for a while after a run: none may run beside the next one.
 PAUSE = 0.1
+ROUNDS = 15
 
 
 def executable():
@@ -101,11 +102,12 @@ def timed(run, x, passes):
     return times
 
 
-def rounds_of(batch):
-    return (9, 4) if batch == 1 else (5, 1)
-
-
 def network_rows(crate):
+    """Cells of one and two threads, measured in the same rounds.
+
+    The machine's speed drifts by more than the differences at hand, so what counts is the ratio
+    within a round: a row holds the median of every system, and the rounds themselves.
+    """
     for letter, stages in [("B", None), ("S", pattern.SMALL), ("T", pattern.TINY)]:
         if stages is None:
             own, graph = B_OWN, lambda *_: B_ONNX.read_bytes()
@@ -118,24 +120,30 @@ def network_rows(crate):
             for height, width in SIZES:
                 model = graph(batch, height, width)
                 x = images(batch, height, width)
+                systems = []
                 for threads in (1, 2):
-                    others = [onnx_runtime(model, threads), open_vino(model, threads, x.shape)]
-                    reference = others[0](x)
-                    assert np.abs(others[1](x) - reference).max() < 1e-3
                     words = ("network", own, height, width, batch, threads)
-                    crate.ask(*words, 2)
-                    times = [[], [], []]
-                    rounds, passes = rounds_of(batch)
-                    for _ in range(rounds):
-                        times[0] += crate.ask(*words, passes)[0]
+                    ours = lambda passes, words=words: crate.ask(*words, passes)[0]
+                    ours(1)
+                    others = [onnx_runtime(model, threads), open_vino(model, threads, x.shape)]
+                    assert np.abs(others[1](x) - others[0](x)).max() < 1e-3
+                    systems.append(ours)
+                    systems += [lambda n, run=run: timed(run, x, n) for run in others]
+                rounds, passes = (ROUNDS, 3) if batch == 1 else (ROUNDS, 1)
+                times = np.zeros((rounds, len(systems)))
+                for turn in range(rounds):
+                    # Nobody always runs behind the same neighbour.
+                    for i in np.roll(np.arange(len(systems)), turn):
+                        times[turn, i] = statistics.median(systems[i](passes))
                         time.sleep(PAUSE)
-                        for i, other in enumerate(others):
-                            times[i + 1] += timed(other, x, passes)
-                            time.sleep(PAUSE)
-                    row = [letter, batch, f"{height}x{width}", threads]
-                    row += [statistics.median(t) for t in times]
-                    print(row, flush=True)
-                    yield row
+                row = (letter, batch, f"{height}x{width}", times)
+                print(*row[:3], np.median(times, axis=0).round(2), flush=True)
+                yield row
+
+
+def ratio(times, a, b):
+    """The median over rounds of one system's time divided by another's."""
+    return np.median(times[:, a] / times[:, b])
 
 
 def spin():
@@ -178,7 +186,8 @@ def main():
         "# Benchmarks",
         "",
         "Written by `benches/compare.py`. Absolute figures belong to the machine; compare the",
-        "ratios. Runs alternate round by round; figures are medians, in milliseconds.",
+        f"ratios. Runs alternate over {ROUNDS} rounds; times are medians, in milliseconds; a ratio is",
+        "the median of the rounds' ratios, because the machine's speed drifts between rounds.",
         "",
         f"- CPU: {cpu_name()}, {os.cpu_count()} cores; {platform.system()} {platform.machine()}",
         f"- {compiler.strip()}, release profile, instruction set chosen at run time",
@@ -193,18 +202,18 @@ def main():
         " / OpenVINO |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for letter, batch, size, threads, own, ort, vino in rows:
-        out.append(
-            f"| {letter} | {batch} | {size} | {threads} | {own:.2f} | {ort:.2f} | {vino:.2f}"
-            f" | {own / ort:.3f} | {own / vino:.3f} |"
-        )
-    out += ["", "What a second thread brings:", "", "| model | batch | size | speed-up |"]
-    out.append("|---|---|---|---|")
-    cells = {tuple(row[:4]): row[4] for row in rows}
-    for letter, batch, size, threads in cells:
-        if threads == 1:
-            gain = cells[letter, batch, size, 1] / cells[letter, batch, size, 2]
-            out.append(f"| {letter} | {batch} | {size} | {gain:.2f} |")
+    for letter, batch, size, times in rows:
+        for threads in (1, 2):
+            own = 3 * (threads - 1)
+            cells = [f"{t:.2f}" for t in np.median(times, axis=0)[own : own + 3]]
+            cells += [f"{ratio(times, own, own + i):.3f}" for i in (1, 2)]
+            out.append(f"| {letter} | {batch} | {size} | {threads} | {' | '.join(cells)} |")
+    out += ["", "What a second thread brings:", ""]
+    out += ["| model | batch | size | svtrv2 | ONNX Runtime | OpenVINO |"]
+    out.append("|---|---|---|---|---|---|")
+    for letter, batch, size, times in rows:
+        gains = " | ".join(f"{ratio(times, i, i + 3):.2f}" for i in range(3))
+        out.append(f"| {letter} | {batch} | {size} | {gains} |")
 
     times = neighbour(crate)
     out += ["", "Beside a process that keeps one of the cores busy (B, 32x128, batch 1):", ""]
