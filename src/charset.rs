@@ -28,6 +28,8 @@ const ENGLISH: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU
 pub struct Charset {
     symbols: Vec<String>,
     classes: HashMap<String, usize>,
+    /// Code points of the longest symbol.
+    longest: usize,
 }
 
 impl Charset {
@@ -57,7 +59,8 @@ impl Charset {
                 .into());
             }
         }
-        Ok(Charset { symbols, classes })
+        let longest = longest(&symbols);
+        Ok(Charset { symbols, classes, longest })
     }
 
     /// The 94 printable ASCII characters but the space: `0-9a-zA-Z` and punctuation, as in the
@@ -65,7 +68,7 @@ impl Charset {
     pub fn english() -> Self {
         let symbols: Vec<String> = ENGLISH.chars().map(String::from).collect();
         let classes = symbols.iter().enumerate().map(|(i, s)| (s.clone(), i + 1)).collect();
-        Charset { symbols, classes }
+        Charset { symbols, classes, longest: 1 }
     }
 
     /// One symbol a `char` of `characters`.
@@ -131,6 +134,21 @@ impl Charset {
         self.classes.get(symbol).copied()
     }
 
+    /// The classes of a text, which is cut into symbols from the left, the longest first.
+    ///
+    /// ```
+    /// let charset = svtrv2::Charset::new(["c", "h", "ch"])?;
+    /// assert_eq!(charset.encode("chc")?, [3, 1]);
+    /// # Ok::<(), svtrv2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`CharsetError::UnknownSymbol`] with the first character that no symbol begins with.
+    pub fn encode(&self, text: &str) -> Result<Vec<usize>> {
+        segment(text, self.longest, |part| self.class(part))
+            .map_err(|symbol| CharsetError::UnknownSymbol { symbol: symbol.to_string() }.into())
+    }
+
     /// The symbols in the order of their classes, from class 1 on.
     pub fn symbols(&self) -> &[String] {
         &self.symbols
@@ -165,6 +183,33 @@ impl Charset {
         }
         Ok(())
     }
+}
+
+/// Code points of the longest of some symbols.
+pub(crate) fn longest<S: AsRef<str>>(symbols: impl IntoIterator<Item = S>) -> usize {
+    symbols.into_iter().map(|symbol| symbol.as_ref().chars().count()).max().unwrap_or(0)
+}
+
+/// Cuts a text from the left into the longest parts that `find` knows, of `longest` code points at
+/// the most; the error is the first character that it knows nothing with.
+pub(crate) fn segment<T>(
+    text: &str,
+    longest: usize,
+    find: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, char> {
+    let mut parts = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let most = rest.char_indices().nth(longest).map_or(rest.len(), |(at, _)| at);
+        let found = (1..=most)
+            .rev()
+            .filter(|&end| rest.is_char_boundary(end))
+            .find_map(|end| Some((find(&rest[..end])?, end)));
+        let (part, end) = found.ok_or(first)?;
+        parts.push(part);
+        rest = &rest[end..];
+    }
+    Ok(parts)
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ pub enum Error {
     /// The scores handed to a decoder are not a `[time, class]` distribution.
     #[error(transparent)]
     Scores(#[from] ScoresError),
+    /// A language model could not be read or estimated.
+    #[error(transparent)]
+    LanguageModel(#[from] LanguageModelError),
     /// The tensor library or the device failed.
     #[error("computation failed: {0}")]
     Compute(Box<candle_core::Error>),
@@ -259,6 +262,12 @@ pub enum CharsetError {
         /// Index of the entry, from 0 (its class is one higher).
         index: usize,
     },
+    /// A symbol that is not in the charset.
+    #[error("the charset holds no {symbol:?}")]
+    UnknownSymbol {
+        /// The symbol.
+        symbol: String,
+    },
     /// An entry that stands in the charset twice.
     #[error("entry {second} of the charset, {symbol:?}, repeats entry {first}")]
     Duplicate {
@@ -375,6 +384,45 @@ pub enum ScoresError {
         /// The sum.
         sum: f32,
     },
+}
+
+/// Why there is no language model.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LanguageModelError {
+    /// The file could not be opened, read or written.
+    #[error("{}: {message}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        message: String,
+    },
+    /// The file is not UTF-8.
+    #[error("the language model is not UTF-8 at byte {offset}")]
+    NotUtf8 {
+        /// The first byte that is not.
+        offset: usize,
+    },
+    /// The text is not an ARPA model.
+    #[error("line {line} of the ARPA model: {detail}")]
+    Arpa {
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong there.
+        detail: String,
+    },
+    /// An order beyond what is supported.
+    #[error("a language model has the order 1 to {most}, not {order}")]
+    Order {
+        /// The order.
+        order: usize,
+        /// The highest order.
+        most: usize,
+    },
+    /// Nothing to estimate a model from.
+    #[error("there are no words to estimate a language model from")]
+    NoWords,
 }
 
 impl From<std::convert::Infallible> for Error {

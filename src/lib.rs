@@ -51,7 +51,8 @@ pub mod weights;
 pub use charset::Charset;
 pub use crop::{Crop, PixelFormat, Rotation};
 pub use error::{
-    CharsetError, ConfigError, Error, ImageError, Result, ScoresError, ShapeMismatch, WeightsError,
+    CharsetError, ConfigError, Error, ImageError, LanguageModelError, Result, ScoresError,
+    ShapeMismatch, WeightsError,
 };
 pub use recognizer::{Character, Options, Orientation, Reading, Recognizer, ResizedCrop, Span};
 

@@ -102,6 +102,12 @@ impl LogProbs {
         Ok(LogProbs { steps, classes, values: log_probabilities })
     }
 
+    /// Of scores whose steps need not sum to 1.
+    pub(super) fn unchecked(steps: usize, classes: usize, values: Vec<f32>) -> Self {
+        debug_assert_eq!(values.len(), steps * classes);
+        LogProbs { steps, classes, values }
+    }
+
     /// Time steps.
     pub fn steps(&self) -> usize {
         self.steps
@@ -118,7 +124,7 @@ impl LogProbs {
     }
 
     /// The steps in order, each a slice of natural-log probabilities.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> + DoubleEndedIterator {
         self.values.chunks_exact(self.classes)
     }
 

@@ -1,7 +1,40 @@
 //! From scores of every time step to text: [`LogProbs`] in, texts with scores and spans out.
+//!
+//! | what | where |
+//! |---|---|
+//! | the most probable path | [`greedy`] |
+//! | the most probable texts | [`BeamSearch`] |
+//! | which symbols may occur | [`ClassMask`] |
+//! | which words may, or should | [`Lexicon`], [`HotWords`] |
+//! | which texts are likely | [`LanguageModel`]: [`SymbolLm`] of an [`Ngram`] model |
+//! | how probable a text is, and where its symbols lie | [`log_probability`], [`ForwardBackward`], [`best_alignment`] |
+//!
+//! Searches with everything that guides them are one value, a [`Decoder`].
 
+mod arpa;
+mod beam;
+mod class_mask;
+mod decoder;
+mod forward_backward;
 mod greedy;
+mod hot_words;
+mod kneser_ney;
+mod language_model;
+mod lexicon;
 mod log_probs;
+mod ngram;
+mod trie;
 
+pub use beam::{BeamSearch, Hypothesis};
+pub use class_mask::ClassMask;
+pub use decoder::{Decoder, Search};
+pub use forward_backward::{ForwardBackward, best_alignment, log_probability};
 pub use greedy::{Decoded, DecodedSymbol, greedy};
+pub use hot_words::HotWords;
+pub use language_model::{LanguageModel, LmState, lm_log_probability};
+pub use lexicon::Lexicon;
 pub use log_probs::LogProbs;
+pub use ngram::{MAX_ORDER, Ngram, SymbolLm};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! Which symbols a text may hold.
+
+use super::LogProbs;
+use crate::charset::Charset;
+use crate::error::{CharsetError, Result, ScoresError};
+
+/// A set of permitted classes; the blank is always one of them.
+///
+/// ```
+/// use svtrv2::{Charset, decode::{ClassMask, LogProbs, greedy}};
+///
+/// let charset = Charset::from_characters("0O")?;
+/// let scores = LogProbs::from_probabilities(1, 3, vec![0.1, 0.4, 0.5])?;
+/// assert_eq!(greedy(&scores).text(&charset), "O");
+/// let digits = ClassMask::allow(&charset, ["0"])?;
+/// let scores = scores.restricted(&digits, true)?;
+/// assert_eq!(greedy(&scores).text(&charset), "0");
+/// assert!((scores.probability(0, 1).unwrap_or_default() - 0.8).abs() < 1e-6);
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassMask {
+    allowed: Vec<bool>,
+}
+
+impl ClassMask {
+    /// Permits the given symbols of a charset and no others.
+    ///
+    /// # Errors
+    /// [`CharsetError::UnknownSymbol`] for a symbol that the charset does not hold.
+    pub fn allow<S: AsRef<str>>(
+        charset: &Charset,
+        symbols: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        let mut mask = ClassMask { allowed: vec![false; charset.classes()] };
+        mask.allowed[Charset::BLANK] = true;
+        mask.set(charset, symbols, true)?;
+        Ok(mask)
+    }
+
+    /// Permits all symbols of a charset but the given ones.
+    ///
+    /// # Errors
+    /// As [`ClassMask::allow`].
+    pub fn deny<S: AsRef<str>>(
+        charset: &Charset,
+        symbols: impl IntoIterator<Item = S>,
+    ) -> Result<Self> {
+        let mut mask = ClassMask { allowed: vec![true; charset.classes()] };
+        mask.set(charset, symbols, false)?;
+        Ok(mask)
+    }
+
+    fn set<S: AsRef<str>>(
+        &mut self,
+        charset: &Charset,
+        symbols: impl IntoIterator<Item = S>,
+        allowed: bool,
+    ) -> Result<()> {
+        for symbol in symbols {
+            let symbol = symbol.as_ref();
+            let class = charset
+                .class(symbol)
+                .ok_or_else(|| CharsetError::UnknownSymbol { symbol: symbol.to_owned() })?;
+            self.allowed[class] = allowed;
+        }
+        Ok(())
+    }
+
+    /// The number of classes, the blank included.
+    pub fn classes(&self) -> usize {
+        self.allowed.len()
+    }
+
+    /// Whether a class is permitted; none beyond the end is.
+    pub fn allows(&self, class: usize) -> bool {
+        self.allowed.get(class).copied().unwrap_or(false)
+    }
+}
+
+impl LogProbs {
+    /// The same scores with probability 0 for every class that the mask does not permit.
+    ///
+    /// With `renormalize` the rest of every step is scaled to sum to 1 again (a step of which
+    /// nothing is left becomes a certain blank): the scores are those of a reader who knows that
+    /// the other symbols cannot occur. Without, a step may sum to less than 1, and the scores stay
+    /// comparable to unrestricted ones.
+    ///
+    /// # Errors
+    /// [`ScoresError::Size`] if the mask is for another number of classes.
+    pub fn restricted(&self, mask: &ClassMask, renormalize: bool) -> Result<LogProbs> {
+        let (steps, classes) = (self.steps(), self.classes());
+        if mask.classes() != classes {
+            return Err(ScoresError::Size { steps, classes, found: steps * mask.classes() }.into());
+        }
+        let mut values = self.as_slice().to_vec();
+        for row in values.chunks_exact_mut(classes) {
+            let mut sum = 0.0;
+            for (value, &allowed) in row.iter_mut().zip(&mask.allowed) {
+                if !allowed {
+                    *value = f32::NEG_INFINITY;
+                }
+                sum += f64::from(*value).exp();
+            }
+            if !renormalize {
+                continue;
+            }
+            if sum == 0.0 {
+                row[Charset::BLANK] = 0.0;
+                continue;
+            }
+            row.iter_mut().for_each(|value| *value = (f64::from(*value) - sum.ln()) as f32);
+        }
+        Ok(LogProbs::unchecked(steps, classes, values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    #[test]
+    fn sets() {
+        let charset = Charset::from_characters("abc").unwrap();
+        let allowed = ClassMask::allow(&charset, ["a", "c"]).unwrap();
+        assert_eq!(
+            (0..5).map(|c| allowed.allows(c)).collect::<Vec<_>>(),
+            [true, true, false, true, false]
+        );
+        assert_eq!(ClassMask::deny(&charset, ["b"]).unwrap(), allowed);
+        for mask in [ClassMask::allow(&charset, ["x"]), ClassMask::deny(&charset, ["ab"])] {
+            assert!(matches!(mask, Err(Error::Charset(CharsetError::UnknownSymbol { .. }))));
+        }
+    }
+
+    #[test]
+    fn restriction() {
+        let charset = Charset::from_characters("ab").unwrap();
+        let values = vec![0.5, 0.25, 0.25, 0.0, 0.0, 1.0];
+        let scores = LogProbs::from_probabilities(2, 3, values).unwrap();
+        let mask = ClassMask::allow(&charset, ["a"]).unwrap();
+        let probabilities = |renormalize| {
+            let restricted = scores.restricted(&mask, renormalize).unwrap();
+            restricted.as_slice().iter().map(|p| p.exp()).collect::<Vec<_>>()
+        };
+        assert_eq!(probabilities(false), [0.5, 0.25, 0.0, 0.0, 0.0, 0.0]);
+        let expected = [2.0 / 3.0, 1.0 / 3.0, 0.0, 1.0, 0.0, 0.0];
+        for (found, expected) in probabilities(true).into_iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-6);
+        }
+        let other = ClassMask::allow(&Charset::english(), ["a"]).unwrap();
+        assert!(matches!(scores.restricted(&other, true), Err(Error::Scores(_))));
+    }
+}

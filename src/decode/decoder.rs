@@ -1,0 +1,78 @@
+//! A search with everything that guides it.
+
+use super::{BeamSearch, ClassMask, Hypothesis, LogProbs, greedy, log_probability};
+use crate::error::Result;
+
+/// How texts are found in scores.
+#[derive(Debug, Clone, Default)]
+pub enum Search {
+    /// The most probable path: the reference implementation's way.
+    #[default]
+    Greedy,
+    /// The most probable texts.
+    Beam(BeamSearch),
+}
+
+/// From scores to texts.
+///
+/// ```
+/// use svtrv2::decode::{BeamSearch, Decoder, LogProbs};
+///
+/// let decoder = Decoder::beam(BeamSearch { n_best: 3, ..BeamSearch::default() });
+/// let scores = LogProbs::from_probabilities(2, 2, vec![0.6, 0.4, 0.6, 0.4])?;
+/// let texts = decoder.decode(&scores)?;
+/// assert_eq!(texts[0].text, [1]);
+/// assert_eq!(texts[1].text, []);
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+#[derive(Debug, Clone, Default)]
+pub struct Decoder {
+    /// How texts are found.
+    pub search: Search,
+    /// Which symbols a text may hold.
+    pub classes: Option<ClassMask>,
+    /// Whether the permitted symbols share the probability of those that are not
+    /// ([`LogProbs::restricted`]).
+    pub renormalize: bool,
+}
+
+impl Decoder {
+    /// Greedy decoding.
+    pub fn greedy() -> Self {
+        Self::default()
+    }
+
+    /// A beam search.
+    pub fn beam(search: BeamSearch) -> Self {
+        Decoder { search: Search::Beam(search), ..Self::default() }
+    }
+
+    /// The texts, best first: one if the search is greedy, up to
+    /// [`BeamSearch::n_best`] otherwise; none if no text fits ([`BeamSearch::search`]).
+    ///
+    /// # Errors
+    /// As [`LogProbs::restricted`].
+    pub fn decode(&self, scores: &LogProbs) -> Result<Vec<Hypothesis>> {
+        match self.restrict(scores)? {
+            Some(restricted) => Ok(self.decode_restricted(&restricted)),
+            None => Ok(self.decode_restricted(scores)),
+        }
+    }
+
+    /// The scores with the permitted symbols only, if any are forbidden.
+    pub(crate) fn restrict(&self, scores: &LogProbs) -> Result<Option<LogProbs>> {
+        self.classes.as_ref().map(|mask| scores.restricted(mask, self.renormalize)).transpose()
+    }
+
+    pub(crate) fn decode_restricted(&self, scores: &LogProbs) -> Vec<Hypothesis> {
+        match &self.search {
+            Search::Greedy => {
+                let text: Vec<usize> =
+                    greedy(scores).symbols.into_iter().map(|symbol| symbol.class).collect();
+                let log_prob = log_probability(scores, &text);
+                vec![Hypothesis { text, log_prob, score: log_prob }]
+            }
+            Search::Beam(search) => search.search(scores),
+        }
+    }
+}

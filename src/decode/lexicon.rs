@@ -1,0 +1,180 @@
+//! Words that texts consist of.
+
+use super::trie::{Keys, Trie};
+use crate::charset::Charset;
+
+/// A list of words that a [`BeamSearch`](super::BeamSearch) keeps to.
+///
+/// A closed lexicon permits nothing else; an open one charges a penalty for every other word. Where
+/// the charset has a space, a text may be several words with spaces between them.
+///
+/// ```
+/// use svtrv2::{Charset, decode::{BeamSearch, Lexicon, LogProbs}};
+///
+/// let charset = Charset::from_characters("aco")?;
+/// let scores = LogProbs::from_probabilities(2, 4, vec![0., 0., 1., 0., 0., 0.1, 0.3, 0.6])?;
+/// let lexicon = Lexicon::closed(&charset, &["ca", "caco"]);
+/// let search = BeamSearch { lexicon: Some(lexicon.into()), ..BeamSearch::default() };
+/// assert_eq!(search.search(&scores)[0].text, [2, 1]); // "ca", not "co"
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct Lexicon {
+    keys: Keys,
+    trie: Trie,
+    /// The class of the space.
+    space: Option<usize>,
+    /// What an unknown word costs; nothing permits one in a closed lexicon.
+    penalty: Option<f64>,
+    skipped: Vec<String>,
+}
+
+/// Where a text stands in a lexicon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum LexiconState {
+    /// Between words.
+    #[default]
+    Start,
+    /// In a word that may be known, at a node of the tree.
+    Inside(u32),
+    /// In an unknown word.
+    Unknown,
+}
+
+impl Lexicon {
+    /// Permits the given words only, letter for letter.
+    ///
+    /// Words are cut into symbols of the charset, the longest first; those that hold anything else
+    /// can never be read and are left out ([`Lexicon::skipped`]).
+    pub fn closed<S: AsRef<str>>(charset: &Charset, words: &[S]) -> Self {
+        Self::new(charset, words, None, false)
+    }
+
+    /// Prefers the given words: any other costs `penalty`, a natural logarithm of at least 0, that
+    /// is subtracted from the score of the text.
+    pub fn open<S: AsRef<str>>(charset: &Charset, words: &[S], penalty: f64) -> Self {
+        Self::new(charset, words, Some(penalty), false)
+    }
+
+    /// The same words in any letter case; a text keeps the case that the scores speak for.
+    pub fn ignoring_case<S: AsRef<str>>(self, charset: &Charset, words: &[S]) -> Self {
+        Self::new(charset, words, self.penalty, true)
+    }
+
+    fn new<S: AsRef<str>>(
+        charset: &Charset,
+        words: &[S],
+        penalty: Option<f64>,
+        ignore_case: bool,
+    ) -> Self {
+        let keys = Keys::new(charset, ignore_case);
+        let (known, skipped) = keys.of_words(words);
+        let trie = Trie::new(known.into_iter().map(|(word, _)| word).collect());
+        let penalty = penalty.map(|penalty| penalty.max(0.0));
+        Lexicon { keys, trie, space: charset.class(" "), penalty, skipped }
+    }
+
+    /// The words that hold a symbol outside the charset.
+    pub fn skipped(&self) -> &[String] {
+        &self.skipped
+    }
+
+    /// Whether nothing but its words is permitted.
+    pub fn is_closed(&self) -> bool {
+        self.penalty.is_none()
+    }
+
+    /// How many different beginnings the words have.
+    pub(super) fn beginnings(&self) -> usize {
+        self.trie.len()
+    }
+
+    /// What one more symbol adds to a score, and where the text stands then; `None` if it may not
+    /// go on so.
+    pub(super) fn advance(&self, state: LexiconState, class: usize) -> Option<(f64, LexiconState)> {
+        let node = match state {
+            LexiconState::Start => Trie::ROOT,
+            LexiconState::Inside(node) => node,
+            LexiconState::Unknown => {
+                let ends = Some(class) == self.space;
+                let next = if ends { LexiconState::Start } else { LexiconState::Unknown };
+                return Some((0.0, next));
+            }
+        };
+        if let Some(child) = self.trie.child(node, self.keys.of(class)) {
+            return Some((0.0, LexiconState::Inside(child)));
+        }
+        let ends = Some(class) == self.space;
+        if ends && self.trie.is_word(node) {
+            return Some((0.0, LexiconState::Start));
+        }
+        let next = if ends { LexiconState::Start } else { LexiconState::Unknown };
+        Some((-self.penalty?, next))
+    }
+
+    /// What the end of the text adds to a score; `None` if it may not end here.
+    pub(super) fn finish(&self, state: LexiconState) -> Option<f64> {
+        match state {
+            LexiconState::Unknown => Some(0.0),
+            LexiconState::Inside(node) if self.trie.is_word(node) => Some(0.0),
+            LexiconState::Inside(_) => Some(-self.penalty?),
+            LexiconState::Start if self.trie.is_word(Trie::ROOT) => Some(0.0),
+            LexiconState::Start => self.penalty.map(|_| 0.0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bonus of a text; `None` if it is not permitted.
+    fn bonus(lexicon: &Lexicon, charset: &Charset, text: &str) -> Option<f64> {
+        let (mut state, mut sum) = (LexiconState::default(), 0.0);
+        for class in charset.encode(text).unwrap() {
+            let (bonus, next) = lexicon.advance(state, class)?;
+            sum += bonus;
+            state = next;
+        }
+        Some(sum + lexicon.finish(state)?)
+    }
+
+    #[test]
+    fn texts() {
+        let charset = Charset::from_characters("abcABC ").unwrap();
+        let words = ["ab", "abc", "Ca", "xyz"];
+        let closed = Lexicon::closed(&charset, &words);
+        let open = Lexicon::open(&charset, &words, 2.0);
+        let folded = Lexicon::closed(&charset, &words).ignoring_case(&charset, &words);
+        assert_eq!(closed.skipped(), ["xyz"]);
+        let cases: [(&str, Option<f64>, f64, bool); 12] = [
+            ("ab", Some(0.0), 0.0, true),
+            ("abc", Some(0.0), 0.0, true),
+            ("a", None, -2.0, false),
+            ("abcc", None, -2.0, false),
+            ("cab", None, -2.0, false),
+            ("", None, 0.0, false),
+            ("ab Ca", Some(0.0), 0.0, true),
+            ("ab a", None, -2.0, false),
+            ("a ab", None, -2.0, false),
+            ("ca ccc ab", None, -4.0, false),
+            ("ABC cA", None, -4.0, true),
+            ("ab ", None, 0.0, false),
+        ];
+        for (text, in_closed, in_open, in_folded) in cases {
+            assert_eq!(bonus(&closed, &charset, text), in_closed, "{text:?}");
+            assert_eq!(bonus(&open, &charset, text), Some(in_open), "{text:?}");
+            assert_eq!(bonus(&folded, &charset, text).is_some(), in_folded, "{text:?}");
+        }
+        assert_eq!(bonus(&Lexicon::closed(&charset, &[""]), &charset, ""), Some(0.0));
+    }
+
+    #[test]
+    fn words_with_spaces() {
+        let charset = Charset::from_characters("ab ").unwrap();
+        let lexicon = Lexicon::closed(&charset, &["a b", "a"]);
+        for (text, permitted) in [("a b", true), ("a a", false), ("a b a", true), ("b", false)] {
+            assert_eq!(bonus(&lexicon, &charset, text).is_some(), permitted, "{text:?}");
+        }
+    }
+}
