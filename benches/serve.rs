@@ -115,7 +115,7 @@ fn recognize(weights: &str, image: &str, passes: usize) -> Result<String, Box<dy
         let (mut whole, mut network) = (Vec::new(), Vec::new());
         for _ in 0..passes {
             whole.push(timed(|| recognizer.recognize(Crop::decode(&bytes)?))?);
-            network.push(timed(|| recognizer.log_probs(&resized))?);
+            network.push(timed(|| recognizer.scores(&resized))?);
         }
         Ok((whole, network))
     })?;

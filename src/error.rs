@@ -376,6 +376,14 @@ pub enum ScoresError {
         /// The score.
         value: f32,
     },
+    /// Texts that are all right or all wrong: no temperature fits them.
+    #[error("a temperature needs right and wrong texts, not {right} right and {wrong} wrong ones")]
+    NothingToFit {
+        /// Texts that were right.
+        right: usize,
+        /// Texts that were wrong.
+        wrong: usize,
+    },
     /// Probabilities of a step that do not sum to 1.
     #[error("the probabilities at step {step} sum to {sum} instead of 1")]
     Sum {

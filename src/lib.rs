@@ -24,11 +24,11 @@
 //! | image | [`Crop`] | a file, an [`image::DynamicImage`], raw pixels | 8-bit RGB |
 //! | resize | [`resize`] | RGB of any size | RGB of one of a few target sizes |
 //! | network | [`model`] | `[batch, 3, height, width]` | logits `[batch, time, class]` |
-//! | decoding | [`decode`] | log-probabilities `[time, class]` | classes, scores, time spans |
-//! | text | [`Charset`], [`Reading`] | classes | symbols, scores, spans in pixels |
+//! | decoding | [`decode`] | log-probabilities `[time, class]` | texts, probabilities, time spans |
+//! | text | [`Charset`], [`Reading`] | classes | symbols, scores, boxes in pixels |
 //!
 //! [`Recognizer`] does all of it in one call, for one crop or many, and offers each step by itself
-//! ([`Recognizer::resize`], [`Recognizer::log_probs`], [`Recognizer::decode`]). [`weights`] reads
+//! ([`Recognizer::resize`], [`Recognizer::scores`], [`Recognizer::decode`]). [`weights`] reads
 //! parameters from files of several formats.
 //!
 //! # Features
@@ -44,6 +44,7 @@ pub mod decode;
 mod error;
 mod kernels;
 pub mod model;
+mod reading;
 mod recognizer;
 pub mod resize;
 pub mod weights;
@@ -54,7 +55,8 @@ pub use error::{
     CharsetError, ConfigError, Error, ImageError, LanguageModelError, Result, ScoresError,
     ShapeMismatch, WeightsError,
 };
-pub use recognizer::{Character, Options, Orientation, Reading, Recognizer, ResizedCrop, Span};
+pub use reading::{Alternative, Attention, Character, Reading, Span};
+pub use recognizer::{Options, Orientation, Recognizer, ResizedCrop, Scores};
 
 /// Compiles the README's examples.
 #[cfg(doctest)]

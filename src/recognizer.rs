@@ -1,6 +1,5 @@
 //! The whole way in one call: crops in, readings out.
 
-use std::ops::Range;
 use std::path::Path;
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -10,9 +9,10 @@ use rayon::prelude::*;
 
 use crate::charset::Charset;
 use crate::crop::{Crop, Rotation};
-use crate::decode::{Decoded, LogProbs, greedy};
+use crate::decode::{Decoder, LogProbs, check_temperature};
 use crate::error::{CharsetError, ConfigError, Error, Result};
 use crate::model::{Config, Model};
+use crate::reading::{Attention, Reading};
 use crate::resize::{TargetSize, resize_rgb, target_size};
 use crate::weights::Weights;
 
@@ -55,6 +55,10 @@ pub struct Options {
     pub max_ratio: Option<u32>,
     /// What to do with tall crops.
     pub orientation: Orientation,
+    /// How texts are found in the network's scores.
+    pub decoder: Decoder,
+    /// Overrides the weights' temperature, with which confidences are calibrated.
+    pub temperature: Option<f32>,
     /// The most input pixels (height times width, summed over crops) of one pass through the
     /// network; a crop that alone has more gets a pass of its own. Bounds the memory in use.
     pub batch_pixels: usize,
@@ -65,83 +69,18 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The file's charset and ratio limit, crops as they are, on the CPU in f32, two crops of
-    /// 32 x 128 pixels a pass.
+    /// The file's charset and ratio limit, crops as they are, greedy decoding, on the CPU in f32,
+    /// two crops of 32 x 128 pixels a pass.
     fn default() -> Self {
         Options {
             charset: None,
             max_ratio: None,
             orientation: Orientation::default(),
+            decoder: Decoder::default(),
+            temperature: None,
             batch_pixels: 2 * 32 * 128,
             device: Device::Cpu,
             dtype: DType::F32,
-        }
-    }
-}
-
-/// What was read in a crop.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Reading {
-    /// The text; it may be empty.
-    pub text: String,
-    /// The reference implementation's score, 0..=1: the mean probability of the characters at
-    /// their first steps; 0 for an empty text.
-    pub score: f32,
-    /// The characters, in reading order.
-    pub chars: Vec<Character>,
-    /// The size that the crop was resized to.
-    pub size: TargetSize,
-    /// How the crop was turned before it was read.
-    pub rotation: Rotation,
-}
-
-/// A character of a [`Reading`].
-#[derive(Debug, Clone, PartialEq)]
-pub struct Character {
-    /// The charset's entry, of one or more code points.
-    pub symbol: String,
-    /// Its probability (0..=1) at the first of its steps.
-    pub score: f32,
-    /// Its time steps; never empty.
-    pub steps: Range<usize>,
-    /// Where these steps lie in the crop.
-    pub span: Span,
-}
-
-/// A rectangle of a crop, in pixels of the crop as it was given (resizing and rotation undone);
-/// the left and upper edge of the crop are 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Span {
-    /// Left edge.
-    pub x0: f32,
-    /// Right edge.
-    pub x1: f32,
-    /// Upper edge.
-    pub y0: f32,
-    /// Lower edge.
-    pub y1: f32,
-}
-
-impl Span {
-    /// The columns `steps` of `total` in a crop of the given size that was turned by `rotation`.
-    fn of_steps(steps: &Range<usize>, total: usize, size: (u32, u32), rotation: Rotation) -> Self {
-        let (width, height) = (size.0 as f32, size.1 as f32);
-        let at = |step: usize, length: f32| step as f32 / total as f32 * length;
-        match rotation {
-            Rotation::None => {
-                Span { x0: at(steps.start, width), x1: at(steps.end, width), y0: 0.0, y1: height }
-            }
-            // The turned crop's left edge was on top.
-            Rotation::CounterClockwise => {
-                Span { x0: 0.0, x1: width, y0: at(steps.start, height), y1: at(steps.end, height) }
-            }
-            // The turned crop's left edge was at the bottom.
-            Rotation::Clockwise => Span {
-                x0: 0.0,
-                x1: width,
-                y0: height - at(steps.end, height),
-                y1: height - at(steps.start, height),
-            },
         }
     }
 }
@@ -190,9 +129,21 @@ pub struct Recognizer {
     config: Config,
     charset: Charset,
     orientation: Orientation,
+    decoder: Decoder,
+    temperature: f32,
     batch_pixels: usize,
     device: Device,
     dtype: DType,
+}
+
+/// What the network says of a crop: the result of [`Recognizer::scores`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// The log-probabilities `[time, class]`. One time step stands for 4 columns of the resized
+    /// crop.
+    pub log_probs: LogProbs,
+    /// Where the network looked at every time step.
+    pub attention: Attention,
 }
 
 impl Recognizer {
@@ -212,7 +163,10 @@ impl Recognizer {
     /// [`WeightsError`](crate::WeightsError) if a parameter is NaN or infinite;
     /// [`Error::Compute`] if the device fails.
     pub fn new(weights: &Weights, options: Options) -> Result<Self> {
-        let Options { charset, max_ratio, orientation, batch_pixels, device, dtype } = options;
+        let Options { charset, max_ratio, orientation, decoder, .. } = options;
+        let Options { temperature, batch_pixels, device, dtype, .. } = options;
+        let temperature = temperature.unwrap_or(weights.temperature());
+        check_temperature(temperature)?;
         let mut config = weights.config().clone();
         config.max_ratio = max_ratio.unwrap_or(config.max_ratio);
         config.validate()?;
@@ -232,8 +186,19 @@ impl Recognizer {
             }
         };
         charset.check_classes(config.num_classes)?;
+        decoder.check_classes(config.num_classes)?;
         let model = weights.model(dtype, &device)?;
-        Ok(Recognizer { model, config, charset, orientation, batch_pixels, device, dtype })
+        Ok(Recognizer {
+            model,
+            config,
+            charset,
+            orientation,
+            decoder,
+            temperature,
+            batch_pixels,
+            device,
+            dtype,
+        })
     }
 
     /// The network's configuration, with the ratio limit in force.
@@ -244,6 +209,20 @@ impl Recognizer {
     /// The charset in force.
     pub fn charset(&self) -> &Charset {
         &self.charset
+    }
+
+    /// The temperature in force.
+    pub fn temperature(&self) -> f32 {
+        self.temperature
+    }
+
+    /// The same recogniser with another decoder; the network is shared.
+    ///
+    /// # Errors
+    /// [`ScoresError`](crate::ScoresError) if the decoder's symbols are of another charset.
+    pub fn with_decoder(&self, decoder: Decoder) -> Result<Self> {
+        decoder.check_classes(self.config.num_classes)?;
+        Ok(Recognizer { decoder, ..self.clone() })
     }
 
     /// Reads one crop: an image, a [`Crop`], or a reference to either.
@@ -258,8 +237,8 @@ impl Recognizer {
     {
         let crop = crop.try_into()?;
         let resized = self.resize(&crop)?;
-        let scores = self.log_probs(&resized)?;
-        Ok(self.best_reading(&resized, &scores))
+        let scores = self.scores(&resized)?;
+        self.best_reading(&resized, &scores)
     }
 
     /// Reads many crops, in any mix of sizes; results are in the order of the crops.
@@ -276,23 +255,26 @@ impl Recognizer {
         let resized: Vec<Result<Vec<ResizedCrop>>> =
             crops.par_iter().map(|crop| self.resize(crop)).collect();
         let variants: Vec<&ResizedCrop> = resized.iter().flatten().flatten().collect();
-        let timed = self.log_probs_timed(&variants);
+        let timed = self.scores_timed(&variants);
         let mut scores = timed.into_iter();
         let mut times = Vec::with_capacity(crops.len());
-        let readings = resized
+        let scored: Vec<Result<(Vec<ResizedCrop>, Vec<Scores>)>> = resized
             .into_iter()
             .map(|resized| {
                 let mut time = Duration::ZERO;
-                let reading = resized.and_then(|resized| {
+                let scored = resized.and_then(|resized| {
                     let own: Vec<_> = scores.by_ref().take(resized.len()).collect();
                     time = own.iter().map(|(_, time)| *time).sum();
-                    let own: Vec<LogProbs> =
-                        own.into_iter().map(|(scores, _)| scores).collect::<Result<_>>()?;
-                    Ok(self.best_reading(&resized, &own))
+                    let own = own.into_iter().map(|(scores, _)| scores).collect::<Result<_>>()?;
+                    Ok((resized, own))
                 });
                 times.push(time);
-                reading
+                scored
             })
+            .collect();
+        let readings = scored
+            .into_par_iter()
+            .map(|scored| scored.and_then(|(crops, scores)| self.best_reading(&crops, &scores)))
             .collect();
         (readings, times)
     }
@@ -313,53 +295,38 @@ impl Recognizer {
         self.orientation.rotations(crop).iter().map(resize).collect()
     }
 
-    /// Second stage: the log-probabilities `[time, class]` of resized crops, in their order. One
-    /// time step stands for 4 columns of the resized crop.
+    /// Second stage: what the network says of resized crops, in their order.
     ///
     /// # Errors
     /// [`Error::Compute`] if the device fails; [`Error::Scores`] if the network's output is not
     /// finite.
-    pub fn log_probs(&self, crops: &[ResizedCrop]) -> Result<Vec<LogProbs>> {
+    pub fn scores(&self, crops: &[ResizedCrop]) -> Result<Vec<Scores>> {
         let crops: Vec<&ResizedCrop> = crops.iter().collect();
-        self.log_probs_timed(&crops).into_iter().map(|(scores, _)| scores).collect()
+        self.scores_timed(&crops).into_iter().map(|(scores, _)| scores).collect()
     }
 
     /// Third stage: the reading of a resized crop from its scores.
-    pub fn decode(&self, crop: &ResizedCrop, scores: &LogProbs) -> Reading {
-        self.reading(crop, scores.steps(), greedy(scores))
-    }
-
-    fn reading(&self, crop: &ResizedCrop, steps: usize, decoded: Decoded) -> Reading {
-        let text = decoded.text(&self.charset);
-        let chars = decoded
-            .symbols
-            .into_iter()
-            .map(|symbol| Character {
-                symbol: self.charset.symbol(symbol.class).unwrap_or_default().to_owned(),
-                score: symbol.score,
-                span: Span::of_steps(&symbol.steps, steps, crop.source_size, crop.rotation),
-                steps: symbol.steps,
-            })
-            .collect();
-        let (size, rotation) = (crop.size, crop.rotation);
-        Reading { text, score: decoded.score, chars, size, rotation }
+    ///
+    /// # Errors
+    /// [`Error::Scores`] if the scores are not those of this recogniser's charset.
+    pub fn decode(&self, crop: &ResizedCrop, scores: &Scores) -> Result<Reading> {
+        let Self { decoder, charset, temperature, .. } = self;
+        Reading::new(crop, scores, decoder, charset, *temperature)
     }
 
     /// The reading with the best score; of equal ones the first.
-    fn best_reading(&self, crops: &[ResizedCrop], scores: &[LogProbs]) -> Reading {
-        let mut readings = crops.iter().zip(scores).map(|(crop, scores)| self.decode(crop, scores));
-        let empty = || Reading {
-            text: String::new(),
-            score: 0.0,
-            chars: Vec::new(),
-            size: TargetSize { height: 0, width: 0 },
-            rotation: Rotation::None,
-        };
-        let first = readings.next().unwrap_or_else(empty);
-        readings.fold(first, |best, next| if next.score > best.score { next } else { best })
+    fn best_reading(&self, crops: &[ResizedCrop], scores: &[Scores]) -> Result<Reading> {
+        let mut best: Option<Reading> = None;
+        for (crop, scores) in crops.iter().zip(scores) {
+            let next = self.decode(crop, scores)?;
+            if best.as_ref().is_none_or(|best| next.score > best.score) {
+                best = Some(next);
+            }
+        }
+        best.ok_or_else(|| candle_core::Error::Msg("a crop was not resized".into()).into())
     }
 
-    fn log_probs_timed(&self, crops: &[&ResizedCrop]) -> Vec<(Result<LogProbs>, Duration)> {
+    fn scores_timed(&self, crops: &[&ResizedCrop]) -> Vec<(Result<Scores>, Duration)> {
         let passes = self.passes(crops);
         let results: Vec<_> = passes
             .into_par_iter()
@@ -371,7 +338,7 @@ impl Recognizer {
                 (pass, scores, time)
             })
             .collect();
-        let mut slots: Vec<Option<(Result<LogProbs>, Duration)>> =
+        let mut slots: Vec<Option<(Result<Scores>, Duration)>> =
             crops.iter().map(|_| None).collect();
         for (pass, scores, time) in results {
             match scores {
@@ -410,7 +377,7 @@ impl Recognizer {
     }
 
     /// One pass through the network for crops of one size.
-    fn forward(&self, crops: &[&ResizedCrop]) -> Result<Vec<Result<LogProbs>>> {
+    fn forward(&self, crops: &[&ResizedCrop]) -> Result<Vec<Result<Scores>>> {
         let Some(first) = crops.first() else {
             return Ok(Vec::new());
         };
@@ -420,10 +387,18 @@ impl Recognizer {
             crop.normalized(&mut input);
         }
         let images = Tensor::from_vec(input, (crops.len(), 3, height, width), &self.device)?;
-        let logits = self.model.forward(&images.to_dtype(self.dtype)?)?;
+        let (logits, attention) =
+            self.model.forward_with_attention(&images.to_dtype(self.dtype)?)?;
         let (_, steps, classes) = logits.dims3()?;
-        let logits = logits.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let rows = logits.chunks_exact((steps * classes).max(1));
-        Ok(rows.map(|row| LogProbs::from_logits(steps, classes, row.to_vec())).collect())
+        let (_, _, rows, reach) = attention.dims4()?;
+        let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
+        let (logits, attention) = (values(&logits)?, values(&attention)?);
+        let logits = logits.chunks_exact((steps * classes).max(1));
+        let attention = attention.chunks_exact((steps * rows * reach).max(1));
+        let scores = |(logits, attention): (&[f32], &[f32])| {
+            let log_probs = LogProbs::from_logits(steps, classes, logits.to_vec())?;
+            Ok(Scores { log_probs, attention: Attention::new(steps, rows, attention.to_vec()) })
+        };
+        Ok(logits.zip(attention).map(scores).collect())
     }
 }

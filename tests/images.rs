@@ -112,9 +112,9 @@ fn stages_equal_the_whole() {
     let image = random_crop(6, 90, 31);
     let crop = Crop::from_rgb(&image).unwrap();
     let resized = recognizer.resize(&crop).unwrap();
-    let scores = recognizer.log_probs(&resized).unwrap();
-    assert_eq!((scores[0].steps(), scores[0].classes()), (28, 95));
-    let reading = recognizer.decode(&resized[0], &scores[0]);
+    let scores = recognizer.scores(&resized).unwrap();
+    assert_eq!((scores[0].log_probs.steps(), scores[0].log_probs.classes()), (28, 95));
+    let reading = recognizer.decode(&resized[0], &scores[0]).unwrap();
     assert_eq!(reading, recognizer.recognize(&crop).unwrap());
 }
 

@@ -93,6 +93,6 @@ fn empty_batch() -> Result<(), Error> {
     let options = Options { charset: Some(Charset::english()), ..Options::default() };
     let recognizer = Recognizer::new(&pattern_weights(&toy_config()), options)?;
     assert!(recognizer.recognize_batch(&[]).is_empty());
-    assert!(recognizer.log_probs(&[])?.is_empty());
+    assert!(recognizer.scores(&[])?.is_empty());
     Ok(())
 }

@@ -28,7 +28,8 @@ fn reference_probabilities_and_texts() {
     for name in names {
         let crop = Crop::open(folder.join("crops").join(&name)).unwrap();
         let resized = recognizer.resize(&crop).unwrap();
-        let scores = &recognizer.log_probs(&resized).unwrap()[0];
+        let all_scores = &recognizer.scores(&resized).unwrap()[0];
+        let scores = &all_scores.log_probs;
         let found: Vec<f32> = scores.as_slice().iter().map(|p| p.exp()).collect();
         let (shape, reference) = probabilities.f32(&name);
         assert_eq!(shape, [scores.steps(), scores.classes()], "{name}");
@@ -36,7 +37,7 @@ fn reference_probabilities_and_texts() {
         assert!(difference <= TOLERANCE, "{name}: probabilities differ by {difference}");
         largest = largest.max(difference);
 
-        let reading = recognizer.decode(&resized[0], scores);
+        let reading = recognizer.decode(&resized[0], all_scores).unwrap();
         let expected = &expected[&name];
         assert_eq!(reading.text, expected["text"].as_str().unwrap(), "{name}");
         let score = expected["confidence"].as_f64().unwrap() as f32;

@@ -1,7 +1,7 @@
 //! A search with everything that guides it.
 
 use super::{BeamSearch, ClassMask, Hypothesis, LogProbs, greedy, log_probability};
-use crate::error::Result;
+use crate::error::{Result, ScoresError};
 
 /// How texts are found in scores.
 #[derive(Debug, Clone, Default)]
@@ -56,6 +56,17 @@ impl Decoder {
         match self.restrict(scores)? {
             Some(restricted) => Ok(self.decode_restricted(&restricted)),
             None => Ok(self.decode_restricted(scores)),
+        }
+    }
+
+    /// Checks the permitted symbols against a network's class count.
+    pub(crate) fn check_classes(&self, classes: usize) -> Result<()> {
+        match &self.classes {
+            Some(mask) if mask.classes() != classes => {
+                let found = mask.classes();
+                Err(ScoresError::Size { steps: 1, classes, found }.into())
+            }
+            _ => Ok(()),
         }
     }
 

@@ -8,11 +8,13 @@
 //! | which words may, or should | [`Lexicon`], [`HotWords`] |
 //! | which texts are likely | [`LanguageModel`]: [`SymbolLm`] of an [`Ngram`] model |
 //! | how probable a text is, and where its symbols lie | [`log_probability`], [`ForwardBackward`], [`best_alignment`] |
+//! | how far a probability can be trusted | [`confidence`], [`fit_temperature`] |
 //!
 //! Searches with everything that guides them are one value, a [`Decoder`].
 
 mod arpa;
 mod beam;
+mod calibration;
 mod class_mask;
 mod decoder;
 mod forward_backward;
@@ -26,6 +28,8 @@ mod ngram;
 mod trie;
 
 pub use beam::{BeamSearch, Hypothesis};
+pub(crate) use calibration::check_temperature;
+pub use calibration::{confidence, fit_temperature};
 pub use class_mask::ClassMask;
 pub use decoder::{Decoder, Search};
 pub use forward_backward::{ForwardBackward, best_alignment, log_probability};

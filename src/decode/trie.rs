@@ -114,11 +114,6 @@ impl Trie {
         let at = edges.binary_search_by_key(&key, |edge| edge.0).ok()?;
         Some(edges[at].1)
     }
-
-    /// The node of a whole sequence of keys.
-    pub(super) fn node(&self, keys: &[u32]) -> Option<u32> {
-        keys.iter().try_fold(Self::ROOT, |node, &key| self.child(node, key))
-    }
 }
 
 #[cfg(test)]
@@ -134,11 +129,14 @@ mod tests {
             other in prop::collection::vec(1u32..4, 0..5),
         ) {
             let trie = Trie::new(words.clone());
+            let node = |keys: &[u32]| {
+                keys.iter().try_fold(Trie::ROOT, |node, &key| trie.child(node, key))
+            };
             for word in words.iter().chain([&other]) {
-                let found = trie.node(word).is_some_and(|node| trie.is_word(node));
+                let found = node(word).is_some_and(|node| trie.is_word(node));
                 prop_assert_eq!(found, words.contains(word));
                 let begins = words.iter().any(|w| w.starts_with(word));
-                prop_assert!(trie.node(word).is_some() == begins || word.is_empty());
+                prop_assert!(node(word).is_some() == begins || word.is_empty());
             }
         }
     }

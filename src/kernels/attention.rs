@@ -17,10 +17,43 @@ pub(crate) fn attention(qkv: &[f32], tokens: usize, heads: usize, dim: usize) ->
     attention_for(Isa::best(), qkv, tokens, heads, dim)
 }
 
+/// How far to either side of a query's column an [`attention_with_map`] reaches.
+pub(crate) const MAP_REACH: usize = 16;
+
+/// [`attention`] among tokens on a grid of `columns`, and behind its values a map of it: for each
+/// sequence, how much the queries of a column look at the tokens around that column,
+/// `[sequences, columns, rows, 2 * MAP_REACH + 1]`, the mean over heads and over a column's
+/// queries. Entries beyond the grid are 0.
+pub(crate) fn attention_with_map(
+    qkv: &[f32],
+    tokens: usize,
+    heads: usize,
+    dim: usize,
+    columns: usize,
+) -> Vec<f32> {
+    attention_with_map_for(Isa::best(), qkv, tokens, heads, dim, columns)
+}
+
 fn attention_for(isa: Isa, qkv: &[f32], tokens: usize, heads: usize, dim: usize) -> Vec<f32> {
+    attention_with_map_for(isa, qkv, tokens, heads, dim, 0)
+}
+
+/// Without a map if there are no columns.
+fn attention_with_map_for(
+    isa: Isa,
+    qkv: &[f32],
+    tokens: usize,
+    heads: usize,
+    dim: usize,
+    columns: usize,
+) -> Vec<f32> {
     let sequence_len = tokens * 3 * dim;
     let sequences = qkv.len().checked_div(sequence_len).unwrap_or(0);
     let head_dim = dim / heads;
+    let rows = tokens.checked_div(columns).unwrap_or(0);
+    let map_len = columns * rows * (2 * MAP_REACH + 1);
+    let mut maps = vec![0.0; sequences * heads * map_len];
+    let maps_out = SharedOut(maps.as_mut_ptr());
     let write = |out: *mut f32| {
         let out = SharedOut(out);
         parallel(sequences * heads, &|task| {
@@ -33,12 +66,27 @@ fn attention_for(isa: Isa, qkv: &[f32], tokens: usize, heads: usize, dim: usize)
                 head_dim,
                 column: head * head_dim,
                 out: SharedOut(out.at(sequence * tokens * dim + head * head_dim)),
+                columns,
+                map: SharedOut(maps_out.at(task * map_len)),
             };
             dispatch(isa, head);
         });
     };
     // SAFETY: sequences and heads together cover every token and channel.
-    unsafe { filled(sequences * tokens * dim, write) }
+    let mut values = unsafe { filled(sequences * tokens * dim, write) };
+    if map_len > 0 {
+        let share = 1.0 / (heads * rows) as f32;
+        for maps in maps.chunks_exact(heads * map_len) {
+            let start = values.len();
+            values.resize(start + map_len, 0.0);
+            for map in maps.chunks_exact(map_len) {
+                for (sum, value) in values[start..].iter_mut().zip(map) {
+                    *sum += value * share;
+                }
+            }
+        }
+    }
+    values
 }
 
 /// One head of one sequence.
@@ -53,9 +101,36 @@ struct Head<'a> {
     column: usize,
     /// Where the head's first channel of the first token goes.
     out: SharedOut,
+    /// Columns of the tokens' grid; 0 if no map is asked for.
+    columns: usize,
+    /// Where the head's part of the map is added to.
+    map: SharedOut,
 }
 
 impl Head<'_> {
+    /// Adds the weights of a query, up to a factor, to its column of the map.
+    ///
+    /// # Safety
+    /// The head's part of the map is this thread's own.
+    unsafe fn add_to_map(&self, query: usize, weights: &[f32], factor: f32) {
+        const WIDTH: usize = 2 * MAP_REACH + 1;
+        let Some(column) = query.checked_rem(self.columns) else {
+            return;
+        };
+        let rows = self.tokens / self.columns;
+        let map = self.map.at(column * rows * WIDTH);
+        // SAFETY: as the caller promised; a column has `rows` rows of `WIDTH` entries.
+        let map = unsafe { std::slice::from_raw_parts_mut(map, rows * WIDTH) };
+        let start = column.saturating_sub(MAP_REACH);
+        let end = (column + MAP_REACH + 1).min(self.columns);
+        for (sums, weights) in map.chunks_exact_mut(WIDTH).zip(weights.chunks_exact(self.columns)) {
+            let sums = &mut sums[start + MAP_REACH - column..];
+            for (sum, weight) in sums.iter_mut().zip(&weights[start..end]) {
+                *sum += weight * factor;
+            }
+        }
+    }
+
     /// The head's channels of the query (0), key (1) or value (2) of a token.
     fn part(&self, token: usize, part: usize) -> &[f32] {
         &self.qkv[(token * 3 + part) * self.dim + self.column..][..self.head_dim]
@@ -108,7 +183,7 @@ impl Kernel for Head<'_> {
             let count = BLOCK_QUERIES.min(tokens - first);
             let scores_out = scores.as_mut_ptr();
             // SAFETY: scores has room for the block's rows, row `first` comes first; the output's
-            // rows and columns are this head's own; the caller made sure of the CPU.
+            // rows and columns and the map are this head's own; the caller made sure of the CPU.
             unsafe {
                 Gemm {
                     rows: &queries,
@@ -121,8 +196,10 @@ impl Kernel for Head<'_> {
                     panel_range: 0..key_panels,
                 }
                 .multiply::<S, MR, NV>();
-                for (row, factor) in scores.chunks_exact_mut(tokens).zip(&mut factors[..count]) {
+                let rows = scores.chunks_exact_mut(tokens).zip(&mut factors[..count]);
+                for (query, (row, factor)) in (first..).zip(rows) {
                     *factor = unnormalized_softmax::<S>(row).recip();
+                    self.add_to_map(query, row, *factor);
                 }
                 let weights = DenseRows::new(&scores, count, tokens, tokens);
                 Gemm {
@@ -185,6 +262,47 @@ unsafe fn unnormalized_softmax<S: Simd>(row: &mut [f32]) -> f32 {
 mod tests {
     use super::super::linear::tests::{assert_close, noise};
     use super::*;
+
+    /// The map by its definition, in f64.
+    fn plain_map(qkv: &[f32], rows: usize, columns: usize, heads: usize, dim: usize) -> Vec<f64> {
+        let (tokens, width) = (rows * columns, 2 * MAP_REACH + 1);
+        let sequences = qkv.len() / (tokens * 3 * dim);
+        let mut map = vec![0.0; sequences * columns * rows * width];
+        for key in 0..tokens {
+            // With a value of 1 at one key and 0 elsewhere, attention gives the key's weights.
+            let mut marked = qkv.to_vec();
+            for (token, row) in marked.chunks_exact_mut(3 * dim).enumerate() {
+                row[2 * dim..].fill(if token % tokens == key { 1.0 } else { 0.0 });
+            }
+            let weights = plain(&marked, tokens, heads, dim);
+            for (at, weights) in weights.chunks_exact(dim).enumerate() {
+                let (sequence, column) = (at / tokens, at % columns);
+                let offset = (key % columns + MAP_REACH).wrapping_sub(column);
+                if offset < width {
+                    let row = (sequence * columns + column) * rows + key / columns;
+                    let mean = weights.iter().sum::<f64>() / dim as f64;
+                    map[row * width + offset] += mean / rows as f64;
+                }
+            }
+        }
+        map
+    }
+
+    #[test]
+    fn map_equals_the_plain_version() {
+        for isa in Isa::all() {
+            for (sequences, rows, columns, heads) in [(1, 1, 1, 1), (2, 4, 5, 2), (1, 2, 40, 1)] {
+                let dim = heads * 8;
+                let qkv = noise(3, sequences * rows * columns * 3 * dim);
+                let tokens = rows * columns;
+                let found = attention_with_map_for(isa, &qkv, tokens, heads, dim, columns);
+                let (values, map) = found.split_at(sequences * tokens * dim);
+                assert_eq!(values, attention_for(isa, &qkv, tokens, heads, dim));
+                let expected = plain_map(&qkv, rows, columns, heads, dim);
+                assert_close(map, &expected, 1e-5, &format!("{isa:?}, {rows} x {columns}"));
+            }
+        }
+    }
 
     /// The definition, in f64.
     fn plain(qkv: &[f32], tokens: usize, heads: usize, dim: usize) -> Vec<f64> {

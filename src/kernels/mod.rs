@@ -24,7 +24,7 @@ mod parallel;
 mod resample;
 mod simd;
 
-pub(crate) use attention::attention;
+pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
 pub(crate) use column_pool::column_pool;
 pub(crate) use conv::{PackedConv, conv};
 pub(crate) use file_map::FileMap;

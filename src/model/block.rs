@@ -54,6 +54,20 @@ impl Block {
         })
     }
 
+    /// As [`Block::forward`], and the map of the attention
+    /// ([`SelfAttention::forward_add_with_map`]) if the block has any.
+    pub(super) fn forward_with_map(
+        &self,
+        x: &Tensor,
+        grid: Grid,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let Mixer::Global(attention) = &self.mixer else {
+            return Ok((self.forward(x, grid)?, None));
+        };
+        let (mixed, map) = attention.forward_add_with_map(x, x, grid)?;
+        Ok((self.behind_mixer(&mixed)?, Some(map)))
+    }
+
     /// `[batch, height * width, dim]` to the same shape.
     pub(super) fn forward(&self, x: &Tensor, grid: Grid) -> Result<Tensor> {
         let mixed = match &self.mixer {
@@ -63,7 +77,11 @@ impl Block {
             }
             Mixer::Global(attention) => attention.forward_add(x, x)?,
         };
-        let x = self.norm1.forward(&mixed)?;
+        self.behind_mixer(&mixed)
+    }
+
+    fn behind_mixer(&self, mixed: &Tensor) -> Result<Tensor> {
+        let x = self.norm1.forward(mixed)?;
         self.norm2.forward(&self.mlp.forward_add(&x, &x)?)
     }
 }

@@ -37,16 +37,35 @@ impl Encoder {
 
     /// The features as tokens, and their grid.
     pub(super) fn forward(&self, images: &Tensor) -> Result<(Tensor, Grid)> {
+        let (x, grid, _) = self.run(images, false)?;
+        Ok((x, grid))
+    }
+
+    /// As [`Encoder::forward`], and the attention map of the middle block of the last stage, `None`
+    /// if that is no global one.
+    pub(super) fn forward_with_map(
+        &self,
+        images: &Tensor,
+    ) -> Result<(Tensor, Grid, Option<Tensor>)> {
+        self.run(images, true)
+    }
+
+    fn run(&self, images: &Tensor, with_map: bool) -> Result<(Tensor, Grid, Option<Tensor>)> {
         let (_, _, height, width) = images.dims4()?;
         let mut grid = Grid { height, width };
         let mut x = images.flatten_from(2)?.transpose(1, 2)?;
         for conv in &self.patch_embed {
             (x, grid) = conv.forward_gelu(&x, grid)?;
         }
-        for stage in &self.stages {
-            (x, grid) = stage.forward(&x, grid)?;
+        let mut map = None;
+        for (i, stage) in self.stages.iter().enumerate() {
+            // In the first blocks of the last stage columns look at their surroundings, in the last
+            // ones at the whole word: the middle one tells best where a character is.
+            let last = i + 1 == self.stages.len();
+            let mapped = (with_map && last).then(|| stage.blocks.len().saturating_sub(1) / 2);
+            (x, grid, map) = stage.forward(&x, grid, mapped)?;
         }
-        Ok((x, grid))
+        Ok((x, grid, map))
     }
 }
 
@@ -90,15 +109,27 @@ impl Stage {
         Ok(Stage { blocks, downsample })
     }
 
-    fn forward(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
+    /// Also the attention map of one of the blocks, if it is asked for.
+    fn forward(
+        &self,
+        x: &Tensor,
+        grid: Grid,
+        mapped: Option<usize>,
+    ) -> Result<(Tensor, Grid, Option<Tensor>)> {
         let mut x = x.clone();
-        for block in &self.blocks {
-            x = block.forward(&x, grid)?;
+        let mut map = None;
+        for (i, block) in self.blocks.iter().enumerate() {
+            if mapped == Some(i) {
+                (x, map) = block.forward_with_map(&x, grid)?;
+            } else {
+                x = block.forward(&x, grid)?;
+            }
         }
-        match &self.downsample {
-            Some(downsample) => downsample.forward(&x, grid),
-            None => Ok((x, grid)),
-        }
+        let (x, grid) = match &self.downsample {
+            Some(downsample) => downsample.forward(&x, grid)?,
+            None => (x, grid),
+        };
+        Ok((x, grid, map))
     }
 }
 

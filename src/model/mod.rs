@@ -17,6 +17,7 @@ use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::kernels::MAP_REACH;
 use encoder::Encoder;
 use frm::Frm;
 use layers::{Backend, Builder};
@@ -88,32 +89,62 @@ impl Model {
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        check_images(images)?;
-        match self.backend {
-            Backend::Tensors => Ok(self.forward_at_once(images)?),
-            Backend::Kernels => Ok(self.forward_in_parts(images)?),
-        }
+        self.in_parts(images, |part| {
+            let (features, grid) = self.encoder.forward(part)?;
+            Ok([self.frm.forward(&features, grid)?])
+        })
+        .map(|[logits]| logits)
     }
 
-    fn forward_at_once(&self, images: &Tensor) -> candle_core::Result<Tensor> {
-        let (features, grid) = self.encoder.forward(images)?;
-        self.frm.forward(&features, grid)
+    /// The logits as of [`Model::forward`], and where the network looked: how much the features of
+    /// each column (one a time step) look at the features around them, `[batch, width / 4, height /
+    /// 8, 33]`. The last axis are the columns from 16 before to 16 behind. Weights are the mean over
+    /// the heads and over the column's rows of the attention in the middle block of the last stage.
+    /// Without attention there they are all 0.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn forward_with_attention(&self, images: &Tensor) -> Result<(Tensor, Tensor)> {
+        self.in_parts(images, |part| {
+            let (features, grid, map) = self.encoder.forward_with_map(part)?;
+            let shape = (part.dim(0)?, grid.width, grid.height, 2 * MAP_REACH + 1);
+            let map =
+                map.map_or_else(|| Tensor::zeros(shape, images.dtype(), images.device()), Ok)?;
+            Ok([self.frm.forward(&features, grid)?, map])
+        })
+        .map(|[logits, attention]| (logits, attention))
     }
 
+    /// Runs images through `forward`, on a CPU in parts.
+    ///
     /// A CPU gains nothing from large batches: the activations of [`PART_PIXELS`] still lie in its
     /// caches. Parts are spread over threads first, the work inside them second.
-    fn forward_in_parts(&self, images: &Tensor) -> candle_core::Result<Tensor> {
+    fn in_parts<const N: usize>(
+        &self,
+        images: &Tensor,
+        forward: impl Fn(&Tensor) -> candle_core::Result<[Tensor; N]> + Sync,
+    ) -> Result<[Tensor; N]> {
+        check_images(images)?;
         let (batch, _, height, width) = images.dims4()?;
-        let part = (PART_PIXELS / (height * width)).max(1);
+        let part = match self.backend {
+            Backend::Tensors => batch,
+            Backend::Kernels => (PART_PIXELS / (height * width)).max(1),
+        };
         if batch <= part {
-            return self.forward_at_once(images);
+            return Ok(forward(images)?);
         }
         let starts: Vec<usize> = (0..batch).step_by(part).collect();
-        let parts: Vec<Tensor> = starts
+        let parts: Vec<[Tensor; N]> = starts
             .into_par_iter()
-            .map(|start| self.forward_at_once(&images.narrow(0, start, part.min(batch - start))?))
+            .map(|start| forward(&images.narrow(0, start, part.min(batch - start))?))
             .collect::<candle_core::Result<_>>()?;
-        Tensor::cat(&parts, 0)
+        let mut joined = Vec::with_capacity(N);
+        for output in 0..N {
+            let parts: Vec<&Tensor> = parts.iter().map(|part| &part[output]).collect();
+            joined.push(Tensor::cat(&parts, 0)?);
+        }
+        let lost = |_| candle_core::Error::Msg("an output is missing".into());
+        Ok(joined.try_into().map_err(lost)?)
     }
 
     /// The encoder's features, `[batch, dim, height / 8, width / 4]`, of images as for

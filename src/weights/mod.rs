@@ -28,6 +28,7 @@ use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 
 use crate::charset::Charset;
+use crate::decode::check_temperature;
 use crate::error::{Error, Result, ShapeMismatch, WeightsError};
 use crate::kernels::FileMap;
 use crate::model::{Config, Model, parameter_shapes};
@@ -52,6 +53,7 @@ pub struct Weights {
     tensors: BTreeMap<String, StoredTensor>,
     config: Config,
     charset: Option<Charset>,
+    temperature: Option<f32>,
 }
 
 impl Weights {
@@ -95,7 +97,7 @@ impl Weights {
 
     fn from_buffer(buffer: Buffer) -> Result<Self> {
         let format = Format::detect(buffer.as_slice())?;
-        let file = match format {
+        let mut file = match format {
             Format::Safetensors => safetensors::read(buffer)?,
             Format::Pth => pth::read(buffer)?,
             #[cfg(feature = "onnx")]
@@ -107,9 +109,9 @@ impl Weights {
                 );
             }
         };
-        let tensors = names::canonical(file.tensors)?;
+        let tensors = names::canonical(std::mem::take(&mut file.tensors))?;
         let tensors = fold::fold_batch_norm(tensors)?;
-        let config = match file.config {
+        let config = match file.config.take() {
             Some(config) => config,
             None => infer::config(&tensors)?,
         };
@@ -118,7 +120,11 @@ impl Weights {
         if let Some(charset) = &file.charset {
             charset.check_classes(config.num_classes)?;
         }
-        Ok(Weights { format, tensors, config, charset: file.charset })
+        if let Some(temperature) = file.temperature {
+            check_temperature(temperature)?;
+        }
+        let WeightsFile { charset, temperature, .. } = file;
+        Ok(Weights { format, tensors, config, charset, temperature })
     }
 
     /// The format of the file.
@@ -135,6 +141,23 @@ impl Weights {
     /// The charset stored with the weights; only this crate's own files have one.
     pub fn charset(&self) -> Option<&Charset> {
         self.charset.as_ref()
+    }
+
+    /// The temperature that confidences are calibrated with, 1 if the file tells none; only this
+    /// crate's own files have one.
+    pub fn temperature(&self) -> f32 {
+        self.temperature.unwrap_or(1.0)
+    }
+
+    /// Replaces the temperature ([`decode::fit_temperature`](crate::decode::fit_temperature) finds
+    /// one).
+    ///
+    /// # Errors
+    /// [`ConfigError`](crate::ConfigError) if it is not a finite number above 0.
+    pub fn with_temperature(mut self, temperature: f32) -> Result<Self> {
+        check_temperature(temperature)?;
+        self.temperature = Some(temperature);
+        Ok(self)
     }
 
     /// Replaces the ratio limit, which foreign files do not tell.
@@ -212,7 +235,8 @@ impl Weights {
         failure.map_or(model, Err)
     }
 
-    /// Writes a self-contained safetensors file: parameters, configuration and charset.
+    /// Writes a self-contained safetensors file: parameters, configuration, charset and
+    /// temperature.
     ///
     /// The file is written beside its final place and then renamed, so that a half-written file
     /// never stands under `path`.
@@ -308,11 +332,13 @@ struct WeightsFile {
     config: Option<Config>,
     /// The stored charset, if the format has one.
     charset: Option<Charset>,
+    /// The stored temperature, if the format has one.
+    temperature: Option<f32>,
 }
 
 impl WeightsFile {
     fn of_tensors(tensors: Vec<(String, StoredTensor)>) -> Self {
-        WeightsFile { tensors, config: None, charset: None }
+        WeightsFile { tensors, config: None, charset: None, temperature: None }
     }
 }
 

@@ -26,6 +26,9 @@ struct Metadata {
     config: Config,
     /// Symbols of the charset, class 1 first.
     charset: Vec<String>,
+    /// What confidences are calibrated with; files without it are not calibrated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    temperature: Option<f32>,
 }
 
 /// The element type that [`Weights::save`] writes.
@@ -68,6 +71,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         let metadata: Metadata = serde_json::from_str(json).map_err(bad_metadata)?;
         file.config = Some(metadata.config);
         file.charset = Some(Charset::new(metadata.charset)?);
+        file.temperature = metadata.temperature;
     }
     Ok(file)
 }
@@ -110,8 +114,11 @@ pub(super) fn write(weights: &Weights, path: &Path, storage: StorageType) -> Res
         let classes = weights.config().num_classes;
         return Err(CharsetError::Missing { classes }.into());
     };
-    let metadata =
-        Metadata { config: weights.config().clone(), charset: charset.symbols().to_vec() };
+    let metadata = Metadata {
+        config: weights.config().clone(),
+        charset: charset.symbols().to_vec(),
+        temperature: weights.temperature,
+    };
     let json = serde_json::to_string(&metadata).map_err(bad_metadata)?;
     let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
     let mut encoded = Vec::with_capacity(weights.tensors.len());

@@ -2,6 +2,7 @@
 
 use candle_core::{D, Result, Tensor};
 
+use super::Grid;
 use super::builder::{Backend, Builder};
 use super::kernel_op::unary;
 use super::linear::Linear;
@@ -32,17 +33,61 @@ impl SelfAttention {
         let (_, tokens, dim) = x.dims3()?;
         let qkv = self.qkv.forward(x)?;
         let mixed = match self.backend {
-            Backend::Tensors => attend(&qkv, self.heads)?,
+            Backend::Tensors => attend(&qkv, self.heads)?.0,
             Backend::Kernels => unary("attention", &qkv, x.shape(), |qkv| {
                 kernels::attention(qkv, tokens, self.heads, dim)
             })?,
         };
         self.proj.forward_add(&mixed, residual)
     }
+
+    /// As [`SelfAttention::forward_add`], and a map of what the tokens of each column look at,
+    /// `[sequences, columns, rows, 2 * MAP_REACH + 1]`: the mean over heads and over a column's
+    /// tokens of the weights, for the columns up to [`MAP_REACH`](kernels::MAP_REACH) to either
+    /// side.
+    pub(crate) fn forward_add_with_map(
+        &self,
+        x: &Tensor,
+        residual: &Tensor,
+        grid: Grid,
+    ) -> Result<(Tensor, Tensor)> {
+        let (sequences, tokens, dim) = x.dims3()?;
+        let qkv = self.qkv.forward(x)?;
+        let width = 2 * kernels::MAP_REACH + 1;
+        let map_shape = (sequences, grid.width, grid.height, width);
+        let (mixed, map) = match self.backend {
+            Backend::Tensors => {
+                let (mixed, weights) = attend(&qkv, self.heads)?;
+                (mixed, map(&weights, grid)?.reshape(map_shape)?)
+            }
+            Backend::Kernels => {
+                let (values, entries) = (x.elem_count(), sequences * tokens * width);
+                let both = unary("attention_with_map", &qkv, values + entries, |qkv| {
+                    kernels::attention_with_map(qkv, tokens, self.heads, dim, grid.width)
+                })?;
+                let mixed = both.narrow(0, 0, values)?.reshape(x.shape())?;
+                (mixed, both.narrow(0, values, entries)?.reshape(map_shape)?)
+            }
+        };
+        Ok((self.proj.forward_add(&mixed, residual)?, map))
+    }
 }
 
-/// `softmax(q k^T / sqrt(d)) v` for each head: `[sequences, tokens, 3 * dim]` to `[.., dim]`.
-fn attend(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+/// The map of weights `[sequences, heads, tokens, tokens]`.
+fn map(weights: &Tensor, grid: Grid) -> Result<Tensor> {
+    let Grid { height, width } = grid;
+    let reach = kernels::MAP_REACH;
+    let means = weights.mean(1)?.reshape(((), height, width, height, width))?.mean(1)?;
+    let padded = means.pad_with_zeros(D::Minus1, reach, reach)?;
+    let columns = (0..width)
+        .map(|column| padded.narrow(1, column, 1)?.narrow(3, column, 2 * reach + 1))
+        .collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&columns, 1)
+}
+
+/// `softmax(q k^T / sqrt(d)) v` for each head: `[sequences, tokens, 3 * dim]` to `[.., dim]`; and
+/// the softmax, `[sequences, heads, tokens, tokens]`.
+fn attend(qkv: &Tensor, heads: usize) -> Result<(Tensor, Tensor)> {
     let (sequences, tokens, dim) = qkv.dims3()?;
     let dim = dim / 3;
     let head_dim = dim / heads;
@@ -54,5 +99,6 @@ fn attend(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     let scores = (q.matmul(&k.t()?)? * (head_dim as f64).powf(-0.5))?;
     // Not candle's fused softmax: that has no backward pass.
     let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
-    weights.matmul(&v)?.transpose(1, 2)?.reshape((sequences, tokens, dim))
+    let mixed = weights.matmul(&v)?.transpose(1, 2)?.reshape((sequences, tokens, dim))?;
+    Ok((mixed, weights))
 }
