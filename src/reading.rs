@@ -166,7 +166,7 @@ impl Attention {
 
 /// The power that weights are taken to: it leaves what the network looks at, and takes away what
 /// it only sees.
-const SHARPNESS: i32 = 4;
+const SHARPNESS: i32 = 5;
 
 /// The middle of what the network looked at.
 struct Focus {
@@ -284,4 +284,44 @@ fn locate(steps: &[Range<usize>], attention: &Attention) -> Vec<((f32, f32), (f3
             (x, ((y - half_height) / rows, (y + half_height) / rows))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crop::Crop;
+
+    #[test]
+    fn spans_are_turned_back() {
+        let mut image = image::RgbImage::new(3, 5);
+        image.put_pixel(2, 1, image::Rgb([255; 3]));
+        let crop = Crop::from_rgb(&image).unwrap();
+        for rotation in [Rotation::None, Rotation::CounterClockwise, Rotation::Clockwise] {
+            let turned = crop.rotated(rotation);
+            let (width, height) = (turned.width(), turned.height());
+            let at = turned.rgb().iter().position(|&sample| sample == 255).unwrap() as u32 / 3;
+            let share = |at: u32, of: u32| (at as f32 / of as f32, (at + 1) as f32 / of as f32);
+            let (x, y) = (share(at % width, width), share(at / width, height));
+            let span = Span::of_shares(x, y, (3, 5), rotation);
+            for (found, expected) in
+                [(span.x0, 2.0), (span.x1, 3.0), (span.y0, 1.0), (span.y1, 2.0)]
+            {
+                assert!((found - expected).abs() < 1e-5, "{rotation:?}: {span:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn attention_of_a_step() {
+        let mut weights = vec![0.0; 3 * 2 * WIDTH];
+        // Step 1 looks at row 1, column 2.
+        weights[(2 + 1) * WIDTH + MAP_REACH + 1] = 0.5;
+        let attention = Attention::new(3, 2, weights);
+        assert_eq!(attention.weight(1, 1, 2), Some(0.5));
+        assert_eq!(attention.weight(1, 1, 1), Some(0.0));
+        assert_eq!(attention.weight(1, 1, 3), None);
+        let focus = attention.focus(&(1..2)).unwrap();
+        assert_eq!((focus.x, focus.y, focus.deviation), (2.5, 1.5, 0.0));
+        assert!(attention.focus(&(0..1)).is_none());
+    }
 }

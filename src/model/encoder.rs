@@ -41,8 +41,8 @@ impl Encoder {
         Ok((x, grid))
     }
 
-    /// As [`Encoder::forward`], and the attention map of the middle block of the last stage, `None`
-    /// if that is no global one.
+    /// As [`Encoder::forward`], and the mean attention map of every second block of the last stage;
+    /// `None` if no block there is a global one.
     pub(super) fn forward_with_map(
         &self,
         images: &Tensor,
@@ -59,11 +59,8 @@ impl Encoder {
         }
         let mut map = None;
         for (i, stage) in self.stages.iter().enumerate() {
-            // In the first blocks of the last stage columns look at their surroundings, in the last
-            // ones at the whole word: the middle one tells best where a character is.
             let last = i + 1 == self.stages.len();
-            let mapped = (with_map && last).then(|| stage.blocks.len().saturating_sub(1) / 2);
-            (x, grid, map) = stage.forward(&x, grid, mapped)?;
+            (x, grid, map) = stage.forward(&x, grid, with_map && last)?;
         }
         Ok((x, grid, map))
     }
@@ -109,22 +106,35 @@ impl Stage {
         Ok(Stage { blocks, downsample })
     }
 
-    /// Also the attention map of one of the blocks, if it is asked for.
+    /// Also the mean attention map of its blocks, if it is asked for.
+    ///
+    /// Of every second block but the last one: they tell best where a character is (measured on
+    /// words with known glyph boxes). The last block looks at the whole word.
     fn forward(
         &self,
         x: &Tensor,
         grid: Grid,
-        mapped: Option<usize>,
+        with_map: bool,
     ) -> Result<(Tensor, Grid, Option<Tensor>)> {
         let mut x = x.clone();
-        let mut map = None;
+        let mut maps = Vec::new();
         for (i, block) in self.blocks.iter().enumerate() {
-            if mapped == Some(i) {
-                (x, map) = block.forward_with_map(&x, grid)?;
+            let last = i > 0 && i + 1 == self.blocks.len();
+            if with_map && i % 2 == 0 && !last {
+                let (next, map) = block.forward_with_map(&x, grid)?;
+                x = next;
+                maps.extend(map);
             } else {
                 x = block.forward(&x, grid)?;
             }
         }
+        let map = match maps.len() {
+            0 => None,
+            count => {
+                let sum = maps.iter().skip(1).try_fold(maps[0].clone(), |sum, map| sum + map)?;
+                Some((sum / count as f64)?)
+            }
+        };
         let (x, grid) = match &self.downsample {
             Some(downsample) => downsample.forward(&x, grid)?,
             None => (x, grid),

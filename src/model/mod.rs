@@ -99,7 +99,8 @@ impl Model {
     /// The logits as of [`Model::forward`], and where the network looked: how much the features of
     /// each column (one a time step) look at the features around them, `[batch, width / 4, height /
     /// 8, 33]`. The last axis are the columns from 16 before to 16 behind. Weights are the mean over
-    /// the heads and over the column's rows of the attention in the middle block of the last stage.
+    /// the heads and over the column's rows of the attention in every second block of the last
+    /// stage.
     /// Without attention there they are all 0.
     ///
     /// # Errors
