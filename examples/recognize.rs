@@ -4,18 +4,22 @@
 //! cargo run --release --example recognize -- --weights weights/svtrv2_b.safetensors examples/crops
 //! ```
 
+mod support;
+
 use std::error::Error;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde_json::json;
-use svtrv2::weights::Weights;
-use svtrv2::{Charset, Crop, Options, Orientation, Reading, Recognizer};
+use support::decoder::DecoderArguments;
+use support::drawing;
+use support::network::NetworkArguments;
+use svtrv2::{Crop, Reading, Rotation, Span};
 
 /// Reads the text in image crops: files, folders (their PNG and JPEG files) and glob patterns.
 #[derive(Parser)]
@@ -23,23 +27,10 @@ struct Arguments {
     /// Files, folders or glob patterns.
     #[arg(required = true)]
     inputs: Vec<String>,
-    /// The weights file: this crate's safetensors, an OpenOCR checkpoint, or (with the feature
-    /// `onnx`) an ONNX export.
-    #[arg(long, default_value = "weights/svtrv2_b.safetensors")]
-    weights: PathBuf,
-    /// The charset, for weights files that carry none: `english`, or a dictionary file with one
-    /// entry a line.
-    #[arg(long)]
-    charset: Option<String>,
-    /// Appends a space to the dictionary.
-    #[arg(long, requires = "charset")]
-    space: bool,
-    /// The widest aspect ratio that keeps its width. Without it: the weights'.
-    #[arg(long)]
-    max_ratio: Option<u32>,
-    /// What to do with crops taller than 1.5 times their width.
-    #[arg(long, value_enum, default_value = "as-is")]
-    orientation: OrientationArgument,
+    #[command(flatten)]
+    network: NetworkArguments,
+    #[command(flatten)]
+    decoder: DecoderArguments,
     /// Threads; 0 takes one a core.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -49,17 +40,14 @@ struct Arguments {
     /// Prints a JSON object a line instead of a table.
     #[arg(long)]
     json: bool,
+    /// Paints the crops, with boxes, text and confidences, into a PNG file; of 200 crops at the
+    /// most.
+    #[arg(long, value_name = "PNG")]
+    draw: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum OrientationArgument {
-    /// Read every crop as it is.
-    AsIs,
-    /// Turn tall crops by 90 degrees against the clock.
-    RotateTall,
-    /// Try the rotations of tall crops and keep the best score.
-    BestOfTall,
-}
+/// Crops that one picture may hold.
+const MOST_DRAWN: usize = 200;
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
@@ -78,7 +66,9 @@ fn main() -> ExitCode {
 /// Reads all inputs and returns how many failed.
 fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
-    let recognizer = open(arguments)?;
+    let (_, recognizer) = arguments.network.open()?;
+    let decoder = arguments.decoder.decoder(recognizer.charset(), None)?;
+    let recognizer = recognizer.with_decoder(decoder)?;
     let mut failed = 0;
     let mut paths = Vec::new();
     for input in &arguments.inputs {
@@ -90,11 +80,19 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
             }
         }
     }
+    if arguments.draw.is_some() && paths.len() > MOST_DRAWN {
+        return Err(format!("--draw takes {MOST_DRAWN} crops, not {}", paths.len()).into());
+    }
 
+    let mut drawn = Vec::new();
     let progress = progress_bar(paths.len(), arguments.batch as usize);
     let mut out = std::io::stdout().lock();
     if !arguments.json && !paths.is_empty() {
-        writeln!(out, "{:>5}  {:<24}  {:>7}  {:>8}  file", "score", "text", "size", "ms")?;
+        writeln!(
+            out,
+            "{:>5}  {:>5}  {:<24}  {:>7}  {:>8}  file",
+            "conf", "score", "text", "size", "ms"
+        )?;
     }
     for paths in paths.chunks(arguments.batch as usize) {
         // A file that cannot be read keeps its place in the list.
@@ -103,11 +101,15 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         let (readings, times) = recognizer.recognize_batch_timed(&crops);
         let mut results = readings.into_iter().zip(times);
         for (path, opened) in paths.iter().zip(opened) {
-            let result = opened.and_then(|_| {
+            let result = opened.and_then(|crop| {
                 let (reading, time) = results.next().ok_or_else(|| {
                     candle_core::Error::Msg("the recogniser gave too few results".into())
                 })?;
-                Ok((reading?, time))
+                let reading = reading?;
+                if arguments.draw.is_some() {
+                    drawn.push((path.to_string_lossy().into_owned(), crop, reading.clone()));
+                }
+                Ok((reading, time))
             });
             progress.suspend(|| -> std::io::Result<()> {
                 match result {
@@ -126,24 +128,10 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         }
     }
     progress.finish_and_clear();
+    if let Some(path) = &arguments.draw {
+        drawing::draw(&drawn, &mut drawing::Fonts::of_system()).save(path)?;
+    }
     Ok(failed)
-}
-
-fn open(arguments: &Arguments) -> Result<Recognizer, Box<dyn Error>> {
-    let weights = Weights::open(&arguments.weights)?;
-    let charset = match arguments.charset.as_deref() {
-        None => None,
-        Some("english") => Some(Charset::english()),
-        Some(path) => Some(Charset::open(path, arguments.space)?),
-    };
-    let orientation = match arguments.orientation {
-        OrientationArgument::AsIs => Orientation::AsIs,
-        OrientationArgument::RotateTall => Orientation::RotateTall,
-        OrientationArgument::BestOfTall => Orientation::BestOfTall,
-    };
-    let max_ratio = arguments.max_ratio;
-    let options = Options { charset, max_ratio, orientation, ..Options::default() };
-    Ok(Recognizer::new(&weights, options)?)
 }
 
 /// The files that an argument stands for.
@@ -188,22 +176,47 @@ fn milliseconds(time: Duration) -> f64 {
 
 fn to_row(path: &Path, reading: &Reading, time: Duration) -> String {
     let size = format!("{}x{}", reading.size.height, reading.size.width);
-    let (score, text, ms) = (reading.score, &reading.text, milliseconds(time));
-    format!("{score:>5.3}  {text:<24}  {size:>7}  {ms:>8.1}  {}", path.display())
+    let Reading { confidence, score, text, .. } = reading;
+    let (ms, path) = (milliseconds(time), path.display());
+    let mut row =
+        format!("{confidence:>5.3}  {score:>5.3}  {text:<24}  {size:>7}  {ms:>8.1}  {path}");
+    for next in &reading.alternatives {
+        row += &format!("\n{:>12}  {:<24}  {:>7.2} nats", "or", next.text, next.score);
+    }
+    row
 }
 
 fn to_json(path: &Path, reading: &Reading, time: Duration) -> serde_json::Value {
     let chars: Vec<_> = reading
         .chars
         .iter()
-        .map(|c| json!({"symbol": c.symbol, "score": c.score, "x0": c.span.x0, "x1": c.span.x1}))
+        .map(|c| {
+            let Span { x0, x1, y0, y1 } = c.span;
+            json!({
+                "symbol": c.symbol, "score": c.score, "posterior": c.posterior,
+                "x0": x0, "x1": x1, "y0": y0, "y1": y1,
+            })
+        })
+        .collect();
+    let alternatives: Vec<_> = reading
+        .alternatives
+        .iter()
+        .map(|a| json!({"text": a.text, "log_prob": a.log_prob, "score": a.score}))
         .collect();
     json!({
         "path": path.to_string_lossy(),
         "text": reading.text,
+        "confidence": reading.confidence,
         "score": reading.score,
+        "log_prob": reading.log_prob,
         "size": [reading.size.height, reading.size.width],
+        "rotation": match reading.rotation {
+            Rotation::None => 0,
+            Rotation::CounterClockwise => 90,
+            Rotation::Clockwise => -90,
+        },
         "ms": milliseconds(time),
         "chars": chars,
+        "alternatives": alternatives,
     })
 }

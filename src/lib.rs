@@ -34,14 +34,20 @@
 //! # Features
 //!
 //! - `onnx`: reads the ONNX export of SVTRv2 as a weights file.
+//! - `data`: labelled data sets (module `data`) and the metrics of recognition (`evaluation`).
+//! - `lmdb`: data sets as LMDB folders.
 //! - `cuda`, `metal`, `accelerate`, `mkl`: passed on to candle.
 
 #![deny(missing_docs, unsafe_code)]
 
 mod charset;
 mod crop;
+#[cfg(feature = "data")]
+pub mod data;
 pub mod decode;
 mod error;
+#[cfg(feature = "data")]
+pub mod evaluation;
 mod kernels;
 pub mod model;
 mod reading;

@@ -56,12 +56,9 @@ impl Lexicon {
         Self::new(charset, words, Some(penalty), false)
     }
 
-    /// The same words in any letter case; a text keeps the case that the scores speak for.
-    pub fn ignoring_case<S: AsRef<str>>(self, charset: &Charset, words: &[S]) -> Self {
-        Self::new(charset, words, self.penalty, true)
-    }
-
-    fn new<S: AsRef<str>>(
+    /// Permits the given words only, or, with a penalty, prefers them ([`Lexicon::open`]); in any
+    /// letter case if `ignore_case` is set: a text then keeps the case that the scores speak for.
+    pub fn new<S: AsRef<str>>(
         charset: &Charset,
         words: &[S],
         penalty: Option<f64>,
@@ -145,7 +142,7 @@ mod tests {
         let words = ["ab", "abc", "Ca", "xyz"];
         let closed = Lexicon::closed(&charset, &words);
         let open = Lexicon::open(&charset, &words, 2.0);
-        let folded = Lexicon::closed(&charset, &words).ignoring_case(&charset, &words);
+        let folded = Lexicon::new(&charset, &words, None, true);
         assert_eq!(closed.skipped(), ["xyz"]);
         let cases: [(&str, Option<f64>, f64, bool); 12] = [
             ("ab", Some(0.0), 0.0, true),

@@ -19,6 +19,8 @@ mod file_map;
 mod gemm;
 mod layer_norm;
 mod linear;
+#[cfg(feature = "lmdb")]
+mod lmdb;
 mod math;
 mod parallel;
 mod resample;
@@ -31,4 +33,6 @@ pub(crate) use file_map::FileMap;
 pub(crate) use gemm::{Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{linear, mlp, pack_linear};
+#[cfg(feature = "lmdb")]
+pub(crate) use lmdb::{create_lmdb, open_lmdb};
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};

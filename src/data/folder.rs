@@ -1,0 +1,118 @@
+//! Image files and a list of their labels.
+
+use std::path::{Path, PathBuf};
+
+use super::{DataError, Sample};
+
+#[derive(Debug)]
+pub(super) struct Folder {
+    list: PathBuf,
+    root: PathBuf,
+    /// Path and label of every line; `None` for one that is neither. With the line's number.
+    entries: Vec<(usize, Option<(String, String)>)>,
+}
+
+impl Folder {
+    pub(super) fn open(list: &Path) -> Result<Self, DataError> {
+        let io = |source| DataError::Io { path: list.to_owned(), source };
+        let bytes = std::fs::read(list).map_err(io)?;
+        // A line that is not UTF-8 is one bad sample, not a bad list.
+        let lines: Vec<Option<&str>> = bytes
+            .strip_prefix(b"\xef\xbb\xbf")
+            .unwrap_or(&bytes)
+            .split(|&byte| byte == b'\n')
+            .map(|line| std::str::from_utf8(line).ok())
+            .map(|line| line.map(|line| line.strip_suffix('\r').unwrap_or(line)))
+            .collect();
+        let tabs = lines.iter().flatten().any(|line| line.contains('\t'));
+        let entries = lines
+            .into_iter()
+            .enumerate()
+            .filter(|(_, line)| *line != Some(""))
+            .map(|(index, line)| (index + 1, line.and_then(|line| parse(line, tabs))))
+            .collect();
+        let root = list.parent().unwrap_or(Path::new("")).to_owned();
+        Ok(Folder { list: list.to_owned(), root, entries })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The path and the label of a sample.
+    pub(super) fn entry(&self, index: usize) -> Result<(&str, &str), DataError> {
+        let missing = || DataError::Index { index, len: self.len() };
+        let (line, entry) = self.entries.get(index).ok_or_else(missing)?;
+        let bad = || DataError::Line { path: self.list.clone(), line: *line };
+        entry.as_ref().map(|(path, label)| (path.as_str(), label.as_str())).ok_or_else(bad)
+    }
+
+    pub(super) fn sample(&self, index: usize) -> Result<Sample, DataError> {
+        let (name, label) = self.entry(index)?;
+        let path = self.root.join(name);
+        let image =
+            std::fs::read(&path).map_err(|source| DataError::Io { path: path.clone(), source })?;
+        Ok(Sample { name: name.to_owned(), image, label: label.to_owned() })
+    }
+}
+
+/// A line's path and label.
+fn parse(line: &str, tabs: bool) -> Option<(String, String)> {
+    let (path, label) = if tabs {
+        line.split_once('\t')?
+    } else if let Some((path, quoted)) = line.split_once(',').filter(|(_, rest)| is_quoted(rest)) {
+        let inner = quoted.trim();
+        let label = inner[1..inner.len() - 1].replace("\\\"", "\"").replace("\\\\", "\\");
+        return Some((path.trim().to_owned(), label));
+    } else {
+        line.split_once(' ')?
+    };
+    (!path.is_empty()).then(|| (path.to_owned(), label.to_owned()))
+}
+
+fn is_quoted(text: &str) -> bool {
+    let text = text.trim();
+    text.len() >= 2 && text.starts_with('"') && text.ends_with('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let pair = |path: &str, label: &str| Some((path.to_owned(), label.to_owned()));
+        for (line, tabs, expected) in [
+            ("a.png\tHello world", true, pair("a.png", "Hello world")),
+            ("a.png\t", true, pair("a.png", "")),
+            ("a b.png\tx\ty", true, pair("a b.png", "x\ty")),
+            ("a.png Hello", true, None),
+            ("\tx", true, None),
+            ("a.png Hello world", false, pair("a.png", "Hello world")),
+            ("word_1.png, \"Tiredness\"", false, pair("word_1.png", "Tiredness")),
+            (r#"w.png, "a\"b, \\c""#, false, pair("w.png", r#"a"b, \c"#)),
+            ("a.png", false, None),
+            ("w.png, \"", false, pair("w.png,", "\"")),
+        ] {
+            assert_eq!(parse(line, tabs), expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn lists() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = folder.path().join("labels.tsv");
+        std::fs::write(&list, b"\xef\xbb\xbfa.png\tA\r\n\n\xff\tB\nmissing.png\tC\nnone\n")
+            .unwrap();
+        std::fs::write(folder.path().join("a.png"), b"image").unwrap();
+        let folder = Folder::open(&list).unwrap();
+        assert_eq!(folder.len(), 4);
+        let sample = folder.sample(0).unwrap();
+        assert_eq!((sample.image.as_slice(), sample.label.as_str()), (&b"image"[..], "A"));
+        assert!(matches!(folder.sample(1), Err(DataError::Line { line: 3, .. })));
+        assert!(matches!(folder.sample(2), Err(DataError::Io { .. })));
+        assert_eq!(folder.entry(2).unwrap().1, "C");
+        assert!(matches!(folder.sample(3), Err(DataError::Line { line: 5, .. })));
+        assert!(matches!(folder.sample(4), Err(DataError::Index { index: 4, len: 4 })));
+    }
+}
