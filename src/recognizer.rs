@@ -238,7 +238,7 @@ impl Recognizer {
         let crop = crop.try_into()?;
         let resized = self.resize(&crop)?;
         let scores = self.scores(&resized)?;
-        self.best_reading(&resized, &scores)
+        self.decode_best(&resized, &scores)
     }
 
     /// Reads many crops, in any mix of sizes; results are in the order of the crops.
@@ -274,7 +274,7 @@ impl Recognizer {
             .collect();
         let readings = scored
             .into_par_iter()
-            .map(|scored| scored.and_then(|(crops, scores)| self.best_reading(&crops, &scores)))
+            .map(|scored| scored.and_then(|(crops, scores)| self.decode_best(&crops, &scores)))
             .collect();
         (readings, times)
     }
@@ -314,8 +314,12 @@ impl Recognizer {
         Reading::new(crop, scores, decoder, charset, *temperature)
     }
 
-    /// The reading with the best score; of equal ones the first.
-    fn best_reading(&self, crops: &[ResizedCrop], scores: &[Scores]) -> Result<Reading> {
+    /// Third stage for a crop that was resized once for each rotation to be tried: the reading with
+    /// the best score; of equal ones the first.
+    ///
+    /// # Errors
+    /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops with scores.
+    pub fn decode_best(&self, crops: &[ResizedCrop], scores: &[Scores]) -> Result<Reading> {
         let mut best: Option<Reading> = None;
         for (crop, scores) in crops.iter().zip(scores) {
             let next = self.decode(crop, scores)?;

@@ -1,7 +1,7 @@
 //! Arguments that say how crops become scores.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use svtrv2::weights::Weights;
@@ -11,9 +11,9 @@ use svtrv2::{Charset, Options, Orientation, Recognizer};
 #[command(next_help_heading = "Network")]
 pub struct NetworkArguments {
     /// The weights file: this crate's safetensors, an OpenOCR checkpoint, or (with the feature
-    /// `onnx`) an ONNX export.
-    #[arg(long, default_value = "weights/svtrv2_b.safetensors")]
-    pub weights: PathBuf,
+    /// `onnx`) an ONNX export. Without it: weights/svtrv2_b.safetensors.
+    #[arg(long)]
+    pub weights: Option<PathBuf>,
     /// The charset, for weights files that carry none: `english`, or a dictionary file with one
     /// entry a line.
     #[arg(long)]
@@ -24,9 +24,9 @@ pub struct NetworkArguments {
     /// The widest aspect ratio that keeps its width. Without it: the weights'.
     #[arg(long)]
     pub max_ratio: Option<u32>,
-    /// What to do with crops taller than 1.5 times their width.
-    #[arg(long, value_enum, default_value = "as-is")]
-    pub orientation: OrientationArgument,
+    /// What to do with crops taller than 1.5 times their width. Without it: as-is.
+    #[arg(long, value_enum)]
+    pub orientation: Option<OrientationArgument>,
     /// The temperature of confidences. Without it: the weights'.
     #[arg(long)]
     pub temperature: Option<f32>,
@@ -45,16 +45,17 @@ pub enum OrientationArgument {
 impl NetworkArguments {
     /// A recogniser with greedy decoding, and the weights that it is made of.
     pub fn open(&self) -> Result<(Weights, Recognizer), Box<dyn Error>> {
-        let weights = Weights::open(&self.weights)?;
+        let default = Path::new("weights/svtrv2_b.safetensors");
+        let weights = Weights::open(self.weights.as_deref().unwrap_or(default))?;
         let charset = match self.charset.as_deref() {
             None => None,
             Some("english") => Some(Charset::english()),
             Some(path) => Some(Charset::open(path, self.space)?),
         };
         let orientation = match self.orientation {
-            OrientationArgument::AsIs => Orientation::AsIs,
-            OrientationArgument::RotateTall => Orientation::RotateTall,
-            OrientationArgument::BestOfTall => Orientation::BestOfTall,
+            None | Some(OrientationArgument::AsIs) => Orientation::AsIs,
+            Some(OrientationArgument::RotateTall) => Orientation::RotateTall,
+            Some(OrientationArgument::BestOfTall) => Orientation::BestOfTall,
         };
         let &Self { max_ratio, temperature, .. } = self;
         let options =
