@@ -1,11 +1,16 @@
-"""Compares the crate with ONNX Runtime, OpenVINO and fast_image_resize, and writes BENCHMARKS.md.
+"""Compares the crate with its peers, and writes BENCHMARKS.md.
 
     python3 -m venv weights/venv
-    weights/venv/bin/pip install onnxruntime openvino onnx numpy safetensors
-    weights/venv/bin/python benches/compare.py
+    weights/venv/bin/pip install onnxruntime openvino onnx numpy safetensors Pillow \
+        pyctcdecode pygtrie fast-ctc-decode
+    weights/venv/bin/python benches/compare.py [SECTION ..]
+
+Sections: network, neighbour, resizer, end-to-end, decoding; those that are not named keep what
+BENCHMARKS.md says of them. Without any, all are measured.
 
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
-for B; T and S run on pattern weights in graphs that benches/onnx_model.py writes. Everything runs in
+for B; T and S run on pattern weights in graphs that benches/onnx_model.py writes. Decoding takes
+the word list of Debian's package wamerican for its language model. Everything runs in
 turn, round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
 """
 
@@ -49,6 +54,14 @@ def executable():
     sys.exit("no bench executable")
 
 
+def number(word):
+    """A number, or the word if it is none."""
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
 class Crate:
     def __init__(self, path):
         self.path = path
@@ -62,7 +75,7 @@ class Crate:
         self.process.stdin.write(" ".join(map(str, words)) + "\n")
         self.process.stdin.flush()
         parts = self.process.stdout.readline().split("|")
-        return [[float(x) for x in part.split()] for part in parts]
+        return [[number(x) for x in part.split()] for part in parts]
 
     def fresh(self):
         self.process.stdin.close()
@@ -102,6 +115,17 @@ def timed(run, x, passes):
     return times
 
 
+def rounds(systems, count, passes):
+    """Times [round, system], each the median of some passes. `systems` take a number of passes."""
+    times = np.zeros((count, len(systems)))
+    for turn in range(count):
+        # Nobody always runs behind the same neighbour.
+        for i in np.roll(np.arange(len(systems)), turn):
+            times[turn, i] = statistics.median(systems[i](passes))
+            time.sleep(PAUSE)
+    return times
+
+
 def network_rows(crate):
     """Cells of one and two threads, measured in the same rounds.
 
@@ -129,13 +153,7 @@ def network_rows(crate):
                     assert np.abs(others[1](x) - others[0](x)).max() < 1e-3
                     systems.append(ours)
                     systems += [lambda n, run=run: timed(run, x, n) for run in others]
-                rounds, passes = (ROUNDS, 3) if batch == 1 else (ROUNDS, 1)
-                times = np.zeros((rounds, len(systems)))
-                for turn in range(rounds):
-                    # Nobody always runs behind the same neighbour.
-                    for i in np.roll(np.arange(len(systems)), turn):
-                        times[turn, i] = statistics.median(systems[i](passes))
-                        time.sleep(PAUSE)
+                times = rounds(systems, ROUNDS, 3 if batch == 1 else 1)
                 row = (letter, batch, f"{height}x{width}", times)
                 print(*row[:3], np.median(times, axis=0).round(2), flush=True)
                 yield row
@@ -152,23 +170,27 @@ def spin():
 
 
 def neighbour(crate):
-    """Medians of 1 and 2 threads beside a process that keeps one core busy."""
+    """1 and 2 threads beside a process that keeps one core busy, in the same rounds."""
     x = images(1, 32, 128)
     model = B_ONNX.read_bytes()
-    runtimes = {threads: onnx_runtime(model, threads) for threads in (1, 2)}
+    systems = []
+    for threads in (1, 2):
+        words = ("network", B_OWN, 32, 128, 1, threads)
+        systems.append(lambda n, words=words: crate.ask(*words, n)[0])
+        systems.append(lambda n, run=onnx_runtime(model, threads): timed(run, x, n))
     process = multiprocessing.Process(target=spin, daemon=True)
     process.start()
-    times = {(name, threads): [] for name in ("svtrv2", "ONNX Runtime") for threads in (1, 2)}
-    for _ in range(9):
-        for threads in (1, 2):
-            words = ("network", B_OWN, 32, 128, 1, threads, 4)
-            times["svtrv2", threads] += crate.ask(*words)[0]
-            time.sleep(PAUSE)
-            times["ONNX Runtime", threads] += timed(runtimes[threads], x, 4)
-            time.sleep(PAUSE)
+    times = rounds(systems, ROUNDS, 5)
     process.terminate()
     process.join()
-    return {key: statistics.median(value) for key, value in times.items()}
+    medians = np.median(times, axis=0)
+    out = ["## Beside a busy neighbour", ""]
+    out += ["B, 32x128, batch 1, while a process keeps one of the cores busy:", ""]
+    out += ["| | 1 thread | 2 threads | 2 threads / 1 thread |", "|---|---|---|---|"]
+    for i, name in enumerate(("svtrv2", "ONNX Runtime")):
+        both = ratio(times, i + 2, i)
+        out.append(f"| {name} | {medians[i]:.1f} | {medians[i + 2]:.1f} | {both:.3f} |")
+    return out
 
 
 def cpu_name():
@@ -178,11 +200,9 @@ def cpu_name():
     return platform.processor()
 
 
-def main():
-    crate = Crate(executable())
-    rows = list(network_rows(crate))
+def head():
     compiler = subprocess.run(["rustc", "--version"], stdout=subprocess.PIPE, text=True).stdout
-    out = [
+    return [
         "# Benchmarks",
         "",
         "Written by `benches/compare.py`. Absolute figures belong to the machine; compare the",
@@ -195,7 +215,12 @@ def main():
         f" Python {platform.python_version()}",
         "- B: a trained network and the ONNX file that it came from. T and S: pattern weights, in",
         "  ONNX graphs of static shape with single operators for layer normalisation and GELU.",
-        "",
+    ]
+
+
+def network(crate):
+    rows = list(network_rows(crate))
+    out = [
         "## Network",
         "",
         "| model | batch | size | threads | svtrv2 | ONNX Runtime | OpenVINO | / ONNX Runtime |"
@@ -214,25 +239,28 @@ def main():
     for letter, batch, size, times in rows:
         gains = " | ".join(f"{ratio(times, i, i + 3):.2f}" for i in range(3))
         out.append(f"| {letter} | {batch} | {size} | {gains} |")
+    return out
 
-    times = neighbour(crate)
-    out += ["", "Beside a process that keeps one of the cores busy (B, 32x128, batch 1):", ""]
-    out += ["| | 1 thread | 2 threads |", "|---|---|---|"]
-    for name in ("svtrv2", "ONNX Runtime"):
-        out.append(f"| {name} | {times[name, 1]:.1f} | {times[name, 2]:.1f} |")
 
-    out += ["", "## Resizer", "", "fast_image_resize 6 is not bit-identical to Pillow.", ""]
+def resizer(crate):
+    out = ["## Resizer", "", "fast_image_resize 6 is not bit-identical to Pillow.", ""]
     out += ["| from | to | svtrv2 | fast_image_resize | ratio |", "|---|---|---|---|---|"]
     for sizes in [(320, 96, 128, 32), (1280, 320, 128, 32)]:
-        own, other = map(statistics.median, crate.ask("resize", *sizes, 300))
+        times = np.array([crate.ask("resize", *sizes, 40) for _ in range(ROUNDS)])
+        times = np.median(times, axis=2)
+        own, other = np.median(times, axis=0)
         w, h, nw, nh = sizes
-        out.append(f"| {w}x{h} | {nw}x{nh} | {own:.3f} | {other:.3f} | {own / other:.2f} |")
+        both = ratio(times, 0, 1)
+        out.append(f"| {w}x{h} | {nw}x{nh} | {own:.3f} | {other:.3f} | {both:.2f} |")
+    return out
 
-    whole, network = map(statistics.median, crate.ask("recognize", B_OWN, SAMPLE, 60))
-    out += ["", "## End to end", ""]
+
+def end_to_end(crate):
+    whole, alone = map(statistics.median, crate.ask("recognize", B_OWN, SAMPLE, 60))
+    out = ["## End to end", ""]
     out.append(
         f"B, one thread, from the bytes of `examples/crops/{SAMPLE.name}` to text: {whole:.2f} ms;"
-        f" the network alone {network:.2f} ms; ratio {whole / network:.3f}."
+        f" the network alone {alone:.2f} ms; ratio {whole / alone:.3f}."
     )
     firsts, warms, peaks = [], [], []
     for _ in range(7):
@@ -247,8 +275,41 @@ def main():
         f" (a warm recognition takes {statistics.median(warms):.0f} ms). Peak resident memory:"
         f" {max(peaks):.0f} MB, of which the weights are 79 MB."
     )
-    (ROOT / "BENCHMARKS.md").write_text("\n".join(out) + "\n")
-    print("\n".join(out))
+    return out
+
+
+def decoding(crate):
+    import decoders
+
+    return decoders.section(crate, rounds, ROUNDS)
+
+
+SECTIONS = {
+    "network": ("## Network", network),
+    "neighbour": ("## Beside a busy neighbour", neighbour),
+    "resizer": ("## Resizer", resizer),
+    "end-to-end": ("## End to end", end_to_end),
+    "decoding": ("## Decoding", decoding),
+}
+
+
+def main():
+    wanted = sys.argv[1:] or list(SECTIONS)
+    if unknown := set(wanted) - set(SECTIONS):
+        sys.exit(f"no such section: {', '.join(unknown)}")
+    file = ROOT / "BENCHMARKS.md"
+    old = {}
+    for part in file.read_text().split("\n## ")[1:] if file.exists() else []:
+        old["## " + part.split("\n")[0]] = ("## " + part).rstrip("\n")
+    crate = Crate(executable())
+    parts = ["\n".join(head())]
+    for name, (title, measure) in SECTIONS.items():
+        if name in wanted:
+            parts.append("\n".join(measure(crate)))
+            print(parts[-1], flush=True)
+        elif title in old:
+            parts.append(old[title])
+    file.write_text("\n\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":

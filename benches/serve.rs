@@ -9,14 +9,20 @@
 //!   those of the network alone
 //! - `open WEIGHTS IMAGE`: from the path to the first result; behind a `|` a warm one; then the
 //!   process's peak resident memory in MB
+//! - `decode SCORES KIND PASSES`: all log-probabilities `[count, steps, classes]` of the tensor
+//!   `scores` of a safetensors file; `KIND` is `greedy`, `beam` (width 10), `unpruned` (the same
+//!   without pruning by probability), or an ARPA file (beam with that model). Behind a `|` the
+//!   classes of the best text of each, and a semicolon
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::io::BufRead;
+use std::sync::Arc;
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
 use fast_image_resize as fir;
+use svtrv2::decode::{BeamSearch, Decoder, LogProbs, Ngram, SymbolLm};
 use svtrv2::model::Model;
 use svtrv2::resize::resize_bicubic;
 use svtrv2::weights::Weights;
@@ -32,6 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ["resize", ref numbers @ ..] => resize(numbers)?,
             ["recognize", weights, image, passes] => recognize(weights, image, passes.parse()?)?,
             ["open", weights, image] => open(weights, image)?,
+            ["decode", scores, kind, passes] => decode(scores, kind, passes.parse()?)?,
             _ => return Err(format!("cannot read {line:?}").into()),
         };
         println!("{answer}");
@@ -46,7 +53,7 @@ fn timed<T, E>(run: impl FnOnce() -> Result<T, E>) -> Result<f64, E> {
 }
 
 fn list(times: &[f64]) -> String {
-    times.iter().map(|time| format!("{time:.4}")).collect::<Vec<_>>().join(" ")
+    times.iter().map(|time| format!("{time:.5}")).collect::<Vec<_>>().join(" ")
 }
 
 fn parse<const N: usize>(numbers: &[&str]) -> Result<[usize; N], Box<dyn Error>> {
@@ -140,4 +147,42 @@ fn open(weights: &str, image: &str) -> Result<String, Box<dyn Error>> {
     let peak = peak.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
     let peak = peak.map_or(f64::NAN, |kib| kib * 1024.0 / 1e6);
     Ok(format!("{:.4} | {} | {peak:.1}", times.0, list(&times.1)))
+}
+
+fn decode(scores: &str, kind: &str, passes: usize) -> Result<String, Box<dyn Error>> {
+    let tensor = candle_core::safetensors::load(scores, &Device::Cpu)?
+        .remove("scores")
+        .ok_or("there is no tensor `scores`")?;
+    let (_, steps, classes) = tensor.dims3()?;
+    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    let scores = values
+        .chunks_exact(steps * classes)
+        .map(|values| LogProbs::from_logits(steps, classes, values.to_vec()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let beam = BeamSearch::default();
+    let decoder = match kind {
+        "greedy" => Decoder::greedy(),
+        "beam" => Decoder::beam(beam),
+        "unpruned" => Decoder::beam(BeamSearch { top_k: classes, top_mass: 1.0, ..beam }),
+        arpa => {
+            let ngram = Arc::new(Ngram::open(arpa)?);
+            let model = SymbolLm::new(ngram, &Charset::english(), false);
+            Decoder::beam(BeamSearch { language_model: Some(Arc::new(model)), ..beam })
+        }
+    };
+    let mut texts = Vec::new();
+    let mut times = Vec::new();
+    for _ in 0..passes {
+        times.push(timed(|| -> Result<(), svtrv2::Error> {
+            texts.clear();
+            for scores in &scores {
+                texts.push(decoder.decode(scores)?);
+            }
+            Ok(())
+        })?);
+    }
+    let times: Vec<f64> = times.iter().map(|time| time / scores.len() as f64).collect();
+    let spell = |text: &[usize]| text.iter().map(|class| format!("{class},")).collect::<String>();
+    let texts = texts.iter().map(|found| spell(found.first().map_or(&[], |best| &best.text)) + ";");
+    Ok(format!("{} | {}", list(&times), texts.collect::<Vec<_>>().join(" ")))
 }

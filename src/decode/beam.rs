@@ -67,7 +67,7 @@ pub struct BeamSearch {
 
 impl Default for BeamSearch {
     /// Ten beginnings, one result, at most 40 classes a step that hold 0.9999 of it, no language
-    /// model (whose weight would be 0.3), no lexicon, no hot words.
+    /// model (whose weight would be 0.15), no lexicon, no hot words.
     fn default() -> Self {
         BeamSearch {
             beam_width: 10,
@@ -76,7 +76,7 @@ impl Default for BeamSearch {
             top_mass: 0.9999,
             blank_skip: 1.0,
             language_model: None,
-            lm_weight: 0.3,
+            lm_weight: 0.15,
             length_bonus: 0.0,
             lexicon: None,
             hot_words: None,
