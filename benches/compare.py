@@ -194,10 +194,14 @@ def neighbour(crate):
 
 
 def cpu_name():
+    """The processor and the widest vectors that it has."""
+    fields = {}
     for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.processor()
+        key, _, value = line.partition(":")
+        fields.setdefault(key.strip(), value.strip())
+    flags = fields.get("flags", "").split()
+    widest = next((f"with {w}" for w in ("avx512f", "avx2") if w in flags), "")
+    return f"{fields.get('model name', platform.processor())} {widest}".strip()
 
 
 def head():
@@ -209,7 +213,8 @@ def head():
         f"ratios. Runs alternate over {ROUNDS} rounds; times are medians, in milliseconds; a ratio is",
         "the median of the rounds' ratios, because the machine's speed drifts between rounds.",
         "",
-        f"- CPU: {cpu_name()}, {os.cpu_count()} cores; {platform.system()} {platform.machine()}",
+        f"- {os.cpu_count()} cores; {platform.system()} {platform.machine()}; the CPU is named below",
+        "  every section",
         f"- {compiler.strip()}, release profile, instruction set chosen at run time",
         f"- ONNX Runtime {onnxruntime.__version__}, OpenVINO {openvino.__version__.split('-')[0]},"
         f" Python {platform.python_version()}",
@@ -305,7 +310,7 @@ def main():
     parts = ["\n".join(head())]
     for name, (title, measure) in SECTIONS.items():
         if name in wanted:
-            parts.append("\n".join(measure(crate)))
+            parts.append("\n".join(measure(crate) + ["", f"Measured on {cpu_name()}."]))
             print(parts[-1], flush=True)
         elif title in old:
             parts.append(old[title])
