@@ -100,7 +100,12 @@ def open_vino(model, threads, shape):
     core = openvino.Core()
     network = core.read_model(model)
     network.reshape({network.inputs[0]: shape})
-    config = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}
+    # Where the CPU has bf16, OpenVINO would compute in it.
+    config = {
+        "INFERENCE_NUM_THREADS": threads,
+        "PERFORMANCE_HINT": "LATENCY",
+        "INFERENCE_PRECISION_HINT": "f32",
+    }
     compiled = core.compile_model(network, "CPU", config)
     request = compiled.create_infer_request()
     return lambda x: request.infer({0: x})[0]
@@ -210,8 +215,8 @@ def head():
         "# Benchmarks",
         "",
         "Written by `benches/compare.py`. Absolute figures belong to the machine; compare the",
-        f"ratios. Runs alternate over {ROUNDS} rounds; times are medians, in milliseconds; a ratio is",
-        "the median of the rounds' ratios, because the machine's speed drifts between rounds.",
+        "ratios. Runs alternate over rounds; times are medians, in milliseconds; a ratio is the median",
+        "of the rounds' ratios, because the machine's speed drifts between rounds.",
         "",
         f"- {os.cpu_count()} cores; {platform.system()} {platform.machine()}; the CPU is named below",
         "  every section",
@@ -310,7 +315,8 @@ def main():
     parts = ["\n".join(head())]
     for name, (title, measure) in SECTIONS.items():
         if name in wanted:
-            parts.append("\n".join(measure(crate) + ["", f"Measured on {cpu_name()}."]))
+            source = f"Measured on {cpu_name()}, {ROUNDS} rounds."
+            parts.append("\n".join(measure(crate) + ["", source]))
             print(parts[-1], flush=True)
         elif title in old:
             parts.append(old[title])
