@@ -5,7 +5,7 @@
         pyctcdecode pygtrie fast-ctc-decode
     weights/venv/bin/python benches/compare.py [SECTION ..]
 
-Sections: network, neighbour, resizer, end-to-end, decoding; those that are not named keep what
+Sections: network (of this CPU's instruction set), neighbour, resizer, end-to-end, decoding; those that are not named keep what
 BENCHMARKS.md says of them. Without any, all are measured.
 
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
@@ -231,7 +231,7 @@ def head():
 def network(crate):
     rows = list(network_rows(crate))
     out = [
-        "## Network",
+        SECTIONS["network"][0],
         "",
         "| model | batch | size | threads | svtrv2 | ONNX Runtime | OpenVINO | / ONNX Runtime |"
         " / OpenVINO |",
@@ -295,7 +295,7 @@ def decoding(crate):
 
 
 SECTIONS = {
-    "network": ("## Network", network),
+    "network": (f"## Network, {cpu_name().split()[-1]}", network),
     "neighbour": ("## Beside a busy neighbour", neighbour),
     "resizer": ("## Resizer", resizer),
     "end-to-end": ("## End to end", end_to_end),
@@ -318,8 +318,11 @@ def main():
             source = f"Measured on {cpu_name()}, {ROUNDS} rounds."
             parts.append("\n".join(measure(crate) + ["", source]))
             print(parts[-1], flush=True)
+            old.pop(title, None)
         elif title in old:
-            parts.append(old[title])
+            parts.append(old.pop(title))
+    # Of another CPU, or by another name.
+    parts += old.values()
     file.write_text("\n\n".join(parts) + "\n")
 
 

@@ -177,8 +177,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         std::fs::write(path, report::html(&measured, &arguments.compare))?;
     }
     if let Some(path) = &arguments.fit_temperature {
-        let (temperature, before, after) = fit(&measured)?;
         let recognizer = &settings[0].recognizer;
+        let (temperature, before, after) = fit(&measured, recognizer.temperature())?;
         weights
             .with_charset(recognizer.charset().clone())?
             .with_temperature(temperature)?
@@ -193,8 +193,8 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The temperature, and the mean confidences before and with it.
-fn fit(measured: &[Measured]) -> Result<(f32, f32, f32), Box<dyn Error>> {
+/// The temperature, and the mean confidences at the old one and with it.
+fn fit(measured: &[Measured], old: f32) -> Result<(f32, f32, f32), Box<dyn Error>> {
     let texts: Vec<(&LogProbs, &[usize], bool)> = measured
         .iter()
         .flat_map(|set| &set.scored)
@@ -208,7 +208,7 @@ fn fit(measured: &[Measured]) -> Result<(f32, f32, f32), Box<dyn Error>> {
         }
         Ok(sum / texts.len() as f32)
     };
-    Ok((temperature, mean(1.0)?, mean(temperature)?))
+    Ok((temperature, mean(old)?, mean(temperature)?))
 }
 
 fn dump(path: &Path, measured: &[Measured]) -> Result<(), Box<dyn Error>> {

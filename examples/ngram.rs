@@ -4,11 +4,13 @@
 //! cargo run --release --example ngram -- --order 5 /usr/share/dict/words words.arpa
 //! ```
 
+mod support;
+
 use std::error::Error;
 use std::path::PathBuf;
 
 use clap::Parser;
-use svtrv2::Charset;
+use support::network::open_charset;
 use svtrv2::decode::{MAX_ORDER, Ngram};
 
 /// Estimates a character n-gram model (interpolated Kneser-Ney) and writes it as an ARPA file.
@@ -34,10 +36,7 @@ struct Arguments {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
-    let charset = match arguments.charset.as_str() {
-        "english" => Charset::english(),
-        path => Charset::open(path, arguments.space)?,
-    };
+    let charset = open_charset(&arguments.charset, arguments.space)?;
     if !(1..=MAX_ORDER).contains(&arguments.order) {
         return Err(format!("the order is 1 to {MAX_ORDER}").into());
     }

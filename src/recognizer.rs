@@ -216,6 +216,11 @@ impl Recognizer {
         self.temperature
     }
 
+    /// The decoder in force.
+    pub fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+
     /// The same recogniser with another decoder; the network is shared.
     ///
     /// # Errors

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::path::Path;
-
 use support::{Reference, max_difference, reference_folder, trained_weights};
 use svtrv2::weights::Weights;
 use svtrv2::{Crop, Options, Recognizer};
@@ -51,55 +49,41 @@ fn reference_probabilities_and_texts() {
 }
 
 /// Word accuracy on real crops by the published protocol, at the published ratio limit.
+#[cfg(feature = "data")]
 #[test]
 #[ignore = "needs the trained weights and labelled crops: SVTRV2_WEIGHTS, SVTRV2_DATA"]
 fn word_accuracy() {
+    use std::time::Duration;
+
+    use svtrv2::data::{Dataset, Sample};
+    use svtrv2::evaluation::{Correctness, Tally};
+
     let data = support::outside("SVTRV2_DATA");
     let weights = Weights::open(trained_weights()).unwrap();
     let options = Options { max_ratio: Some(4), ..Options::default() };
     let recognizer = Recognizer::new(&weights, options).unwrap();
-    for (set, at_least) in [("cute80_288", 94.07), ("iiit5k_train_2000", 85.69)] {
-        let (correct, counted) = accuracy(&recognizer, &data.join(set));
-        let percent = 100.0 * correct as f64 / counted as f64;
-        println!("{set}: {correct} of {counted} words, {percent:.2} %");
-        assert!(percent >= at_least, "{set}: {percent:.2} %");
-    }
-}
-
-fn accuracy(recognizer: &Recognizer, folder: &Path) -> (usize, usize) {
-    let labels = std::fs::read_to_string(folder.join("labels.tsv")).unwrap();
-    let (paths, labels): (Vec<_>, Vec<_>) = labels
-        .lines()
-        .map(|line| line.split_once('\t').unwrap())
-        .map(|(path, label)| (folder.join(path), label))
-        .unzip();
-    let crops: Vec<Crop> = paths.iter().map(|path| Crop::open(path).unwrap()).collect();
-    let readings = recognizer.recognize_batch(&crops);
-    if let Some(predictions) = std::env::var_os("SVTRV2_PREDICTIONS") {
-        let rows: String = paths
-            .iter()
-            .zip(&readings)
-            .map(|(path, reading)| {
-                format!("{}\t{}\n", path.display(), reading.as_ref().unwrap().text)
-            })
-            .collect();
-        let name = folder.file_name().unwrap().to_str().unwrap();
-        std::fs::write(Path::new(&predictions).join(format!("{name}.tsv")), rows).unwrap();
-    }
-    let (mut correct, mut counted) = (0, 0);
-    for (label, reading) in labels.iter().zip(readings) {
-        let label_length = label.chars().filter(|c| !c.is_whitespace()).count();
-        let label = fold(label);
-        if label_length > 25 || label.is_empty() {
-            continue;
+    for (name, words, at_least) in [("cute80_288", 288, 94.09), ("iiit5k_train_2000", 2000, 85.69)]
+    {
+        let set = Dataset::open(data.join(name)).unwrap();
+        let samples: Vec<Sample> = (0..set.len()).map(|i| set.sample(i).unwrap()).collect();
+        let crops: Vec<Crop> = samples.iter().map(|s| Crop::decode(&s.image).unwrap()).collect();
+        let readings = recognizer.recognize_batch(&crops);
+        let mut tally = Tally::new(Correctness::Protocol);
+        let mut rows = String::new();
+        for (sample, reading) in samples.iter().zip(readings) {
+            let reading = reading.unwrap();
+            tally.add(&sample.label, &reading.text, reading.confidence, Duration::ZERO);
+            let path = data.join(name).join(&sample.name);
+            rows += &format!("{}\t{}\n", path.display(), reading.text);
         }
-        counted += 1;
-        correct += usize::from(fold(&reading.unwrap().text) == label);
+        if let Some(predictions) = std::env::var_os("SVTRV2_PREDICTIONS") {
+            let file = std::path::Path::new(&predictions).join(format!("{name}.tsv"));
+            std::fs::write(file, rows).unwrap();
+        }
+        let metrics = tally.metrics();
+        let percent = 100.0 * metrics.word_accuracy;
+        println!("{name}: {percent:.2} % of {} words", metrics.words);
+        assert_eq!(metrics.words, words, "{name}");
+        assert!(percent >= at_least, "{name}: {percent:.2} %");
     }
-    (correct, counted)
-}
-
-/// Lower case, and nothing but 0-9 and a-z.
-fn fold(text: &str) -> String {
-    text.to_lowercase().chars().filter(char::is_ascii_alphanumeric).collect()
 }

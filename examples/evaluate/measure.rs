@@ -245,7 +245,12 @@ fn read_batch(
             let text: Vec<usize> =
                 reading.chars.iter().filter_map(|c| charset.class(&c.symbol)).collect();
             if let Some((_, scores)) = chosen {
-                let log_probs = scores.log_probs.clone();
+                // What the confidence was taken from.
+                let decoder = recognizers[0].decoder();
+                let log_probs = match &decoder.classes {
+                    Some(mask) => scores.log_probs.restricted(mask, decoder.renormalize)?,
+                    None => scores.log_probs.clone(),
+                };
                 measured.scored.push(Scored { log_probs, text, right });
             }
         }

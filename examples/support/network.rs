@@ -49,8 +49,7 @@ impl NetworkArguments {
         let weights = Weights::open(self.weights.as_deref().unwrap_or(default))?;
         let charset = match self.charset.as_deref() {
             None => None,
-            Some("english") => Some(Charset::english()),
-            Some(path) => Some(Charset::open(path, self.space)?),
+            Some(name) => Some(open_charset(name, self.space)?),
         };
         let orientation = match self.orientation {
             None | Some(OrientationArgument::AsIs) => Orientation::AsIs,
@@ -62,5 +61,13 @@ impl NetworkArguments {
             Options { charset, max_ratio, orientation, temperature, ..Options::default() };
         let recognizer = Recognizer::new(&weights, options)?;
         Ok((weights, recognizer))
+    }
+}
+
+/// `english`, or a dictionary file.
+pub fn open_charset(name: &str, append_space: bool) -> svtrv2::Result<Charset> {
+    match name {
+        "english" => Ok(Charset::english()),
+        path => Charset::open(path, append_space),
     }
 }

@@ -46,6 +46,11 @@ impl Lmdb {
         let mut data = Lmdb { path: path.to_owned(), env, database, len: 0 };
         let count = data.text("num-samples")?;
         data.len = count.trim().parse().map_err(|_| bad(format!("num-samples is {count:?}")))?;
+        // Gaps are for the samples to tell; a number that cannot be true is the set's own fault.
+        let entries = data.env.unnamed_database_stat().entries;
+        if data.len > entries {
+            return Err(bad(format!("num-samples is {count}, but there are {entries} entries")));
+        }
         Ok(data)
     }
 
@@ -222,7 +227,7 @@ mod tests {
         let open = |folder: &tempfile::TempDir| Dataset::open(folder.path()).unwrap_err();
         let error = open(&written(&[("label-000000001", b"a")]));
         assert!(matches!(&error, DataError::MissingKey { key, .. } if key == "num-samples"));
-        for count in [&b"many"[..], b"-1", b""] {
+        for count in [&b"many"[..], b"-1", b"", b"18446744073709551615"] {
             let error = open(&written(&[("num-samples", count)]));
             assert!(matches!(error, DataError::Lmdb { .. }), "{error}");
         }

@@ -1,7 +1,7 @@
 """Counts the texts in which this crate and ONNX Runtime differ on labelled crops.
 
     pip install Pillow==10.4.0 numpy onnxruntime
-    SVTRV2_PREDICTIONS=FOLDER ... cargo test --release --test trained word_accuracy -- --ignored
+    SVTRV2_PREDICTIONS=FOLDER ... cargo test --release --features data --test trained word_accuracy -- --ignored
     python tests/reference/compare_onnxruntime.py MODEL.onnx DATA PREDICTIONS/SET.tsv ...
 
 DATA holds a folder SET with labels.tsv for every PREDICTIONS/SET.tsv. Images are decoded and
@@ -9,6 +9,7 @@ resized by Pillow, at max_ratio 4. PNG and JPEG are counted apart: decoders of J
 """
 
 import sys
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +34,13 @@ def read(session, path):
     return "".join(CHARSET[c - 1] for c in kept)
 
 
+def ascii_of(text):
+    text = unicodedata.normalize("NFKD", "".join(text.split()))
+    return text.encode("ascii", "ignore").decode()
+
+
 def fold(text):
-    return "".join(c for c in text.lower() if c in CHARSET[:36])
+    return "".join(c for c in ascii_of(text).lower() if c in CHARSET[:36])
 
 
 def main(model, data, *predictions):
@@ -58,7 +64,7 @@ def main(model, data, *predictions):
             if text != expected:
                 print(f"  {path}: {text!r}, ONNX Runtime {expected!r}")
             label = labels[str(Path(path).resolve().relative_to(folder))]
-            if fold(label) and len("".join(label.split())) <= 25:
+            if fold(label) and len(ascii_of(label)) <= 25:
                 counted += 1
                 correct += fold(expected) == fold(label)
         kinds = ", ".join(f"{d} of {n} {k}" for k, (n, d) in counts.items() if n)
