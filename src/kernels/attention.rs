@@ -194,6 +194,7 @@ impl Kernel for Head<'_> {
                     epilogue_start: 0,
                     row_range: first..first + count,
                     panel_range: 0..key_panels,
+                    accumulate: false,
                 }
                 .multiply::<S, MR, NV>();
                 let rows = scores.chunks_exact_mut(tokens).zip(&mut factors[..count]);
@@ -211,6 +212,7 @@ impl Kernel for Head<'_> {
                     epilogue_start: 0,
                     row_range: 0..count,
                     panel_range: 0..value_panels,
+                    accumulate: false,
                 }
                 .multiply::<S, MR, NV>();
             }
@@ -224,7 +226,7 @@ impl Kernel for Head<'_> {
 /// # Safety
 /// The CPU has the instruction set.
 #[inline(always)]
-unsafe fn unnormalized_softmax<S: Simd>(row: &mut [f32]) -> f32 {
+pub(super) unsafe fn unnormalized_softmax<S: Simd>(row: &mut [f32]) -> f32 {
     let whole = row.len() / S::LANES * S::LANES;
     let (vectors, rest) = row.split_at_mut(whole);
     let start = vectors.as_mut_ptr();

@@ -7,12 +7,12 @@ use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PackedMatrix, Rows};
 use super::parallel::parallel;
 
 /// Taps of a kernel.
-const TAPS: usize = 9;
+pub(super) const TAPS: usize = 9;
 /// Side of the kernel, and zeros around the input.
-const SIDE: usize = 3;
-const PADDING: usize = 1;
+pub(super) const SIDE: usize = 3;
+pub(super) const PADDING: usize = 1;
 /// Marks a tap that lies outside the input.
-const OUTSIDE: usize = usize::MAX;
+pub(super) const OUTSIDE: usize = usize::MAX;
 
 /// A 3x3 convolution with padding 1, packed.
 #[derive(Debug, Clone)]
@@ -67,8 +67,18 @@ impl PackedConv {
             let bias = &bias[group * group_out..][..group_out];
             PackedMatrix::new(isa, TAPS * group_in, group_out, element, Some(bias))
         };
-        let zeros = Zeros(AlignedBuffer::zeroed(group_in));
-        PackedConv { groups: (0..groups).map(pack).collect(), in_dim, out_dim, stride, zeros }
+        Self::of_groups((0..groups).map(pack).collect(), in_dim, out_dim, stride)
+    }
+
+    /// From a matrix `[taps * in / groups, out / groups]` a group.
+    pub(super) fn of_groups(
+        groups: Vec<PackedMatrix>,
+        in_dim: usize,
+        out_dim: usize,
+        stride: (usize, usize),
+    ) -> Self {
+        let zeros = Zeros(AlignedBuffer::zeroed(in_dim / groups.len()));
+        PackedConv { groups, in_dim, out_dim, stride, zeros }
     }
 }
 
@@ -80,16 +90,29 @@ pub(crate) fn conv(
     layer: &PackedConv,
     epilogue: Epilogue,
 ) -> Vec<f32> {
-    let image_len = height * width * layer.in_dim;
+    let offsets = tap_offsets(height, width, layer.in_dim, layer.stride);
+    gather(x, height * width * layer.in_dim, &offsets, layer, epilogue)
+}
+
+/// `epilogue(.. + b)` of what lies at `offsets` of every image of `image_len` elements, times the
+/// matrices of `layer`.
+pub(super) fn gather(
+    x: &[f32],
+    image_len: usize,
+    offsets: &[[usize; TAPS]],
+    layer: &PackedConv,
+    epilogue: Epilogue,
+) -> Vec<f32> {
     let images = x.len().checked_div(image_len).unwrap_or(0);
-    let steps = |size: usize, stride: usize| (size + 2 * PADDING - SIDE) / stride + 1;
-    let (out_height, out_width) = (steps(height, layer.stride.0), steps(width, layer.stride.1));
-    let positions = out_height * out_width;
+    let positions = offsets.len();
     if let Epilogue::Add(other) = epilogue {
         assert_eq!(other.len(), images * positions * layer.out_dim, "residual of another size");
     }
+    for &offset in offsets.as_flattened() {
+        let inside = offset.checked_add(layer.in_dim).is_some_and(|end| end <= image_len);
+        assert!(offset == OUTSIDE || inside, "a tap beyond the image");
+    }
 
-    let offsets = tap_offsets(height, width, out_height, out_width, layer);
     let blocks = positions.div_ceil(BLOCK_ROWS);
     let block_rows = positions.div_ceil(blocks.max(1));
     let groups = layer.groups.len();
@@ -103,7 +126,7 @@ pub(crate) fn conv(
             let rows = TapRows {
                 image: x[image * image_len..][..image_len].as_ptr().wrapping_add(group * group_in),
                 zeros: layer.zeros.0.as_slice().as_ptr(),
-                offsets: &offsets,
+                offsets,
                 chunk: group_in,
             };
             let start = image * positions * layer.out_dim + group * matrix.n();
@@ -116,6 +139,7 @@ pub(crate) fn conv(
                 epilogue_start: start,
                 row_range: block * block_rows..positions.min((block + 1) * block_rows),
                 panel_range: 0..matrix.view().count(),
+                accumulate: false,
             };
             dispatch(matrix.isa(), gemm);
         });
@@ -124,24 +148,30 @@ pub(crate) fn conv(
     unsafe { filled(images * positions * layer.out_dim, write) }
 }
 
+/// The grid of the output.
+pub(super) fn output_grid(height: usize, width: usize, stride: (usize, usize)) -> (usize, usize) {
+    let steps = |size: usize, stride: usize| (size + 2 * PADDING - SIDE) / stride + 1;
+    (steps(height, stride.0), steps(width, stride.1))
+}
+
 /// For every output position and tap, where the input position's channels start in an image.
-fn tap_offsets(
+pub(super) fn tap_offsets(
     height: usize,
     width: usize,
-    out_height: usize,
-    out_width: usize,
-    layer: &PackedConv,
+    in_dim: usize,
+    stride: (usize, usize),
 ) -> Vec<[usize; TAPS]> {
+    let (out_height, out_width) = output_grid(height, width, stride);
     let mut offsets = Vec::with_capacity(out_height * out_width);
     for y in 0..out_height {
         for x in 0..out_width {
             offsets.push(std::array::from_fn(|tap| {
                 // One more than the position: 0 is outside.
-                let row = y * layer.stride.0 + tap / SIDE;
-                let column = x * layer.stride.1 + tap % SIDE;
+                let row = y * stride.0 + tap / SIDE;
+                let column = x * stride.1 + tap % SIDE;
                 let inside = (1..=height).contains(&row) && (1..=width).contains(&column);
                 if inside {
-                    ((row - PADDING) * width + column - PADDING) * layer.in_dim
+                    ((row - PADDING) * width + column - PADDING) * in_dim
                 } else {
                     OUTSIDE
                 }

@@ -66,6 +66,23 @@ impl PackedMatrix {
         PackedMatrix { isa, k, n, panels, bias: padded }
     }
 
+    /// Packs the matrix whose rows lie one behind the other.
+    #[cfg(feature = "train")]
+    pub(super) fn from_rows(isa: Isa, k: usize, n: usize, values: &[f32]) -> Self {
+        assert_eq!(values.len(), k * n, "the matrix has another size");
+        let width = isa.panel_width();
+        let mut panels = AlignedBuffer::zeroed(n.div_ceil(width) * width * k);
+        for (panel, rows) in panels.as_mut_slice().chunks_exact_mut((width * k).max(1)).enumerate()
+        {
+            let columns = panel * width..n.min((panel + 1) * width);
+            for (row, packed) in rows.chunks_exact_mut(width).enumerate() {
+                packed[..columns.len()].copy_from_slice(&values[row * n..][columns.clone()]);
+            }
+        }
+        let bias = AlignedBuffer::zeroed(n.div_ceil(width) * width);
+        PackedMatrix { isa, k, n, panels, bias }
+    }
+
     pub(super) fn isa(&self) -> Isa {
         self.isa
     }
@@ -189,6 +206,8 @@ pub(super) struct Gemm<'a, R> {
     pub epilogue_start: usize,
     pub row_range: Range<usize>,
     pub panel_range: Range<usize>,
+    /// Whether the product is added to what the output holds, instead of the bias.
+    pub accumulate: bool,
 }
 
 impl<R: Rows> Kernel for Gemm<'_, R> {
@@ -223,7 +242,7 @@ impl<R: Rows> Gemm<'_, R> {
             let pass = Pass {
                 chunks: first_chunk..end_chunk,
                 depth,
-                first: first_chunk == 0,
+                first: first_chunk == 0 && !self.accumulate,
                 last: end_chunk == chunks,
             };
             // SAFETY: the caller's contract.

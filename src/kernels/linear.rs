@@ -63,6 +63,7 @@ pub(super) unsafe fn linear_into(
             epilogue_start: 0,
             row_range: block * block_rows..rows.min((block + 1) * block_rows),
             panel_range: panels * group..matrix.count().min((panels + 1) * group),
+            accumulate: false,
         };
         dispatch(layer.isa(), gemm);
     });

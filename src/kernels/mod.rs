@@ -11,6 +11,8 @@
 #![allow(unsafe_code)]
 
 mod attention;
+#[cfg(feature = "train")]
+pub(crate) mod backward;
 mod buffer;
 mod column_pool;
 mod conv;

@@ -1,0 +1,329 @@
+//! Gradients of multi-head self-attention. The weights are computed anew, a block of queries at a
+//! time: they are never a tensor.
+
+use super::super::attention::unnormalized_softmax;
+use super::super::buffer::{Scratch, SharedOut, filled};
+use super::super::dispatch::{Isa, Kernel, dispatch};
+use super::super::gemm::{DenseRows, Epilogue, Gemm, Panels};
+use super::super::parallel::parallel;
+use super::super::simd::Simd;
+
+/// Queries of a block: with 256 keys their weights fill 32 KiB.
+const BLOCK_QUERIES: usize = 32;
+
+/// The gradient for `qkv`, `[sequences, tokens, 3, heads, d]`, from that for the result of
+/// `attention(qkv, tokens, heads, dim)`.
+pub(crate) fn attention_backward(
+    qkv: &[f32],
+    dy: &[f32],
+    tokens: usize,
+    heads: usize,
+    dim: usize,
+) -> Vec<f32> {
+    attention_backward_for(Isa::best(), qkv, dy, tokens, heads, dim)
+}
+
+fn attention_backward_for(
+    isa: Isa,
+    qkv: &[f32],
+    dy: &[f32],
+    tokens: usize,
+    heads: usize,
+    dim: usize,
+) -> Vec<f32> {
+    let sequence_len = tokens * 3 * dim;
+    let sequences = qkv.len().checked_div(sequence_len).unwrap_or(0);
+    assert_eq!(dy.len(), sequences * tokens * dim, "the gradient has another size");
+    let head_dim = dim / heads;
+    let write = |out: *mut f32| {
+        let out = SharedOut(out);
+        parallel(sequences * heads, &|task| {
+            let (sequence, head) = (task / heads, task % heads);
+            dispatch(isa, Head {
+                isa,
+                qkv: &qkv[sequence * sequence_len..][..sequence_len],
+                dy: &dy[sequence * tokens * dim..][..tokens * dim],
+                tokens,
+                dim,
+                head_dim,
+                column: head * head_dim,
+                out: SharedOut(out.at(sequence * sequence_len + head * head_dim)),
+            });
+        });
+    };
+    // SAFETY: sequences and heads together cover every token's queries, keys and values.
+    unsafe { filled(qkv.len(), write) }
+}
+
+/// One head of one sequence.
+struct Head<'a> {
+    isa: Isa,
+    /// `[tokens, 3, dim]`
+    qkv: &'a [f32],
+    /// `[tokens, dim]`
+    dy: &'a [f32],
+    tokens: usize,
+    dim: usize,
+    head_dim: usize,
+    /// The head's first channel.
+    column: usize,
+    /// Where the gradient for the head's first channel of the first query goes.
+    out: SharedOut,
+}
+
+impl Head<'_> {
+    /// The head's channels of the query (0), key (1) or value (2) of a token.
+    fn part(&self, token: usize, part: usize) -> &[f32] {
+        &self.qkv[(token * 3 + part) * self.dim + self.column..][..self.head_dim]
+    }
+
+    /// A part of all tokens as a matrix `[d, tokens]` times a factor, in panels.
+    fn pack_columns(&self, part: usize, factor: f32, width: usize, packed: &mut [f32]) {
+        for (panel, rows) in packed.chunks_exact_mut(self.head_dim * width).enumerate() {
+            for lane in 0..width {
+                let token = panel * width + lane;
+                if token < self.tokens {
+                    for (k, value) in self.part(token, part).iter().enumerate() {
+                        rows[k * width + lane] = value * factor;
+                    }
+                } else {
+                    (0..self.head_dim).for_each(|k| rows[k * width + lane] = 0.0);
+                }
+            }
+        }
+    }
+}
+
+/// Rows of `columns` elements as a matrix in panels.
+#[inline(always)]
+fn pack_rows(rows: &[f32], columns: usize, width: usize, packed: &mut [f32]) {
+    let count = rows.len() / columns;
+    for (panel, packed) in packed.chunks_exact_mut(count * width).enumerate() {
+        let start = panel * width;
+        let valid = width.min(columns - start);
+        for (row, packed) in rows.chunks_exact(columns).zip(packed.chunks_exact_mut(width)) {
+            packed[..valid].copy_from_slice(&row[start..start + valid]);
+            packed[valid..].fill(0.0);
+        }
+    }
+}
+
+impl Kernel for Head<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
+        let Head { tokens, dim, head_dim, .. } = self;
+        let width = self.isa.panel_width();
+        let (token_panels, head_panels) = (tokens.div_ceil(width), head_dim.div_ceil(width));
+        let scale = (head_dim as f32).sqrt().recip();
+
+        let mut keys = Scratch::new(token_panels * head_dim * width);
+        let mut values = Scratch::new(token_panels * head_dim * width);
+        let mut key_rows = Scratch::new(head_panels * tokens * width);
+        self.pack_columns(1, scale * std::f32::consts::LOG2_E, width, &mut keys);
+        self.pack_columns(2, 1.0, width, &mut values);
+        for (panel, rows) in key_rows.chunks_exact_mut(tokens * width).enumerate() {
+            for (token, row) in rows.chunks_exact_mut(width).enumerate() {
+                let columns = &self.part(token, 1)[panel * width..];
+                let valid = columns.len().min(width);
+                row[..valid].copy_from_slice(&columns[..valid]);
+                row[valid..].fill(0.0);
+            }
+        }
+        let keys = Panels { k: head_dim, n: tokens, width, data: &keys, bias: None };
+        let values = Panels { k: head_dim, n: tokens, width, data: &values, bias: None };
+        let key_rows = Panels { k: tokens, n: head_dim, width, data: &key_rows, bias: None };
+
+        let queries = DenseRows::new(&self.qkv[self.column..], tokens, 3 * dim, head_dim);
+        let gradients = DenseRows::new(&self.dy[self.column..], tokens, dim, head_dim);
+        let mut weights = Scratch::new(BLOCK_QUERIES * tokens);
+        let mut d_scores = Scratch::new(BLOCK_QUERIES * tokens);
+        let mut packed = Scratch::new(BLOCK_QUERIES * token_panels * width);
+        let mut turned = Scratch::new(BLOCK_QUERIES * head_dim);
+        // Gradients for keys and values, `[d, tokens]` each.
+        let mut d_keys = Scratch::new(head_dim * tokens);
+        let mut d_values = Scratch::new(head_dim * tokens);
+        d_keys.fill(0.0);
+        d_values.fill(0.0);
+
+        let mut first = 0;
+        while first < tokens {
+            let count = BLOCK_QUERIES.min(tokens - first);
+            let block = first..first + count;
+            let weights_out = weights.as_mut_ptr();
+            let d_scores_out = d_scores.as_mut_ptr();
+            // SAFETY: the scratches have room for the block's rows, row `first` first; the output's
+            // rows and columns are this head's own; the caller made sure of the CPU.
+            unsafe {
+                let scores = |rows: &DenseRows, matrix, to: *mut f32| {
+                    Gemm {
+                        rows,
+                        matrix,
+                        epilogue: Epilogue::Store,
+                        out: SharedOut(to.wrapping_sub(first * tokens)),
+                        out_stride: tokens,
+                        epilogue_start: 0,
+                        row_range: block.clone(),
+                        panel_range: 0..token_panels,
+                        accumulate: false,
+                    }
+                    .multiply::<S, MR, NV>();
+                };
+                scores(&queries, keys, weights_out);
+                scores(&gradients, values, d_scores_out);
+                let rows = weights.chunks_exact_mut(tokens).zip(d_scores.chunks_exact_mut(tokens));
+                for (weights, d_scores) in rows.take(count) {
+                    let factor = unnormalized_softmax::<S>(weights).recip();
+                    softmax_backward::<S>(weights, d_scores, factor, scale);
+                }
+                let d_rows = DenseRows::new(&d_scores, count, tokens, tokens);
+                Gemm {
+                    rows: &d_rows,
+                    matrix: key_rows,
+                    epilogue: Epilogue::Store,
+                    out: SharedOut(self.out.at(first * 3 * dim)),
+                    out_stride: 3 * dim,
+                    epilogue_start: 0,
+                    row_range: 0..count,
+                    panel_range: 0..head_panels,
+                    accumulate: false,
+                }
+                .multiply::<S, MR, NV>();
+
+                let packed = &mut packed[..count * token_panels * width];
+                let mut add = |rows: &[f32], stride: usize, right: &[f32], to: *mut f32| {
+                    for (i, row) in rows.chunks(stride).take(count).enumerate() {
+                        for (channel, value) in row[..head_dim].iter().enumerate() {
+                            turned[channel * count + i] = *value;
+                        }
+                    }
+                    pack_rows(&right[..count * tokens], tokens, width, packed);
+                    let left = DenseRows::new(&turned, head_dim, count, count);
+                    Gemm {
+                        rows: &left,
+                        matrix: Panels { k: count, n: tokens, width, data: packed, bias: None },
+                        epilogue: Epilogue::Store,
+                        out: SharedOut(to),
+                        out_stride: tokens,
+                        epilogue_start: 0,
+                        row_range: 0..head_dim,
+                        panel_range: 0..token_panels,
+                        accumulate: true,
+                    }
+                    .multiply::<S, MR, NV>();
+                };
+                let dy = &self.dy[first * dim + self.column..];
+                add(dy, dim, &weights, d_values.as_mut_ptr());
+                let queries = &self.qkv[first * 3 * dim + self.column..];
+                add(queries, 3 * dim, &d_scores, d_keys.as_mut_ptr());
+            }
+            first += count;
+        }
+        for (part, gradient) in [(1, &d_keys), (2, &d_values)] {
+            for token in 0..tokens {
+                for channel in 0..head_dim {
+                    // SAFETY: a token's part of this head is its own.
+                    unsafe {
+                        *self.out.at((token * 3 + part) * dim + channel) =
+                            gradient[channel * tokens + token];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Scales the weights by `factor` and turns the gradients for them into `scale` times those for the
+/// scores: `weight * (gradient - sum(weight * gradient)) * scale`.
+///
+/// # Safety
+/// The CPU has the instruction set.
+#[inline(always)]
+unsafe fn softmax_backward<S: Simd>(weights: &mut [f32], d: &mut [f32], factor: f32, scale: f32) {
+    let whole = weights.len() / S::LANES * S::LANES;
+    let (p, g) = (weights.as_mut_ptr(), d.as_mut_ptr());
+    // SAFETY: whole vectors of both rows, which are equally long.
+    unsafe {
+        let mut sums = S::splat(0.0);
+        for at in (0..whole).step_by(S::LANES) {
+            let weight = S::mul(S::load(p.add(at)), S::splat(factor));
+            S::store(weight, p.add(at));
+            sums = S::mul_add(weight, S::load(g.add(at)), sums);
+        }
+        let mut sum = S::sum(sums);
+        for at in whole..weights.len() {
+            weights[at] *= factor;
+            sum += weights[at] * d[at];
+        }
+        let (sums, scales) = (S::splat(sum), S::splat(scale));
+        for at in (0..whole).step_by(S::LANES) {
+            let centred = S::sub(S::load(g.add(at)), sums);
+            S::store(S::mul(S::mul(S::load(p.add(at)), scales), centred), g.add(at));
+        }
+        for at in whole..weights.len() {
+            d[at] = weights[at] * scale * (d[at] - sum);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::linear::tests::{assert_close, noise};
+    use super::*;
+
+    /// The definition in f64.
+    fn plain(qkv: &[f32], dy: &[f32], tokens: usize, heads: usize, dim: usize) -> Vec<f64> {
+        let head_dim = dim / heads;
+        let scale = (head_dim as f64).sqrt().recip();
+        let mut out = vec![0.0; qkv.len()];
+        let sequences = qkv.len() / (tokens * 3 * dim);
+        for (sequence, head) in (0..sequences).flat_map(|s| (0..heads).map(move |h| (s, h))) {
+            let at = |token: usize, part: usize, channel: usize| {
+                ((sequence * tokens + token) * 3 + part) * dim + head * head_dim + channel
+            };
+            let value = |token, part, channel| f64::from(qkv[at(token, part, channel)]);
+            for query in 0..tokens {
+                let dy = |channel: usize| {
+                    f64::from(dy[(sequence * tokens + query) * dim + head * head_dim + channel])
+                };
+                let dot = |key: usize| -> f64 {
+                    (0..head_dim).map(|c| value(query, 0, c) * value(key, 1, c)).sum()
+                };
+                let exps: Vec<f64> = (0..tokens).map(|key| (dot(key) * scale).exp()).collect();
+                let sum: f64 = exps.iter().sum();
+                let weights: Vec<f64> = exps.iter().map(|e| e / sum).collect();
+                let d_weights: Vec<f64> = (0..tokens)
+                    .map(|key| (0..head_dim).map(|c| dy(c) * value(key, 2, c)).sum())
+                    .collect();
+                let mean: f64 = weights.iter().zip(&d_weights).map(|(w, d)| w * d).sum();
+                for key in 0..tokens {
+                    let d_score = weights[key] * (d_weights[key] - mean) * scale;
+                    for channel in 0..head_dim {
+                        out[at(query, 0, channel)] += d_score * value(key, 1, channel);
+                        out[at(key, 1, channel)] += d_score * value(query, 0, channel);
+                        out[at(key, 2, channel)] += weights[key] * dy(channel);
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn equals_the_plain_version() {
+        for isa in Isa::all() {
+            for (sequences, tokens, heads, dim) in
+                [(1, 1, 1, 4), (2, 5, 1, 8), (1, 33, 2, 64), (2, 70, 3, 30)]
+            {
+                let qkv: Vec<f32> =
+                    noise(1, sequences * tokens * 3 * dim).iter().map(|x| 2.0 * x).collect();
+                let dy = noise(2, sequences * tokens * dim);
+                let expected = plain(&qkv, &dy, tokens, heads, dim);
+                let found = attention_backward_for(isa, &qkv, &dy, tokens, heads, dim);
+                let row = format!("{isa:?}, {sequences} x {tokens}, {heads} heads of {dim}");
+                assert_close(&found, &expected, 2e-5, &row);
+            }
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Gradients of the 3x3 convolutions over tokens.
+
+use super::super::conv::{OUTSIDE, PADDING, PackedConv, SIDE, TAPS, gather, output_grid, tap_offsets};
+use super::super::dispatch::Isa;
+use super::super::gemm::{Epilogue, PackedMatrix};
+use super::outer::{Pieces, outer_products};
+
+/// What a convolution with padding 1 is of: `in_dim` channels in `groups`, from an input of
+/// `height * width` tokens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ConvShape {
+    pub in_dim: usize,
+    pub out_dim: usize,
+    pub groups: usize,
+    pub stride: (usize, usize),
+    pub height: usize,
+    pub width: usize,
+}
+
+/// The gradient for the input from that for the output and the weight `[out, in / groups, 3, 3]`,
+/// plus `other` if there is one.
+pub(crate) fn conv_input_gradient(
+    dy: &[f32],
+    weight: &[f32],
+    shape: ConvShape,
+    other: Option<&[f32]>,
+) -> Vec<f32> {
+    let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
+    let (group_in, group_out) = (in_dim / groups, out_dim / groups);
+    assert_eq!(weight.len(), out_dim * group_in * TAPS, "the weight has another size");
+    let pack = |group: usize| {
+        let element = |k: usize, n: usize| {
+            let (tap, channel) = (k / group_out, k % group_out);
+            weight[((group * group_out + channel) * group_in + n) * TAPS + tap]
+        };
+        PackedMatrix::new(Isa::best(), TAPS * group_out, group_in, element, None)
+    };
+    let layer = PackedConv::of_groups((0..groups).map(pack).collect(), out_dim, in_dim, stride);
+    let (out_height, out_width) = output_grid(height, width, stride);
+    let offsets = reverse_offsets(shape, (out_height, out_width));
+    let image_len = out_height * out_width * out_dim;
+    gather(dy, image_len, &offsets, &layer, other.map_or(Epilogue::Store, Epilogue::Add))
+}
+
+/// For every input position and tap, where the output position that it went to through that tap
+/// has its channels in an image.
+fn reverse_offsets(shape: ConvShape, out: (usize, usize)) -> Vec<[usize; TAPS]> {
+    let ConvShape { out_dim, stride, height, width, .. } = shape;
+    // Of an axis: the step whose window has this position under this part of the kernel.
+    let step = |position: usize, part: usize, stride: usize, steps: usize| {
+        let start = (position + PADDING).checked_sub(part)?;
+        let step = start / stride;
+        (start % stride == 0 && step < steps).then_some(step)
+    };
+    let mut offsets = Vec::with_capacity(height * width);
+    for y in 0..height {
+        for x in 0..width {
+            offsets.push(std::array::from_fn(|tap| {
+                let row = step(y, tap / SIDE, stride.0, out.0);
+                let column = step(x, tap % SIDE, stride.1, out.1);
+                match (row, column) {
+                    (Some(row), Some(column)) => (row * out.1 + column) * out_dim,
+                    _ => OUTSIDE,
+                }
+            }));
+        }
+    }
+    offsets
+}
+
+/// The gradient for the weight, `[out, in / groups, 3, 3]`, from the input and the gradient for the
+/// output.
+pub(crate) fn conv_weight_gradient(x: &[f32], dy: &[f32], shape: ConvShape) -> Vec<f32> {
+    let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
+    let (group_in, group_out) = (in_dim / groups, out_dim / groups);
+    let offsets = tap_offsets(height, width, in_dim, stride);
+    let (image_len, positions) = (height * width * in_dim, offsets.len());
+    let images = x.len().checked_div(image_len).unwrap_or(0);
+    assert_eq!(dy.len(), images * positions * out_dim, "the gradient has another size");
+    let zeros = vec![0.0; group_in];
+    let mut gradient = vec![0.0; out_dim * group_in * TAPS];
+    for group in 0..groups {
+        // [out / groups, tap, in / groups]
+        let sums = outer_products(group_out, TAPS * group_in, images, positions, |image| {
+            let a = &dy[image * positions * out_dim + group * group_out..];
+            let b = TapPieces {
+                image: &x[image * image_len + group * group_in..(image + 1) * image_len],
+                zeros: &zeros,
+                offsets: &offsets,
+                group_in,
+            };
+            (a, out_dim, b)
+        });
+        let own = &mut gradient[group * group_out * group_in * TAPS..];
+        for (out, sums) in own.chunks_exact_mut(group_in * TAPS).zip(sums.chunks_exact(TAPS * group_in))
+        {
+            for (tap, sums) in sums.chunks_exact(group_in).enumerate() {
+                for (channel, sum) in sums.iter().enumerate() {
+                    out[channel * TAPS + tap] = *sum;
+                }
+            }
+        }
+    }
+    gradient
+}
+
+/// The channels of a group under the taps of every output position of an image.
+struct TapPieces<'a> {
+    /// From the group's first channel of the first position on.
+    image: &'a [f32],
+    zeros: &'a [f32],
+    offsets: &'a [[usize; TAPS]],
+    group_in: usize,
+}
+
+impl Pieces for TapPieces<'_> {
+    #[inline(always)]
+    fn piece(&self, row: usize, column: usize) -> (*const f32, usize) {
+        let (tap, channel) = (column / self.group_in, column % self.group_in);
+        let channels = match self.offsets[row][tap] {
+            OUTSIDE => &self.zeros[..self.group_in],
+            offset => &self.image[offset..offset + self.group_in],
+        };
+        (channels[channel..].as_ptr(), self.group_in - channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::linear::tests::{assert_close, noise};
+    use super::*;
+
+    /// Calls back with (input element, weight element, output element) of every product.
+    fn products(shape: ConvShape, images: usize, mut product: impl FnMut(usize, usize, usize)) {
+        let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
+        let (group_in, group_out) = (in_dim / groups, out_dim / groups);
+        let (out_height, out_width) = output_grid(height, width, stride);
+        for image in 0..images {
+            for (y, x) in (0..out_height).flat_map(|y| (0..out_width).map(move |x| (y, x))) {
+                for tap in 0..TAPS {
+                    let (row, column) = (y * stride.0 + tap / SIDE, x * stride.1 + tap % SIDE);
+                    if !(1..=height).contains(&row) || !(1..=width).contains(&column) {
+                        continue;
+                    }
+                    let from = (image * height + row - 1) * width + column - 1;
+                    let to = (image * out_height + y) * out_width + x;
+                    for out in 0..out_dim {
+                        for channel in 0..group_in {
+                            let input = from * in_dim + out / group_out * group_in + channel;
+                            let weight = (out * group_in + channel) * TAPS + tap;
+                            product(input, weight, to * out_dim + out);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn equals_the_plain_version() {
+        for (in_dim, out_dim, groups, stride, height, width, images) in [
+            (3, 5, 1, (2, 2), 7, 9, 2),
+            (8, 8, 2, (1, 1), 4, 6, 3),
+            (6, 10, 1, (2, 1), 5, 3, 1),
+            (64, 64, 2, (1, 1), 3, 17, 2),
+            (4, 4, 1, (1, 1), 1, 1, 1),
+        ] {
+            let shape = ConvShape { in_dim, out_dim, groups, stride, height, width };
+            let row = format!("{shape:?}");
+            let (out_height, out_width) = output_grid(height, width, stride);
+            let x = noise(1, images * height * width * in_dim);
+            let dy = noise(2, images * out_height * out_width * out_dim);
+            let weight = noise(3, out_dim * in_dim / groups * TAPS);
+            let other = noise(4, x.len());
+            let mut of_input: Vec<f64> = other.iter().map(|&x| f64::from(x)).collect();
+            let mut of_weight = vec![0.0f64; weight.len()];
+            products(shape, images, |input, weight_at, output| {
+                of_input[input] += f64::from(dy[output]) * f64::from(weight[weight_at]);
+                of_weight[weight_at] += f64::from(dy[output]) * f64::from(x[input]);
+            });
+            let found = conv_input_gradient(&dy, &weight, shape, Some(&other));
+            assert_close(&found, &of_input, 1e-4, &row);
+            let found = conv_weight_gradient(&x, &dy, shape);
+            assert_close(&found, &of_weight, 1e-4, &row);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Gradients of linear layers `y = x W^T + b`.
+
+use super::super::buffer::SharedOut;
+use super::super::dispatch::Isa;
+use super::super::gemm::{Epilogue, PackedMatrix};
+use super::super::linear::linear;
+use super::super::parallel::parallel;
+use super::outer::{DensePieces, outer_products};
+
+/// Rows of a segment of a dense matrix.
+const SEGMENT_ROWS: usize = 256;
+/// Rows of a task of column sums.
+const SUM_ROWS: usize = 1024;
+
+/// `dy W`, plus `other` if there is one: the gradient for the input, `[rows, in]`, from that for
+/// the output, `[rows, out]`, and the weight `[out, in]`.
+pub(crate) fn linear_input_gradient(
+    dy: &[f32],
+    weight: &[f32],
+    out_dim: usize,
+    other: Option<&[f32]>,
+) -> Vec<f32> {
+    let in_dim = weight.len().checked_div(out_dim).unwrap_or(0);
+    let packed = PackedMatrix::from_rows(Isa::best(), out_dim, in_dim, weight);
+    linear(dy, &packed, other.map_or(Epilogue::Store, Epilogue::Add))
+}
+
+/// `dy^T x`: the gradient for the weight, `[out, in]`.
+pub(crate) fn linear_weight_gradient(
+    x: &[f32],
+    dy: &[f32],
+    in_dim: usize,
+    out_dim: usize,
+) -> Vec<f32> {
+    let rows = x.len().checked_div(in_dim).unwrap_or(0);
+    assert_eq!(dy.len(), rows * out_dim, "input and output differ in rows");
+    // The narrower matrix is the left one: it is the dearer to pack.
+    let product = |a: &[f32], a_columns: usize, b: &[f32], b_columns: usize| {
+        let whole = rows / SEGMENT_ROWS;
+        let part = |first: usize, segments: usize, segment_rows: usize| {
+            outer_products(a_columns, b_columns, segments, segment_rows, |segment| {
+                let row = first + segment * segment_rows;
+                let b = DensePieces { values: &b[row * b_columns..], stride: b_columns };
+                (&a[row * a_columns..], a_columns, b)
+            })
+        };
+        let mut sums = part(0, whole, SEGMENT_ROWS);
+        let rest = rows - whole * SEGMENT_ROWS;
+        if rest > 0 {
+            let last = part(rows - rest, 1, rest);
+            sums.iter_mut().zip(last).for_each(|(sum, value)| *sum += value);
+        }
+        sums
+    };
+    if out_dim <= in_dim {
+        product(dy, out_dim, x, in_dim)
+    } else {
+        transposed(&product(x, in_dim, dy, out_dim), out_dim)
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transposed(x: &[f32], columns: usize) -> Vec<f32> {
+    /// Side of the squares that are turned one after the other.
+    const SIDE: usize = 16;
+    let rows = x.len().checked_div(columns).unwrap_or(0);
+    let mut turned = vec![0.0; x.len()];
+    for top in (0..rows).step_by(SIDE) {
+        for left in (0..columns).step_by(SIDE) {
+            for column in left..columns.min(left + SIDE) {
+                for row in top..rows.min(top + SIDE) {
+                    turned[column * rows + row] = x[row * columns + column];
+                }
+            }
+        }
+    }
+    turned
+}
+
+/// The sums over the rows of `[rows, columns]`: the gradient for a bias.
+pub(crate) fn column_sums(x: &[f32], columns: usize) -> Vec<f32> {
+    let task_len = SUM_ROWS * columns;
+    let tasks = x.len().div_ceil(task_len.max(1));
+    let mut partial = vec![0.0f32; tasks * columns];
+    let out = SharedOut(partial.as_mut_ptr());
+    parallel(tasks, &|task| {
+        let rows = &x[task * task_len..x.len().min((task + 1) * task_len)];
+        // SAFETY: every task has a row of the partial sums of its own.
+        let sums = unsafe { std::slice::from_raw_parts_mut(out.at(task * columns), columns) };
+        for row in rows.chunks_exact(columns) {
+            for (sum, value) in sums.iter_mut().zip(row) {
+                *sum += value;
+            }
+        }
+    });
+    let mut sums = vec![0.0; columns];
+    for partial in partial.chunks_exact(columns.max(1)) {
+        for (sum, value) in sums.iter_mut().zip(partial) {
+            *sum += value;
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::linear::tests::{assert_close, noise};
+    use super::super::outer::outer_products_for;
+    use super::*;
+
+    /// `a^T b` in f64.
+    fn plain(a: &[f32], a_columns: usize, b: &[f32], b_columns: usize) -> Vec<f64> {
+        let mut sums = vec![0.0; a_columns * b_columns];
+        for (a, b) in a.chunks_exact(a_columns).zip(b.chunks_exact(b_columns)) {
+            for (sums, a) in sums.chunks_exact_mut(b_columns).zip(a) {
+                for (sum, b) in sums.iter_mut().zip(b) {
+                    *sum += f64::from(*a) * f64::from(*b);
+                }
+            }
+        }
+        sums
+    }
+
+    #[test]
+    fn weight_gradient_equals_the_plain_version() {
+        for (rows, in_dim, out_dim) in
+            [(1, 1, 1), (3, 7, 5), (256, 32, 16), (700, 33, 130), (300, 130, 33), (5000, 17, 9)]
+        {
+            let (x, dy) = (noise(1, rows * in_dim), noise(2, rows * out_dim));
+            let expected = plain(&dy, out_dim, &x, in_dim);
+            let found = linear_weight_gradient(&x, &dy, in_dim, out_dim);
+            let row = format!("{rows} x {in_dim} x {out_dim}");
+            assert_close(&found, &expected, 4e-7 * rows as f64 + 1e-6, &row);
+        }
+    }
+
+    #[test]
+    fn every_instruction_set() {
+        let (rows, m, n) = (300, 21, 45);
+        let (a, b) = (noise(3, rows * m), noise(4, rows * n));
+        let expected = plain(&a, m, &b, n);
+        for isa in Isa::all() {
+            let found = outer_products_for(isa, m, n, 1, rows, |_| {
+                (&a[..], m, DensePieces { values: &b, stride: n })
+            });
+            assert_close(&found, &expected, 1e-4, &format!("{isa:?}"));
+        }
+    }
+
+    #[test]
+    fn input_gradient_and_column_sums() {
+        let (rows, in_dim, out_dim) = (37, 20, 50);
+        let (dy, weight) = (noise(5, rows * out_dim), noise(6, out_dim * in_dim));
+        let other = noise(7, rows * in_dim);
+        let dy_columns = transposed(&dy, out_dim);
+        let expected = plain(&dy_columns, rows, &weight, in_dim);
+        let found = linear_input_gradient(&dy, &weight, out_dim, None);
+        assert_close(&found, &expected, 1e-4, "without another");
+        let sum: Vec<f64> = expected.iter().zip(&other).map(|(a, b)| a + f64::from(*b)).collect();
+        let found = linear_input_gradient(&dy, &weight, out_dim, Some(&other));
+        assert_close(&found, &sum, 1e-4, "with another");
+        let expected = plain(&vec![1.0; rows], 1, &dy, out_dim);
+        assert_close(&column_sums(&dy, out_dim), &expected, 1e-4, "column sums");
+    }
+
+    #[test]
+    fn no_rows() {
+        assert_eq!(linear_weight_gradient(&[], &[], 3, 2), [0.0; 6]);
+        assert_eq!(column_sums(&[], 3), [0.0; 3]);
+        assert!(linear_input_gradient(&[], &[1.0; 6], 2, None).is_empty());
+    }
+}
