@@ -49,7 +49,7 @@ class DropPath(nn.Module):
         self.rate = rate
 
     def forward(self, x):
-        if self.rate == 0:
+        if self.rate == 0 or not self.training:
             return x
         kept = x.new_empty(x.shape[0], *[1] * (x.dim() - 1)).bernoulli_(1 - self.rate)
         return x * kept.div_(1 - self.rate)

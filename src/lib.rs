@@ -53,6 +53,8 @@ pub mod model;
 mod reading;
 mod recognizer;
 pub mod resize;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod weights;
 
 pub use charset::Charset;

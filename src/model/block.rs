@@ -5,6 +5,7 @@
 use candle_core::{Result, Tensor};
 
 use super::config::StageConfig;
+use super::pass::Pass;
 use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm, Mlp, SelfAttention};
 
 /// Epsilon of the norms inside the blocks.
@@ -26,10 +27,12 @@ pub(super) struct Block {
     norm1: LayerNorm,
     mlp: Mlp,
     norm2: LayerNorm,
+    /// Where it stands among all the encoder's blocks, from 0 (first) to 1 (last).
+    depth: f64,
 }
 
 impl Block {
-    pub(super) fn local(stage: &StageConfig, builder: &Builder) -> Result<Self> {
+    pub(super) fn local(stage: &StageConfig, depth: f64, builder: &Builder) -> Result<Self> {
         let config = ConvConfig {
             in_dim: stage.dim,
             out_dim: stage.dim,
@@ -37,20 +40,21 @@ impl Block {
             stride: (1, 1),
         };
         let conv = |i: usize| Conv2d::new(config, &builder.pp("mixer").pp(i));
-        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage.dim, builder)
+        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage.dim, depth, builder)
     }
 
-    pub(super) fn global(stage: &StageConfig, builder: &Builder) -> Result<Self> {
+    pub(super) fn global(stage: &StageConfig, depth: f64, builder: &Builder) -> Result<Self> {
         let attention = SelfAttention::new(stage.dim, stage.heads, true, &builder.pp("mixer"))?;
-        Self::new(Mixer::Global(attention), stage.dim, builder)
+        Self::new(Mixer::Global(attention), stage.dim, depth, builder)
     }
 
-    fn new(mixer: Mixer, dim: usize, builder: &Builder) -> Result<Self> {
+    fn new(mixer: Mixer, dim: usize, depth: f64, builder: &Builder) -> Result<Self> {
         Ok(Block {
             mixer,
             norm1: LayerNorm::new(dim, EPS, &builder.pp("norm1"))?,
             mlp: Mlp::new(dim, &builder.pp("mlp"))?,
             norm2: LayerNorm::new(dim, EPS, &builder.pp("norm2"))?,
+            depth,
         })
     }
 
@@ -62,26 +66,53 @@ impl Block {
         grid: Grid,
     ) -> Result<(Tensor, Option<Tensor>)> {
         let Mixer::Global(attention) = &self.mixer else {
-            return Ok((self.forward(x, grid)?, None));
+            return Ok((self.forward(x, grid, Pass::INFERENCE)?, None));
         };
         let (mixed, map) = attention.forward_add_with_map(x, x, grid)?;
-        Ok((self.behind_mixer(&mixed)?, Some(map)))
+        Ok((self.behind_mixer(&mixed, Pass::INFERENCE)?, Some(map)))
     }
 
     /// `[batch, height * width, dim]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor, grid: Grid) -> Result<Tensor> {
-        let mixed = match &self.mixer {
-            Mixer::Local(convs) => {
-                let (y, _) = convs[0].forward(x, grid)?;
-                convs[1].forward_add(&y, grid, x)?
+    pub(super) fn forward(&self, x: &Tensor, grid: Grid, pass: Pass) -> Result<Tensor> {
+        let mixed = match pass.drop_path(self.depth, x.dim(0)?) {
+            None => match &self.mixer {
+                Mixer::Local(convs) => {
+                    let (y, _) = convs[0].forward(x, grid, pass)?;
+                    convs[1].forward_add(&y, grid, x, pass)?
+                }
+                Mixer::Global(attention) => attention.forward_add(x, x, pass)?,
+            },
+            Some(factors) => {
+                let branch = match &self.mixer {
+                    Mixer::Local(convs) => {
+                        let (y, _) = convs[0].forward(x, grid, pass)?;
+                        convs[1].forward(&y, grid, pass)?.0
+                    }
+                    Mixer::Global(attention) => attention.forward(x, pass)?,
+                };
+                add_scaled(x, &branch, factors, pass)?
             }
-            Mixer::Global(attention) => attention.forward_add(x, x)?,
         };
-        self.behind_mixer(&mixed)
+        self.behind_mixer(&mixed, pass)
     }
 
-    fn behind_mixer(&self, mixed: &Tensor) -> Result<Tensor> {
-        let x = self.norm1.forward(mixed)?;
-        self.norm2.forward(&self.mlp.forward_add(&x, &x)?)
+    fn behind_mixer(&self, mixed: &Tensor, pass: Pass) -> Result<Tensor> {
+        let x = self.norm1.forward(mixed, pass)?;
+        let y = match pass.drop_path(self.depth, x.dim(0)?) {
+            None => self.mlp.forward_add(&x, &x, pass)?,
+            Some(factors) => add_scaled(&x, &self.mlp.forward(&x, pass)?, factors, pass)?,
+        };
+        self.norm2.forward(&y, pass)
     }
+}
+
+/// `x + factor * branch` with a factor a sample.
+fn add_scaled(x: &Tensor, branch: &Tensor, factors: Vec<f32>, pass: Pass) -> Result<Tensor> {
+    #[cfg(feature = "train")]
+    if let Some(tape) = pass.tape() {
+        return tape.add_scaled(x, branch, factors);
+    }
+    let _ = pass;
+    let factors = Tensor::new(factors, x.device())?.to_dtype(x.dtype())?.reshape(((), 1, 1))?;
+    x + branch.broadcast_mul(&factors)?
 }

@@ -21,6 +21,13 @@ pub struct StageConfig {
     pub global_blocks: usize,
 }
 
+impl StageConfig {
+    /// Blocks of either kind.
+    pub fn blocks(&self) -> usize {
+        self.local_blocks + self.global_blocks
+    }
+}
+
 /// The configuration of a network (paper table 1; SVTRv2-T, -S and -B are the named constructors).
 ///
 /// ```

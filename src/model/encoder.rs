@@ -4,7 +4,8 @@ use candle_core::{Result, Tensor};
 
 use super::block::Block;
 use super::config::{Config, StageConfig};
-use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm};
+use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm, PatchConv};
+use super::pass::Pass;
 
 /// Epsilon of the norms between the stages.
 const DOWNSAMPLE_EPS: f64 = 1e-5;
@@ -15,7 +16,7 @@ const DOWNSAMPLE_STRIDES: [(usize, usize); 2] = [(1, 1), (2, 1)];
 /// The encoder: `[batch, 3, height, width]` to `[batch, height / 8 * width / 4, dim]`.
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
-    patch_embed: [Conv2d; 2],
+    patch_embed: [PatchConv; 2],
     stages: Vec<Stage>,
 }
 
@@ -24,20 +25,24 @@ impl Encoder {
         let dim = config.stages[0].dim;
         let conv = |i: usize, in_dim: usize, out_dim: usize| {
             let config = ConvConfig { in_dim, out_dim, groups: 1, stride: (2, 2) };
-            Conv2d::new(config, &builder.pp("pope.patch_embed").pp(i).pp("conv"))
+            PatchConv::new(config, &builder.pp("pope.patch_embed").pp(i))
         };
         let patch_embed = [conv(0, 3, dim / 2)?, conv(1, dim / 2, dim)?];
+        let count: usize = config.stages.iter().map(StageConfig::blocks).sum();
         let mut stages = Vec::with_capacity(config.stages.len());
+        let mut before = 0;
         for (i, stage) in config.stages.iter().enumerate() {
             let next = config.stages.get(i + 1).map(|next| (next.dim, DOWNSAMPLE_STRIDES[i]));
-            stages.push(Stage::new(stage, next, &builder.pp("stages").pp(i))?);
+            let depth = |block: usize| (before + block) as f64 / (count - 1).max(1) as f64;
+            stages.push(Stage::new(stage, next, depth, &builder.pp("stages").pp(i))?);
+            before += stage.blocks();
         }
         Ok(Encoder { patch_embed, stages })
     }
 
     /// The features as tokens, and their grid.
-    pub(super) fn forward(&self, images: &Tensor) -> Result<(Tensor, Grid)> {
-        let (x, grid, _) = self.run(images, false)?;
+    pub(super) fn forward(&self, images: &Tensor, pass: Pass) -> Result<(Tensor, Grid)> {
+        let (x, grid, _) = self.run(images, false, pass)?;
         Ok((x, grid))
     }
 
@@ -47,20 +52,25 @@ impl Encoder {
         &self,
         images: &Tensor,
     ) -> Result<(Tensor, Grid, Option<Tensor>)> {
-        self.run(images, true)
+        self.run(images, true, Pass::INFERENCE)
     }
 
-    fn run(&self, images: &Tensor, with_map: bool) -> Result<(Tensor, Grid, Option<Tensor>)> {
+    fn run(
+        &self,
+        images: &Tensor,
+        with_map: bool,
+        pass: Pass,
+    ) -> Result<(Tensor, Grid, Option<Tensor>)> {
         let (_, _, height, width) = images.dims4()?;
         let mut grid = Grid { height, width };
-        let mut x = images.flatten_from(2)?.transpose(1, 2)?;
+        let mut x = images.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
         for conv in &self.patch_embed {
-            (x, grid) = conv.forward_gelu(&x, grid)?;
+            (x, grid) = conv.forward_gelu(&x, grid, pass)?;
         }
         let mut map = None;
         for (i, stage) in self.stages.iter().enumerate() {
             let last = i + 1 == self.stages.len();
-            (x, grid, map) = stage.forward(&x, grid, with_map && last)?;
+            (x, grid, map) = stage.forward(&x, grid, with_map && last, pass)?;
         }
         Ok((x, grid, map))
     }
@@ -86,15 +96,16 @@ impl Stage {
     fn new(
         config: &StageConfig,
         next: Option<(usize, (usize, usize))>,
+        depth: impl Fn(usize) -> f64,
         builder: &Builder,
     ) -> Result<Self> {
-        let blocks = (0..config.local_blocks + config.global_blocks)
+        let blocks = (0..config.blocks())
             .map(|block| {
                 let builder = builder.pp("blocks").pp(block_index(config, block));
                 if block < config.local_blocks {
-                    Block::local(config, &builder)
+                    Block::local(config, depth(block), &builder)
                 } else {
-                    Block::global(config, &builder)
+                    Block::global(config, depth(block), &builder)
                 }
             })
             .collect::<Result<_>>()?;
@@ -115,6 +126,7 @@ impl Stage {
         x: &Tensor,
         grid: Grid,
         with_map: bool,
+        pass: Pass,
     ) -> Result<(Tensor, Grid, Option<Tensor>)> {
         let mut x = x.clone();
         let mut maps = Vec::new();
@@ -125,7 +137,7 @@ impl Stage {
                 x = next;
                 maps.extend(map);
             } else {
-                x = block.forward(&x, grid)?;
+                x = block.forward(&x, grid, pass)?;
             }
         }
         let map = match maps.len() {
@@ -136,7 +148,7 @@ impl Stage {
             }
         };
         let (x, grid) = match &self.downsample {
-            Some(downsample) => downsample.forward(&x, grid)?,
+            Some(downsample) => downsample.forward(&x, grid, pass)?,
             None => (x, grid),
         };
         Ok((x, grid, map))
@@ -164,8 +176,8 @@ impl Downsample {
         })
     }
 
-    fn forward(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
-        let (x, grid) = self.conv.forward(x, grid)?;
-        Ok((self.norm.forward(&x)?, grid))
+    fn forward(&self, x: &Tensor, grid: Grid, pass: Pass) -> Result<(Tensor, Grid)> {
+        let (x, grid) = self.conv.forward(x, grid, pass)?;
+        Ok((self.norm.forward(&x, pass)?, grid))
     }
 }

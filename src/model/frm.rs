@@ -4,6 +4,7 @@
 use candle_core::{Result, Tensor};
 
 use super::config::Config;
+use super::pass::Pass;
 use super::layers::{Builder, ColumnClassifier, Grid, LayerNorm, Mlp, SelfAttention};
 
 /// Epsilon of the norms of the horizontal block.
@@ -25,11 +26,12 @@ impl Frm {
     }
 
     /// `[batch, height * width, dim]` to logits `[batch, width, classes]`.
-    pub(super) fn forward(&self, x: &Tensor, grid: Grid) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, grid: Grid, pass: Pass) -> Result<Tensor> {
         let (batch, _, dim) = x.dims3()?;
-        let rows = x.reshape((batch * grid.height, grid.width, dim))?;
-        let x = self.horizontal.forward(&rows)?;
-        self.columns.forward(&x.reshape((batch, grid.height, grid.width, dim))?)
+        let rows = pass.reshape(x, (batch * grid.height, grid.width, dim))?;
+        let x = self.horizontal.forward(&rows, pass)?;
+        let x = pass.reshape(&x, (batch, grid.height, grid.width, dim))?;
+        self.columns.forward(&x, pass)
     }
 }
 
@@ -53,8 +55,8 @@ impl HorizontalBlock {
     }
 
     /// `[rows, width, dim]` to the same shape.
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let x = self.attention.forward_add(&self.norm1.forward(x)?, x)?;
-        self.mlp.forward_add(&self.norm2.forward(&x)?, &x)
+    fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        let x = self.attention.forward_add(&self.norm1.forward(x, pass)?, x, pass)?;
+        self.mlp.forward_add(&self.norm2.forward(&x, pass)?, &x, pass)
     }
 }

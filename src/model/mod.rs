@@ -11,6 +11,11 @@ mod encoder;
 mod frm;
 mod layers;
 mod parameters;
+mod pass;
+#[cfg(feature = "train")]
+mod recorded;
+#[cfg(feature = "train")]
+mod training;
 
 use candle_core::Tensor;
 use candle_nn::VarBuilder;
@@ -21,11 +26,18 @@ use crate::kernels::MAP_REACH;
 use encoder::Encoder;
 use frm::Frm;
 use layers::{Backend, Builder};
+use pass::Pass;
 
 pub use config::{Config, StageConfig};
 pub(crate) use config::{HEAD_DIM, SHORT_TEXT_RATIO};
 pub(crate) use encoder::block_index;
 pub use parameters::parameter_shapes;
+#[cfg(feature = "train")]
+pub(crate) use recorded::Tape;
+#[cfg(feature = "train")]
+pub use training::BatchNormMode;
+#[cfg(feature = "train")]
+pub(crate) use training::Training;
 
 /// The network of SVTRv2: encoder, feature rearrangement module and classifier.
 ///
@@ -72,6 +84,33 @@ impl Model {
         Self::build(config, &Builder::new(parameters, backend))
     }
 
+    /// The same network for training: with differentiable operations, and optionally with the
+    /// patch embedding's batch norms.
+    #[cfg(feature = "train")]
+    pub(crate) fn for_training(
+        config: &Config,
+        parameters: VarBuilder,
+        batch_norms: bool,
+    ) -> Result<Self> {
+        let builder = Builder::new(parameters, Backend::Tensors);
+        Self::build(config, &if batch_norms { builder.with_batch_norms() } else { builder })
+    }
+
+    /// Features `[batch, positions, dim]` and logits `[batch, width / 4, classes]` of a pass in
+    /// training.
+    #[cfg(feature = "train")]
+    pub(crate) fn forward_training(
+        &self,
+        images: &Tensor,
+        training: &Training,
+    ) -> Result<(Tensor, Tensor)> {
+        check_images(images)?;
+        let pass = Pass::training(training);
+        let (features, grid) = self.encoder.forward(images, pass)?;
+        let logits = self.frm.forward(&features, grid, pass)?;
+        Ok((features, logits))
+    }
+
     fn build(config: &Config, builder: &Builder) -> Result<Self> {
         config.validate()?;
         Ok(Model {
@@ -90,8 +129,8 @@ impl Model {
     /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         self.in_parts(images, |part| {
-            let (features, grid) = self.encoder.forward(part)?;
-            Ok([self.frm.forward(&features, grid)?])
+            let (features, grid) = self.encoder.forward(part, Pass::INFERENCE)?;
+            Ok([self.frm.forward(&features, grid, Pass::INFERENCE)?])
         })
         .map(|[logits]| logits)
     }
@@ -111,7 +150,7 @@ impl Model {
             let shape = (part.dim(0)?, grid.width, grid.height, 2 * MAP_REACH + 1);
             let map =
                 map.map_or_else(|| Tensor::zeros(shape, images.dtype(), images.device()), Ok)?;
-            Ok([self.frm.forward(&features, grid)?, map])
+            Ok([self.frm.forward(&features, grid, Pass::INFERENCE)?, map])
         })
         .map(|[logits, attention]| (logits, attention))
     }
@@ -155,7 +194,7 @@ impl Model {
     /// As [`Model::forward`].
     pub fn features(&self, images: &Tensor) -> Result<Tensor> {
         check_images(images)?;
-        let (features, grid) = self.encoder.forward(images)?;
+        let (features, grid) = self.encoder.forward(images, Pass::INFERENCE)?;
         let (batch, _, dim) = features.dims3()?;
         let features = features.transpose(1, 2)?;
         Ok(features.reshape((batch, dim, grid.height, grid.width))?)

@@ -10,5 +10,5 @@ mod outer;
 pub(crate) use attention::attention_backward;
 pub(crate) use conv::{ConvShape, conv_input_gradient, conv_weight_gradient};
 pub(crate) use gelu::{gelu, gelu_backward};
-pub(crate) use layer_norm::{LayerNormGradients, layer_norm_backward};
+pub(crate) use layer_norm::layer_norm_backward;
 pub(crate) use linear::{column_sums, linear_input_gradient, linear_weight_gradient};

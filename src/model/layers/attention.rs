@@ -7,6 +7,9 @@ use super::builder::{Backend, Builder};
 use super::kernel_op::unary;
 use super::linear::Linear;
 use crate::kernels;
+use crate::model::pass::Pass;
+#[cfg(feature = "train")]
+use crate::model::recorded;
 
 /// Multi-head self-attention over all tokens of a sequence.
 #[derive(Debug, Clone)]
@@ -28,17 +31,29 @@ impl SelfAttention {
         })
     }
 
+    /// `proj(attention(qkv(x)))`, all `[sequences, tokens, dim]`.
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.proj.forward(&self.mix(x, pass)?, pass)
+    }
+
     /// `residual + proj(attention(qkv(x)))`, all `[sequences, tokens, dim]`.
-    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, pass: Pass) -> Result<Tensor> {
+        self.proj.forward_add(&self.mix(x, pass)?, residual, pass)
+    }
+
+    fn mix(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let (_, tokens, dim) = x.dims3()?;
-        let qkv = self.qkv.forward(x)?;
-        let mixed = match self.backend {
-            Backend::Tensors => attend(&qkv, self.heads)?.0,
+        let qkv = self.qkv.forward(x, pass)?;
+        #[cfg(feature = "train")]
+        if let (Backend::Tensors, Some(tape)) = (self.backend, pass.tape()) {
+            return recorded::attention(tape, &qkv, self.heads);
+        }
+        match self.backend {
+            Backend::Tensors => Ok(attend(&qkv, self.heads)?.0),
             Backend::Kernels => unary("attention", &qkv, x.shape(), |qkv| {
                 kernels::attention(qkv, tokens, self.heads, dim)
-            })?,
-        };
-        self.proj.forward_add(&mixed, residual)
+            }),
+        }
     }
 
     /// As [`SelfAttention::forward_add`], and a map of what the tokens of each column look at,
@@ -52,7 +67,7 @@ impl SelfAttention {
         grid: Grid,
     ) -> Result<(Tensor, Tensor)> {
         let (sequences, tokens, dim) = x.dims3()?;
-        let qkv = self.qkv.forward(x)?;
+        let qkv = self.qkv.forward(x, Pass::INFERENCE)?;
         let width = 2 * kernels::MAP_REACH + 1;
         let map_shape = (sequences, grid.width, grid.height, width);
         let (mixed, map) = match self.backend {
@@ -69,7 +84,7 @@ impl SelfAttention {
                 (mixed, both.narrow(0, values, entries)?.reshape(map_shape)?)
             }
         };
-        Ok((self.proj.forward_add(&mixed, residual)?, map))
+        Ok((self.proj.forward_add(&mixed, residual, Pass::INFERENCE)?, map))
     }
 }
 

@@ -24,16 +24,35 @@ impl Backend {
 pub(crate) struct Builder<'a> {
     parameters: VarBuilder<'a>,
     backend: Backend,
+    /// Whether the patch embedding keeps its batch norms.
+    #[cfg(feature = "train")]
+    batch_norms: bool,
 }
 
 impl<'a> Builder<'a> {
     pub(crate) fn new(parameters: VarBuilder<'a>, backend: Backend) -> Self {
-        Builder { parameters, backend }
+        Builder {
+            parameters,
+            backend,
+            #[cfg(feature = "train")]
+            batch_norms: false,
+        }
+    }
+
+    /// The same, but the patch embedding keeps its batch norms.
+    #[cfg(feature = "train")]
+    pub(crate) fn with_batch_norms(self) -> Self {
+        Builder { batch_norms: true, ..self }
+    }
+
+    #[cfg(feature = "train")]
+    pub(crate) fn batch_norms(&self) -> bool {
+        self.batch_norms
     }
 
     /// The same with one more part of the prefix.
     pub(crate) fn pp(&self, part: impl ToString) -> Self {
-        Builder { parameters: self.parameters.pp(part), backend: self.backend }
+        Builder { parameters: self.parameters.pp(part), ..self.clone() }
     }
 
     pub(crate) fn backend(&self) -> Backend {

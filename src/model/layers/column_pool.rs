@@ -9,6 +9,9 @@ use candle_nn::Init;
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::unary;
 use super::linear::Linear;
+use crate::model::pass::Pass;
+#[cfg(feature = "train")]
+use crate::model::recorded;
 use crate::kernels::{self, Epilogue, PackedMatrix};
 
 /// Gathers each column into one vector and classifies it.
@@ -21,7 +24,7 @@ pub(crate) enum ColumnClassifier {
     Tensors {
         /// Key and value.
         fc_kv: Linear,
-        /// `[dim]`
+        /// `[1, 1, dim]`
         token: Tensor,
         fc: Linear,
     },
@@ -34,7 +37,7 @@ pub(crate) enum ColumnClassifier {
 impl ColumnClassifier {
     pub(crate) fn new(dim: usize, classes: usize, builder: &Builder) -> Result<Self> {
         let token_init = Init::Randn { mean: 0.0, stdev: 0.02 };
-        let token = builder.get((1, 1, dim), "char_token", token_init)?.flatten_all()?;
+        let token = builder.get((1, 1, dim), "char_token", token_init)?;
         match builder.backend() {
             Backend::Tensors => Ok(ColumnClassifier::Tensors {
                 fc_kv: Linear::new(dim, 2 * dim, &builder.pp("fc_kv"))?,
@@ -80,15 +83,20 @@ impl ColumnClassifier {
     }
 
     /// `[batch, height, width, dim]` to logits `[batch, width, classes]`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let (batch, height, width, dim) = x.dims4()?;
+        #[cfg(feature = "train")]
+        if let (ColumnClassifier::Tensors { fc_kv, token, fc }, Some(tape)) = (self, pass.tape()) {
+            let kv = fc_kv.forward(x, pass)?;
+            return fc.forward(&recorded::column_pool(tape, &kv, token)?, pass);
+        }
         match self {
             ColumnClassifier::Tensors { fc_kv, token, fc } => {
-                let kv = fc_kv.forward(x)?;
+                let kv = fc_kv.forward(x, pass)?;
                 let (key, value) = (kv.narrow(D::Minus1, 0, dim)?, kv.narrow(D::Minus1, dim, dim)?);
-                let scores = key.broadcast_mul(token)?.sum_keepdim(D::Minus1)?;
+                let scores = key.broadcast_mul(&token.flatten_all()?)?.sum_keepdim(D::Minus1)?;
                 let weights = candle_nn::ops::softmax(&scores, 1)?;
-                fc.forward(&value.broadcast_mul(&weights)?.sum(1)?)
+                fc.forward(&value.broadcast_mul(&weights)?.sum(1)?, pass)
             }
             ColumnClassifier::Kernels { score, classifier } => {
                 let shape = (batch, width, classifier.n());

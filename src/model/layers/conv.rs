@@ -12,6 +12,9 @@ use super::Grid;
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::{binary, unary};
 use crate::kernels::{self, Epilogue, PackedConv};
+use crate::model::pass::Pass;
+#[cfg(feature = "train")]
+use crate::model::recorded;
 
 /// The published initialisation: Kaiming normal, fan-out.
 const WEIGHT_INIT: Init = Init::Kaiming {
@@ -59,7 +62,7 @@ enum Parameters {
         /// `[out, in / groups, 3, 3]`
         weight: Tensor,
         /// `[out]`
-        bias: Tensor,
+        bias: Option<Tensor>,
     },
     Kernels(Arc<PackedConv>),
 }
@@ -71,7 +74,7 @@ impl Conv2d {
         let weight = builder.get(shape, "weight", WEIGHT_INIT)?;
         let bias = builder.get(out_dim, "bias", ZERO)?;
         let parameters = match builder.backend() {
-            Backend::Tensors => Parameters::Tensors { weight, bias },
+            Backend::Tensors => Parameters::Tensors { weight, bias: Some(bias) },
             Backend::Kernels => {
                 let (weight, bias) = (values(&weight)?, values(&bias)?);
                 let packed = PackedConv::new(&weight, &bias, in_dim, groups, stride);
@@ -81,11 +84,27 @@ impl Conv2d {
         Ok(Conv2d { parameters, config })
     }
 
+    /// Without a bias, for a batch norm to follow.
+    #[cfg(feature = "train")]
+    pub(crate) fn without_bias(config: ConvConfig, builder: &Builder) -> Result<Self> {
+        let ConvConfig { in_dim, out_dim, groups, .. } = config;
+        let shape = (out_dim, in_dim / groups, KERNEL, KERNEL);
+        let weight = builder.get(shape, "weight", WEIGHT_INIT)?;
+        Ok(Conv2d { parameters: Parameters::Tensors { weight, bias: None }, config })
+    }
+
     /// `[batch, height * width, in]` to `[batch, height' * width', out]` and its grid.
-    pub(crate) fn forward(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
+    #[cfg_attr(not(feature = "train"), expect(unused_variables))]
+    pub(crate) fn forward(&self, x: &Tensor, grid: Grid, pass: Pass) -> Result<(Tensor, Grid)> {
         let out = self.config.output_grid(grid);
+        #[cfg(feature = "train")]
+        if let Some(y) = self.recorded(x, grid, None, pass) {
+            return Ok((y?, out));
+        }
         let y = match &self.parameters {
-            Parameters::Tensors { weight, bias } => self.convolve(x, grid, weight, bias)?,
+            Parameters::Tensors { weight, bias } => {
+                self.convolve(x, grid, weight, bias.as_ref())?
+            }
             Parameters::Kernels(packed) => unary("conv2d", x, self.output_shape(x, out)?, |x| {
                 kernels::conv(x, grid.height, grid.width, packed, Epilogue::Store)
             })?,
@@ -94,11 +113,16 @@ impl Conv2d {
     }
 
     /// `gelu(forward(x))`.
-    pub(crate) fn forward_gelu(&self, x: &Tensor, grid: Grid) -> Result<(Tensor, Grid)> {
+    pub(crate) fn forward_gelu(
+        &self,
+        x: &Tensor,
+        grid: Grid,
+        pass: Pass,
+    ) -> Result<(Tensor, Grid)> {
         match &self.parameters {
             Parameters::Tensors { .. } => {
-                let (y, out) = self.forward(x, grid)?;
-                Ok((y.gelu_erf()?, out))
+                let (y, out) = self.forward(x, grid, pass)?;
+                Ok((gelu(&y, pass)?, out))
             }
             Parameters::Kernels(packed) => {
                 let out = self.config.output_grid(grid);
@@ -111,9 +135,19 @@ impl Conv2d {
     }
 
     /// `residual + forward(x)` for a convolution that keeps the grid.
-    pub(crate) fn forward_add(&self, x: &Tensor, grid: Grid, residual: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_add(
+        &self,
+        x: &Tensor,
+        grid: Grid,
+        residual: &Tensor,
+        pass: Pass,
+    ) -> Result<Tensor> {
+        #[cfg(feature = "train")]
+        if let Some(y) = self.recorded(x, grid, Some(residual), pass) {
+            return y;
+        }
         match &self.parameters {
-            Parameters::Tensors { .. } => residual + self.forward(x, grid)?.0,
+            Parameters::Tensors { .. } => residual + self.forward(x, grid, pass)?.0,
             Parameters::Kernels(packed) => {
                 binary("conv2d_add", x, residual, residual.shape(), |x, residual| {
                     kernels::conv(x, grid.height, grid.width, packed, Epilogue::Add(residual))
@@ -122,11 +156,32 @@ impl Conv2d {
         }
     }
 
+    #[cfg(feature = "train")]
+    fn recorded(
+        &self,
+        x: &Tensor,
+        grid: Grid,
+        residual: Option<&Tensor>,
+        pass: Pass,
+    ) -> Option<Result<Tensor>> {
+        let tape = pass.tape()?;
+        let Parameters::Tensors { weight, bias } = &self.parameters else {
+            return None;
+        };
+        Some(recorded::conv(tape, x, grid, self.config, weight, bias.as_ref(), residual))
+    }
+
     fn output_shape(&self, x: &Tensor, out: Grid) -> Result<(usize, usize, usize)> {
         Ok((x.dim(0)?, out.height * out.width, self.config.out_dim))
     }
 
-    fn convolve(&self, x: &Tensor, grid: Grid, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    fn convolve(
+        &self,
+        x: &Tensor,
+        grid: Grid,
+        weight: &Tensor,
+        bias: Option<&Tensor>,
+    ) -> Result<Tensor> {
         let (batch, _, dim) = x.dims3()?;
         let x = x.reshape((batch, grid.height, grid.width, dim))?.permute((0, 3, 1, 2))?;
         let (rows, columns) = self.config.stride;
@@ -138,8 +193,21 @@ impl Conv2d {
         let y = every(&y, 3, columns / stride)?;
         let y = y.permute((0, 2, 3, 1))?;
         let y = y.reshape(self.output_shape(&y, self.config.output_grid(grid))?)?;
-        y.broadcast_add(bias)
+        match bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
     }
+}
+
+/// The exact GELU of a differentiable tensor.
+pub(super) fn gelu(x: &Tensor, pass: Pass) -> Result<Tensor> {
+    #[cfg(feature = "train")]
+    if let Some(tape) = pass.tape() {
+        return recorded::gelu(tape, x);
+    }
+    let _ = pass;
+    x.gelu_erf()
 }
 
 /// Every `step`-th position along a dimension, from the first on.

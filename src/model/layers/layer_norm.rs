@@ -8,6 +8,9 @@ use candle_nn::init::{ONE, ZERO};
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::unary;
 use crate::kernels;
+use crate::model::pass::Pass;
+#[cfg(feature = "train")]
+use crate::model::recorded;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dimension.
 #[derive(Debug, Clone)]
@@ -35,7 +38,12 @@ impl LayerNorm {
     }
 
     /// `[.., dim]` to the same shape. The statistics of half-precision inputs are taken in f32.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    #[cfg_attr(not(feature = "train"), expect(unused_variables))]
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        #[cfg(feature = "train")]
+        if let (Parameters::Tensors(weight, bias), Some(tape)) = (&self.parameters, pass.tape()) {
+            return recorded::layer_norm(tape, x, weight, bias, self.eps as f32);
+        }
         let (weight, bias) = match &self.parameters {
             Parameters::Tensors(weight, bias) => (weight, bias),
             Parameters::Kernels(parameters) => {

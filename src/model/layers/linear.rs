@@ -7,6 +7,9 @@ use candle_nn::{Init, init::ZERO};
 
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::{binary, unary};
+#[cfg(feature = "train")]
+use crate::model::recorded;
+use crate::model::pass::Pass;
 use crate::kernels::{self, Epilogue, PackedMatrix};
 
 /// The published initialisation (a truncation at 100 standard deviations, which has no effect).
@@ -52,7 +55,12 @@ impl Linear {
     }
 
     /// `[.., in]` to `[.., out]`.
-    pub(crate) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    #[cfg_attr(not(feature = "train"), expect(unused_variables))]
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        #[cfg(feature = "train")]
+        if let (Linear::Tensors { weight, bias }, Some(tape)) = (self, pass.tape()) {
+            return recorded::linear(tape, x, weight, bias.as_ref(), None);
+        }
         match self {
             Linear::Tensors { weight, bias } => {
                 let Some((&in_dim, leading)) = x.dims().split_last() else {
@@ -73,9 +81,13 @@ impl Linear {
     }
 
     /// `residual + forward(x)`.
-    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, pass: Pass) -> Result<Tensor> {
+        #[cfg(feature = "train")]
+        if let (Linear::Tensors { weight, bias }, Some(tape)) = (self, pass.tape()) {
+            return recorded::linear(tape, x, weight, bias.as_ref(), Some(residual));
+        }
         match self {
-            Linear::Tensors { .. } => residual + self.forward(x)?,
+            Linear::Tensors { .. } => residual + self.forward(x, pass)?,
             Linear::Kernels(packed) => {
                 binary("linear_add", x, residual, out_shape(x, packed), |x, residual| {
                     kernels::linear(x, packed, Epilogue::Add(residual))
@@ -111,15 +123,39 @@ impl Mlp {
         Ok(Mlp { fc1, fc2 })
     }
 
+    /// `fc2(gelu(fc1(x)))`, all `[.., dim]`.
+    pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
+        #[cfg(feature = "train")]
+        if let Some(recorded) = self.recorded(x, None, pass) {
+            return recorded;
+        }
+        self.fc2.forward(&self.fc1.forward(x, pass)?.gelu_erf()?, pass)
+    }
+
     /// `residual + fc2(gelu(fc1(x)))`, all `[.., dim]`.
-    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor) -> Result<Tensor> {
+    pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, pass: Pass) -> Result<Tensor> {
+        #[cfg(feature = "train")]
+        if let Some(recorded) = self.recorded(x, Some(residual), pass) {
+            return recorded;
+        }
         match (&self.fc1, &self.fc2) {
             (Linear::Kernels(fc1), Linear::Kernels(fc2)) => {
                 binary("mlp_add", x, residual, x.shape(), |x, residual| {
                     kernels::mlp(x, fc1, fc2, residual)
                 })
             }
-            (fc1, fc2) => fc2.forward_add(&fc1.forward(x)?.gelu_erf()?, residual),
+            (fc1, fc2) => fc2.forward_add(&fc1.forward(x, pass)?.gelu_erf()?, residual, pass),
         }
+    }
+
+    #[cfg(feature = "train")]
+    fn recorded(&self, x: &Tensor, residual: Option<&Tensor>, pass: Pass) -> Option<Result<Tensor>> {
+        let tape = pass.tape()?;
+        let layer = |linear| match linear {
+            &Linear::Tensors { ref weight, ref bias } => Some((weight, bias.as_ref())),
+            Linear::Kernels(_) => None,
+        };
+        let (fc1, fc2) = (layer(&self.fc1)?, layer(&self.fc2)?);
+        Some(recorded::mlp(tape, x, fc1, fc2, residual))
     }
 }

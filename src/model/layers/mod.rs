@@ -8,12 +8,15 @@
 //! above does not know which.
 
 mod attention;
+#[cfg(feature = "train")]
+mod batch_norm;
 mod builder;
 mod column_pool;
 mod conv;
 mod kernel_op;
 mod layer_norm;
 mod linear;
+mod patch_conv;
 
 pub(crate) use attention::SelfAttention;
 pub(crate) use builder::{Backend, Builder};
@@ -21,6 +24,7 @@ pub(crate) use column_pool::ColumnClassifier;
 pub(crate) use conv::{Conv2d, ConvConfig};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Mlp;
+pub(crate) use patch_conv::PatchConv;
 
 /// The rows and columns that a sequence of tokens stands on, row after row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,0 +1,36 @@
+//! Training: a network with gradients, its losses, optimisation.
+//!
+//! One step, by hand:
+//!
+//! ```
+//! use candle_core::{DType, Device, Tensor};
+//! use svtrv2::model::Config;
+//! use svtrv2::train::{AdamW, AdamWOptions, Network, PassOptions, ctc_loss};
+//!
+//! let mut network = Network::new(&Config::tiny(), &Device::Cpu, 1)?;
+//! let mut optimizer = AdamW::new(AdamWOptions::default());
+//! let images = Tensor::zeros((2, 3, 32, 128), DType::F32, &Device::Cpu)?;
+//! let pass = network.forward(&images, &PassOptions::default())?;
+//! let losses = ctc_loss(pass.logits(), &[vec![1, 2, 3], vec![4]], true)?;
+//! let gradients = pass.backward(&losses.mean(0)?)?;
+//! optimizer.step(&mut network, &gradients, 1e-4)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod ctc;
+mod gradients;
+mod network;
+mod optimizer;
+mod parameters;
+mod schedule;
+mod sgm;
+mod sgm_labels;
+
+pub use crate::model::BatchNormMode;
+pub use ctc::ctc_loss;
+pub use gradients::Gradients;
+pub use network::{Network, Pass, PassOptions};
+pub use optimizer::{AdamW, AdamWOptions};
+pub use schedule::Schedule;
+pub use sgm::Sgm;
+pub use sgm_labels::{SgmLabels, SgmTargets};

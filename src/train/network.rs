@@ -1,0 +1,271 @@
+//! A network in training.
+
+use candle_core::{DType, Device, Tensor, Var};
+
+use super::Gradients;
+use super::parameters::{Parameters, is_statistic};
+use super::sgm::Sgm;
+use crate::error::Result;
+use crate::model::{BatchNormMode, Config, Model, Tape, Training};
+
+/// How far the running statistics of a batch norm move with every batch.
+const BATCH_NORM_MOMENTUM: f64 = 0.1;
+/// Where the patch embedding's batch norms are.
+const PATCH_EMBED: &str = "encoder.pope.patch_embed";
+
+/// A network whose parameters can be trained.
+#[derive(Debug)]
+pub struct Network {
+    config: Config,
+    pub(super) parameters: Parameters,
+    model: Model,
+    sgm: Option<Sgm>,
+    /// Whether the patch embedding has batch norms.
+    batch_norms: bool,
+    device: Device,
+    seed: u64,
+}
+
+/// Settings of a pass through a [`Network`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PassOptions {
+    /// The rate of stochastic depth of the last block; it grows along a line from 0 in the first.
+    pub drop_path: f64,
+    /// What batch norms normalise with.
+    pub batch_norm: BatchNormMode,
+    /// Decides which blocks are left out for which sample.
+    pub seed: u64,
+    /// On a CPU: compute with this crate's kernels and their gradients, instead of the tensor
+    /// library's several times slower ones, which are their oracle.
+    pub kernels: bool,
+}
+
+impl Default for PassOptions {
+    /// The published ones: a rate of 0.1, statistics of the batch.
+    fn default() -> Self {
+        let batch_norm = BatchNormMode::Batch;
+        PassOptions { drop_path: 0.1, batch_norm, seed: 0, kernels: true }
+    }
+}
+
+impl PassOptions {
+    /// No stochastic depth, running statistics: what inference computes, with gradients.
+    pub fn evaluation() -> Self {
+        let batch_norm = BatchNormMode::Frozen;
+        PassOptions { drop_path: 0.0, batch_norm, ..Self::default() }
+    }
+}
+
+impl Network {
+    /// A network with fresh parameters, initialised as published, that depend on the seed.
+    ///
+    /// # Errors
+    /// [`Error::Config`](crate::Error::Config) if the configuration is out of range;
+    /// [`Error::Compute`](crate::Error::Compute) if the device fails.
+    pub fn new(config: &Config, device: &Device, seed: u64) -> Result<Self> {
+        Self::build(config, Parameters::default(), true, None, device, seed)
+    }
+
+    /// A network with parameters that are given; what lacks is fresh.
+    pub(super) fn build(
+        config: &Config,
+        mut parameters: Parameters,
+        batch_norms: bool,
+        sgm: Option<()>,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Self> {
+        config.validate()?;
+        let (model, sgm) = parameters.build(device, seed, |vb| {
+            let model = Model::for_training(config, vb.clone(), batch_norms)
+                .map_err(|error| candle_core::Error::Msg(error.to_string()))?;
+            let sgm = sgm.map(|()| Sgm::new(config, vb.pp(Sgm::PREFIX))).transpose()?;
+            Ok((model, sgm))
+        })?;
+        let device = device.clone();
+        Ok(Network { config: config.clone(), parameters, model, sgm, batch_norms, device, seed })
+    }
+
+    /// Builds anew from the parameters as they are: after some were frozen, added or removed.
+    fn rebuild(&mut self, sgm: Option<()>) -> Result<()> {
+        let parameters = self.parameters.clone();
+        *self = Self::build(
+            &self.config,
+            parameters,
+            self.batch_norms,
+            sgm,
+            &self.device,
+            self.seed,
+        )?;
+        Ok(())
+    }
+
+    /// Adds a semantic guidance module with fresh parameters, unless there is one.
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::Error::Compute) if the device fails.
+    pub fn add_sgm(&mut self) -> Result<()> {
+        self.rebuild(Some(()))
+    }
+
+    /// Drops the semantic guidance module and its parameters.
+    ///
+    /// # Errors
+    /// As [`Network::add_sgm`].
+    pub fn remove_sgm(&mut self) -> Result<()> {
+        self.parameters.vars.retain(|name, _| !name.starts_with(Sgm::PREFIX));
+        self.rebuild(None)
+    }
+
+    /// Freezes the parameters whose names are or lie below the given ones (`"encoder"`,
+    /// `"encoder.stages.0"`, `"decoder.fc.bias"`), and none else.
+    ///
+    /// # Errors
+    /// As [`Network::add_sgm`].
+    pub fn freeze(&mut self, prefixes: &[impl AsRef<str>]) -> Result<()> {
+        self.parameters.frozen = prefixes.iter().map(|prefix| prefix.as_ref().to_owned()).collect();
+        self.rebuild(self.sgm.as_ref().map(|_| ()))
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The device that the network is on.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// The semantic guidance module, if there is one.
+    pub fn sgm(&self) -> Option<&Sgm> {
+        self.sgm.as_ref()
+    }
+
+    /// Names and values of all parameters, frozen ones and running statistics included, in the
+    /// order of their names.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &Tensor)> {
+        self.parameters.vars.iter().map(|(name, var)| (name.as_str(), var.as_tensor()))
+    }
+
+    /// Whether a parameter is trained: it exists, is not frozen and no running statistic.
+    pub fn trains(&self, name: &str) -> bool {
+        self.parameters.vars.contains_key(name) && self.parameters.trains(name)
+    }
+
+    /// Replaces a parameter's values.
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::Error::Compute) if there is no such parameter or it has another
+    /// shape.
+    pub fn set(&mut self, name: &str, values: &Tensor) -> Result<()> {
+        let Some(var) = self.parameters.vars.get(name) else {
+            return Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.into());
+        };
+        Ok(var.set(values)?)
+    }
+
+    pub(super) fn variable(&self, name: &str) -> Option<&Var> {
+        self.parameters.vars.get(name)
+    }
+
+    /// Runs images `[batch, 3, height, width]` (as for [`Model::forward`]) through the network. With
+    /// [`BatchNormMode::Batch`] the running statistics move.
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
+    pub fn forward(&self, images: &Tensor, options: &PassOptions) -> Result<Pass<'_>> {
+        let kernels = options.kernels && self.device.is_cpu() && images.dtype() == DType::F32;
+        let tape = kernels.then(Tape::default);
+        let training = Training::new(tape, options.batch_norm, options.drop_path, options.seed);
+        let (features, logits) = self.model.forward_training(images, &training)?;
+        let (statistics, tape) = training.finish();
+        for found in statistics {
+            let name = |what: &str| format!("{PATCH_EMBED}.{}.norm.{what}", found.index);
+            for (name, value) in
+                [(name("running_mean"), &found.mean), (name("running_var"), &found.variance)]
+            {
+                if let Some(var) = self.parameters.vars.get(&name) {
+                    let old = (var.as_tensor() * (1.0 - BATCH_NORM_MOMENTUM))?;
+                    var.set(&(old + (value * BATCH_NORM_MOMENTUM)?)?)?;
+                }
+            }
+        }
+        let recorded = match tape {
+            None => None,
+            Some(tape) => {
+                // Losses are computed from copies that the tensor library takes for variables.
+                let leaves = [Var::from_tensor(&features)?, Var::from_tensor(&logits)?];
+                Some(Recorded { tape, results: [features.clone(), logits.clone()], leaves })
+            }
+        };
+        let [features, logits] = match &recorded {
+            Some(Recorded { leaves: [features, logits], .. }) => {
+                [features.as_tensor().clone(), logits.as_tensor().clone()]
+            }
+            None => [features, logits],
+        };
+        Ok(Pass { network: self, features, logits, recorded })
+    }
+}
+
+/// What a pass found, from which losses are computed.
+pub struct Pass<'a> {
+    network: &'a Network,
+    features: Tensor,
+    logits: Tensor,
+    recorded: Option<Recorded>,
+}
+
+/// A pass that ran with kernels.
+struct Recorded {
+    tape: Tape,
+    /// Features and logits.
+    results: [Tensor; 2],
+    /// What the losses take for them.
+    leaves: [Var; 2],
+}
+
+impl Pass<'_> {
+    /// The encoder's features, `[batch, height / 8 * width / 4, dim]`: what the semantic guidance
+    /// module reads.
+    pub fn features(&self) -> &Tensor {
+        &self.features
+    }
+
+    /// The logits, `[batch, width / 4, classes]`.
+    pub fn logits(&self) -> &Tensor {
+        &self.logits
+    }
+
+    /// The gradients of a scalar loss that was computed from [`Pass::logits`] and
+    /// [`Pass::features`], for the parameters that are trained.
+    ///
+    /// # Errors
+    /// [`Error::Compute`](crate::Error::Compute) if the loss is not a scalar.
+    pub fn backward(self, loss: &Tensor) -> Result<Gradients> {
+        let mut store = loss.backward()?;
+        let mut recorded = None;
+        if let Some(Recorded { tape, results, leaves }) = self.recorded {
+            let mut ends = Vec::new();
+            for (result, leaf) in results.into_iter().zip(&leaves) {
+                if let Some(gradient) = store.remove(leaf) {
+                    ends.push((result, gradient.flatten_all()?.to_vec1()?));
+                }
+            }
+            recorded = Some(tape.backward(ends)?);
+        }
+        let mut gradients = Gradients::default();
+        for (name, var) in &self.network.parameters.vars {
+            if is_statistic(name) || !self.network.parameters.trains(name) {
+                continue;
+            }
+            if let Some(values) = recorded.as_mut().and_then(|found| found.take(var)) {
+                gradients.insert(name, Tensor::from_vec(values, var.shape(), var.device())?);
+            } else if let Some(gradient) = store.remove(var) {
+                gradients.insert(name, gradient);
+            }
+        }
+        Ok(gradients)
+    }
+}

@@ -1,0 +1,301 @@
+//! Losses, gradients and optimisation are the reference's, and the kernels' gradients are the tensor
+//! library's.
+
+mod support;
+
+use candle_core::{Device, Tensor, Var};
+use rand_pcg::Pcg64Mcg;
+use serde_json::Value;
+use support::{Reference, fixture, pattern_values, pattern_weight, toy_config, values};
+use svtrv2::Charset;
+use svtrv2::model::Config;
+use svtrv2::train::{
+    AdamW, AdamWOptions, BatchNormMode, Network, PassOptions, Schedule, SgmLabels, ctc_loss,
+};
+
+/// Relative to the largest number of a tensor.
+const TOLERANCE: f32 = 1e-4;
+
+fn numbers() -> Reference {
+    Reference::open(fixture("training.safetensors"))
+}
+
+fn description() -> Value {
+    serde_json::from_slice(&std::fs::read(fixture("training.json")).unwrap()).unwrap()
+}
+
+fn assert_close(found: &[f32], expected: &[f32], tolerance: f32, row: &str) {
+    assert_eq!(found.len(), expected.len(), "{row}");
+    let scale = expected.iter().fold(1e-3f32, |scale, x| scale.max(x.abs()));
+    for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
+        let error = (found - expected).abs() / scale;
+        assert!(error <= tolerance, "{row}: {found} instead of {expected} at {i}");
+    }
+}
+
+fn norm(tensor: &Tensor) -> f32 {
+    values(tensor).iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt() as f32
+}
+
+fn labels(value: &Value) -> Vec<Vec<u32>> {
+    serde_json::from_value(value.clone()).unwrap()
+}
+
+#[test]
+fn ctc_loss_and_gradients() {
+    let (numbers, description) = (numbers(), description());
+    for case in ["a", "b", "c", "inf"] {
+        let name = format!("ctc/{case}");
+        let shape: Vec<usize> =
+            serde_json::from_value(description[&name]["shape"].clone()).unwrap();
+        let input = pattern_values(&name, shape.iter().product());
+        let input: Vec<f32> = input.iter().map(|x| 3.0 * x).collect();
+        let logits = Var::from_vec(input, shape, &Device::Cpu).unwrap();
+        let losses = ctc_loss(&logits, &labels(&description[&name]["labels"]), true).unwrap();
+        let (_, expected) = numbers.f32(&format!("{name}/loss"));
+        assert_close(&values(&losses), &expected, TOLERANCE, &name);
+        let gradients = losses.mean(0).unwrap().backward().unwrap();
+        let (_, expected) = numbers.f32(&format!("{name}/grad_of_mean"));
+        assert_close(&values(gradients.get(&logits).unwrap()), &expected, TOLERANCE, &name);
+    }
+}
+
+fn classes_of(words: &[&str]) -> Vec<Vec<u32>> {
+    let charset = Charset::english();
+    let class = |symbol: char| charset.class(&symbol.to_string()).unwrap() as u32;
+    words.iter().map(|word| word.chars().map(class).collect()).collect()
+}
+
+#[test]
+fn sgm_labels() {
+    let description = &description()["sgm"];
+    let words: Vec<&str> =
+        description["words"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
+    let found = SgmLabels::new::<Pcg64Mcg>(&classes_of(&words), 95, None);
+    for (side, targets) in [("left", &found.left), ("right", &found.right)] {
+        let contexts: Vec<Vec<[u32; 5]>> =
+            serde_json::from_value(description[format!("{side}_substrings")].clone()).unwrap();
+        let answers = labels(&description[format!("{side}_next")]);
+        for (index, targets) in targets.iter().enumerate() {
+            let count = targets.targets.len();
+            assert_eq!(targets.contexts, contexts[index][..count], "{side} {index}");
+            assert_eq!(targets.targets, answers[index][..count], "{side} {index}");
+            assert!(answers[index][count..].iter().all(|&answer| answer == 98));
+        }
+    }
+}
+
+#[test]
+fn sgm_loss_and_gradients() {
+    let (numbers, description) = (numbers(), description());
+    let mut network = Network::new(&Config::tiny(), &Device::Cpu, 0).unwrap();
+    network.add_sgm().unwrap();
+    let prefix = "decoder.gtc_decoder.";
+    let parameters = description["sgm"]["params"].as_object().unwrap();
+    let own = network.parameters().filter(|(name, _)| name.starts_with(prefix)).count();
+    assert_eq!(own, parameters.len());
+    for (name, shape) in parameters {
+        let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
+        let pattern = pattern_weight(&format!("sgm.{name}"), &shape);
+        let tensor = Tensor::from_vec(pattern, shape, &Device::Cpu).unwrap();
+        network.set(&format!("{prefix}{name}"), &tensor).unwrap();
+    }
+    let features = pattern_values("sgm/features", 3 * 256 * 128);
+    let features = Tensor::from_vec(features, (3, 256, 128), &Device::Cpu).unwrap();
+    let features = Var::from_tensor(&features.transpose(1, 2).unwrap().contiguous().unwrap());
+    let features = features.unwrap();
+    let labels = classes_of(&["Hotel", "2go", "CANDLEWICK"]);
+    let labels = SgmLabels::new::<Pcg64Mcg>(&labels, 95, None);
+    let loss = network.sgm().unwrap().loss(&features, &labels).unwrap();
+    let (_, expected) = numbers.f32("sgm/loss");
+    assert_close(&values(&loss), &expected, TOLERANCE, "loss");
+    let gradients = loss.backward().unwrap();
+    let (_, expected) = numbers.f32("sgm/grad_features");
+    assert_close(&values(gradients.get(&features).unwrap()), &expected, TOLERANCE, "features");
+    for (name, parameter) in network.parameters().filter(|(name, _)| name.starts_with(prefix)) {
+        let short = &name[prefix.len()..];
+        let (_, expected) = numbers.f32(&format!("sgm/grad/{short}/norm"));
+        assert_close(&[norm(gradients.get(parameter).unwrap())], &expected, TOLERANCE, short);
+    }
+}
+
+/// A network with pattern weights, batch norms unfolded.
+fn pattern_network(config: &Config) -> Network {
+    let mut network = Network::new(config, &Device::Cpu, 0).unwrap();
+    let shapes: Vec<(String, Vec<usize>)> =
+        network.parameters().map(|(name, p)| (name.to_owned(), p.dims().to_vec())).collect();
+    for (name, shape) in shapes {
+        let pattern = pattern_weight(&name, &shape);
+        network.set(&name, &Tensor::from_vec(pattern, shape, &Device::Cpu).unwrap()).unwrap();
+    }
+    network
+}
+
+fn images(name: &str, batch: usize, height: usize, width: usize) -> Tensor {
+    let input = pattern_values(name, batch * 3 * height * width);
+    Tensor::from_vec(input, (batch, 3, height, width), &Device::Cpu).unwrap()
+}
+
+/// PyTorch 1.13, which the reference numbers were made with, gives other gradients of the patch
+/// embedding with oneDNN than without, and others with every run. These are those without
+/// (`torch.backends.mkldnn`), which finite differences confirm.
+const PATCH_EMBED: [(&str, f32); 6] = [
+    ("encoder.pope.patch_embed.0.conv.weight", 38.883_2),
+    ("encoder.pope.patch_embed.0.norm.weight", 18.864_119),
+    ("encoder.pope.patch_embed.0.norm.bias", 50.647_293),
+    ("encoder.pope.patch_embed.1.conv.weight", 280.449_95),
+    ("encoder.pope.patch_embed.1.norm.weight", 26.368_95),
+    ("encoder.pope.patch_embed.1.norm.bias", 115.947_58),
+];
+
+#[test]
+fn whole_model_gradients() {
+    let numbers = numbers();
+    let network = pattern_network(&Config::tiny());
+    let images = images("train/input", 2, 32, 128);
+    let labels = classes_of(&["Hotel", "2go"]);
+    for kernels in [true, false] {
+        let options = PassOptions { kernels, ..PassOptions::evaluation() };
+        let pass = network.forward(&images, &options).unwrap();
+        let loss = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
+        let (_, expected) = numbers.f32("model_t/loss");
+        assert_close(&values(&loss), &expected, TOLERANCE, "loss");
+        let gradients = pass.backward(&loss).unwrap();
+        for (name, _) in network.parameters().filter(|(name, _)| network.trains(name)) {
+            let expected = match PATCH_EMBED.iter().find(|(other, _)| *other == name) {
+                Some(&(_, norm)) => vec![norm],
+                None => numbers.f32(&format!("model_t/grad/{name}/norm")).1,
+            };
+            let found = norm(gradients.get(name).unwrap());
+            assert_close(&[found], &expected, TOLERANCE, &format!("{name}, kernels: {kernels}"));
+        }
+    }
+}
+
+#[test]
+fn kernels_and_tensors_have_the_same_gradients() {
+    let config = toy_config();
+    for (height, width) in [(32, 128), (64, 64), (48, 96), (40, 112), (32, 40)] {
+        let images = images("gradients", 3, height, width);
+        let labels = vec![vec![1, 2], vec![3], vec![2, 2, 1]];
+        let mut found = Vec::new();
+        for kernels in [true, false] {
+            let mut network = pattern_network(&config);
+            network.add_sgm().unwrap();
+            let options = PassOptions {
+                drop_path: 0.5,
+                batch_norm: BatchNormMode::Batch,
+                seed: 5,
+                kernels,
+            };
+            let pass = network.forward(&images, &options).unwrap();
+            let ctc = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
+            let targets = SgmLabels::new::<Pcg64Mcg>(&labels, config.num_classes, None);
+            let sgm = network.sgm().unwrap().loss(pass.features(), &targets).unwrap();
+            let gradients = pass.backward(&(ctc + sgm).unwrap()).unwrap();
+            found.push((network, gradients));
+        }
+        let (kernels, tensors) = (&found[0], &found[1]);
+        assert_eq!(kernels.1.iter().count(), tensors.1.iter().count());
+        for (name, expected) in tensors.1.iter() {
+            let gradient = values(kernels.1.get(name).unwrap());
+            let row = format!("{name} at {height}x{width}");
+            assert_close(&gradient, &values(expected), 1e-3, &row);
+        }
+        for ((name, a), (_, b)) in kernels.0.parameters().zip(tensors.0.parameters()) {
+            assert_close(&values(a), &values(b), 1e-5, &format!("{name} after the pass"));
+        }
+    }
+}
+
+/// Along its own direction, the loss grows as fast as the gradient is long.
+#[test]
+fn patch_embed_gradients_equal_differences() {
+    const STEP: f32 = 1e-3;
+    let images = images("train/input", 2, 32, 128);
+    let labels = classes_of(&["Hotel", "2go"]);
+    for (name, expected) in PATCH_EMBED {
+        let mut network = pattern_network(&Config::tiny());
+        let options = PassOptions::evaluation();
+        let pass = network.forward(&images, &options).unwrap();
+        let loss = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
+        let gradient = pass.backward(&loss).unwrap().get(name).unwrap().clone();
+        let unit = (gradient.clone() / f64::from(norm(&gradient))).unwrap();
+        let start = network.parameters().find(|(n, _)| *n == name).unwrap().1.copy().unwrap();
+        let mut moved = |by: f32| {
+            let by = (&unit * f64::from(by)).unwrap();
+            network.set(name, &(&start + by).unwrap()).unwrap();
+            let pass = network.forward(&images, &options).unwrap();
+            let loss = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
+            loss.to_vec0::<f32>().unwrap()
+        };
+        let slope = (moved(STEP) - moved(-STEP)) / (2.0 * STEP);
+        assert!((slope / expected - 1.0).abs() < 5e-3, "{name}: {slope} instead of {expected}");
+    }
+}
+
+#[test]
+fn frozen_parameters_get_no_gradient() {
+    let mut network = pattern_network(&toy_config());
+    network.freeze(&["encoder.pope", "encoder.stages.0", "decoder.fc.bias"]).unwrap();
+    let images = images("gradients", 2, 32, 64);
+    for kernels in [true, false] {
+        let options = PassOptions { kernels, ..PassOptions::default() };
+        let pass = network.forward(&images, &options).unwrap();
+        let loss = ctc_loss(pass.logits(), &[vec![1], vec![2]], true).unwrap().mean(0).unwrap();
+        let gradients = pass.backward(&loss).unwrap();
+        for (name, _) in network.parameters() {
+            let frozen = name.starts_with("encoder.pope")
+                || name.starts_with("encoder.stages.0.")
+                || name == "decoder.fc.bias";
+            assert_eq!(gradients.get(name).is_none(), frozen, "{name}, kernels: {kernels}");
+        }
+    }
+}
+
+#[test]
+fn gradients_do_not_depend_on_the_number_of_threads() {
+    let network = pattern_network(&toy_config());
+    let images = images("gradients", 5, 32, 128);
+    let labels = vec![vec![1, 2]; 5];
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| {
+            let options = PassOptions { seed: 1, ..PassOptions::default() };
+            let pass = network.forward(&images, &options).unwrap();
+            let loss = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
+            let gradients = pass.backward(&loss).unwrap();
+            gradients.iter().map(|(name, g)| (name.to_owned(), values(g))).collect::<Vec<_>>()
+        })
+    };
+    let one = run(1);
+    for threads in [2, 5] {
+        assert!(run(threads) == one, "{threads} threads");
+    }
+}
+
+#[test]
+fn adamw_and_one_cycle() {
+    let numbers = numbers();
+    let (_, rates) = numbers.f32("opt/lr");
+    let (_, trajectory) = numbers.f32("opt/param_after_step");
+    let peak = f64::from(rates[2]);
+    // Eight parameters of a matrix whose gradients are themselves.
+    let mut network = Network::new(&toy_config(), &Device::Cpu, 0).unwrap();
+    let name = "decoder.fc_kv.weight";
+    let shape = network.parameters().find(|(n, _)| *n == name).unwrap().1.dims().to_vec();
+    let count: usize = shape.iter().product();
+    let mut start = pattern_values("opt/p", 8);
+    start.resize(count, 0.0);
+    network.set(name, &Tensor::from_vec(start, shape.clone(), &Device::Cpu).unwrap()).unwrap();
+    let mut optimizer = AdamW::new(AdamWOptions::default());
+    for (step, expected) in trajectory.chunks_exact(8).enumerate() {
+        let rate = Schedule::default().rate(peak, step, rates.len());
+        assert_close(&[rate as f32], &rates[step..=step], TOLERANCE, "rate");
+        let value = network.parameters().find(|(n, _)| *n == name).unwrap().1.clone();
+        let gradients = [(name.to_owned(), value.copy().unwrap())].into_iter().collect();
+        optimizer.step(&mut network, &gradients, rate).unwrap();
+        let found = values(network.parameters().find(|(n, _)| *n == name).unwrap().1);
+        assert_close(&found[..8], expected, TOLERANCE, &format!("step {step}"));
+    }
+}
