@@ -33,7 +33,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|i| (0..LABEL).map(|j| 1 + (31 * i + 17 * j) % 94).collect())
         .collect();
     let mut seed = 0;
-    let mut step = || -> Result<(), Box<dyn std::error::Error>> {
+    let mut step = || -> svtrv2::Result<()> {
         seed += 1;
         let options = PassOptions { seed, ..PassOptions::default() };
         let pass = network.forward(&images, &options)?;
@@ -55,8 +55,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let mut times = Vec::new();
         for _ in 0..count {
             let start = Instant::now();
-            // The step is not Send: candle's graph stays on this thread, only kernels spread.
-            pool.in_place_scope(|_| step())?;
+            pool.install(&mut step)?;
             times.push(format!("{:.2}", start.elapsed().as_secs_f64() * 1e3));
         }
         println!("{}", times.join(" "));

@@ -1,6 +1,8 @@
 //! Gradients of multi-head self-attention. The weights are computed anew, a block of queries at a
 //! time: they are never a tensor.
 
+use std::ops::Range;
+
 use super::super::attention::unnormalized_softmax;
 use super::super::buffer::{Scratch, SharedOut, filled};
 use super::super::dispatch::{Isa, Kernel, dispatch};
@@ -108,6 +110,46 @@ fn pack_rows(rows: &[f32], columns: usize, width: usize, packed: &mut [f32]) {
     }
 }
 
+/// `count` rows of `columns` elements, `stride` apart, as `[columns, count]`.
+#[inline(always)]
+fn turn_rows(rows: &[f32], stride: usize, count: usize, columns: usize, turned: &mut [f32]) {
+    for (i, row) in rows.chunks(stride).take(count).enumerate() {
+        for (column, value) in row[..columns].iter().enumerate() {
+            turned[column * count + i] = *value;
+        }
+    }
+}
+
+/// Some rows times all panels of a matrix.
+///
+/// # Safety
+/// `out` is good for the rows of `range` times the matrix's columns, from row 0 on, which nobody
+/// else accesses meanwhile; the CPU has the instruction set.
+#[inline(always)]
+unsafe fn multiply_rows<S: Simd, const MR: usize, const NV: usize>(
+    rows: &DenseRows,
+    range: Range<usize>,
+    matrix: Panels,
+    out: SharedOut,
+    accumulate: bool,
+) {
+    // SAFETY: as the caller promised.
+    unsafe {
+        Gemm {
+            rows,
+            matrix,
+            epilogue: Epilogue::Store,
+            out,
+            out_stride: matrix.n,
+            epilogue_start: 0,
+            row_range: range,
+            panel_range: 0..matrix.count(),
+            accumulate,
+        }
+        .multiply::<S, MR, NV>();
+    }
+}
+
 impl Kernel for Head<'_> {
     type Output = ();
 
@@ -156,22 +198,9 @@ impl Kernel for Head<'_> {
             // SAFETY: the scratches have room for the block's rows, row `first` first; the output's
             // rows and columns are this head's own; the caller made sure of the CPU.
             unsafe {
-                let scores = |rows: &DenseRows, matrix, to: *mut f32| {
-                    Gemm {
-                        rows,
-                        matrix,
-                        epilogue: Epilogue::Store,
-                        out: SharedOut(to.wrapping_sub(first * tokens)),
-                        out_stride: tokens,
-                        epilogue_start: 0,
-                        row_range: block.clone(),
-                        panel_range: 0..token_panels,
-                        accumulate: false,
-                    }
-                    .multiply::<S, MR, NV>();
-                };
-                scores(&queries, keys, weights_out);
-                scores(&gradients, values, d_scores_out);
+                let to = |rows: *mut f32| SharedOut(rows.wrapping_sub(first * tokens));
+                multiply_rows::<S, MR, NV>(&queries, block.clone(), keys, to(weights_out), false);
+                multiply_rows::<S, MR, NV>(&gradients, block, values, to(d_scores_out), false);
                 let rows = weights.chunks_exact_mut(tokens).zip(d_scores.chunks_exact_mut(tokens));
                 for (weights, d_scores) in rows.take(count) {
                     let factor = unnormalized_softmax::<S>(weights).recip();
@@ -192,31 +221,19 @@ impl Kernel for Head<'_> {
                 .multiply::<S, MR, NV>();
 
                 let packed = &mut packed[..count * token_panels * width];
-                let mut add = |rows: &[f32], stride: usize, right: &[f32], to: *mut f32| {
-                    for (i, row) in rows.chunks(stride).take(count).enumerate() {
-                        for (channel, value) in row[..head_dim].iter().enumerate() {
-                            turned[channel * count + i] = *value;
-                        }
-                    }
+                let dy = &self.dy[first * dim + self.column..];
+                let queries = &self.qkv[first * 3 * dim + self.column..];
+                for (left, stride, right, sums) in [
+                    (dy, dim, &weights, &mut d_values),
+                    (queries, 3 * dim, &d_scores, &mut d_keys),
+                ] {
+                    turn_rows(left, stride, count, head_dim, &mut turned);
                     pack_rows(&right[..count * tokens], tokens, width, packed);
                     let left = DenseRows::new(&turned, head_dim, count, count);
-                    Gemm {
-                        rows: &left,
-                        matrix: Panels { k: count, n: tokens, width, data: packed, bias: None },
-                        epilogue: Epilogue::Store,
-                        out: SharedOut(to),
-                        out_stride: tokens,
-                        epilogue_start: 0,
-                        row_range: 0..head_dim,
-                        panel_range: 0..token_panels,
-                        accumulate: true,
-                    }
-                    .multiply::<S, MR, NV>();
-                };
-                let dy = &self.dy[first * dim + self.column..];
-                add(dy, dim, &weights, d_values.as_mut_ptr());
-                let queries = &self.qkv[first * 3 * dim + self.column..];
-                add(queries, 3 * dim, &d_scores, d_keys.as_mut_ptr());
+                    let matrix = Panels { k: count, n: tokens, width, data: packed, bias: None };
+                    let out = SharedOut(sums.as_mut_ptr());
+                    multiply_rows::<S, MR, NV>(&left, 0..head_dim, matrix, out, true);
+                }
             }
             first += count;
         }

@@ -55,13 +55,12 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
-        // SAFETY: the output has a place for every value; the caller made sure of the CPU.
-        unsafe {
-            let out = self.out.0;
-            in_vectors::<S>(self.x.len(), |at, part| {
+        for (at, part) in parts::<S>(self.x.len()) {
+            // SAFETY: the output has a place for every value; the caller made sure of the CPU.
+            unsafe {
                 let x = part.load(self.x.as_ptr().add(at));
-                part.store(math::gelu::<S>(x), out.add(at));
-            });
+                part.store(math::gelu::<S>(x), self.out.at(at));
+            }
         }
     }
 }
@@ -77,25 +76,23 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
-        // SAFETY: as above, and the gradients are this task's own.
-        unsafe {
-            let (out, gradients) = (self.out.0, self.dy.0);
-            in_vectors::<S>(self.x.len(), |at, part| {
+        const PEAK: f32 =
+            0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
+        for (at, part) in parts::<S>(self.x.len()) {
+            // SAFETY: as above, and the gradients are this task's own.
+            unsafe {
                 let x = part.load(self.x.as_ptr().add(at));
-                let dy = part.load(gradients.add(at));
+                let dy = part.load(self.dy.at(at));
                 // Phi(x) and phi(x) of the normal distribution.
                 let half = S::splat(0.5);
                 let erf = math::erf::<S>(S::mul(x, S::splat(std::f32::consts::FRAC_1_SQRT_2)));
                 let cumulative = S::mul_add(half, erf, half);
                 let exponent = S::mul(S::mul(x, x), S::splat(-0.5 * std::f32::consts::LOG2_E));
-                let density = S::mul(
-                    math::exp2_non_positive::<S>(exponent),
-                    S::splat(0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2),
-                );
+                let density = S::mul(math::exp2_non_positive::<S>(exponent), S::splat(PEAK));
                 let derivative = S::mul_add(x, density, cumulative);
-                part.store(S::mul(x, cumulative), out.add(at));
-                part.store(S::mul(dy, derivative), gradients.add(at));
-            });
+                part.store(S::mul(x, cumulative), self.out.at(at));
+                part.store(S::mul(dy, derivative), self.dy.at(at));
+            }
         }
     }
 }
@@ -139,15 +136,13 @@ impl<S: Simd> Part<S> {
     }
 }
 
+/// Where the vectors of `len` values start; the last may be a part of one.
 #[inline(always)]
-fn in_vectors<S: Simd>(len: usize, mut run: impl FnMut(usize, Part<S>)) {
-    let whole = len / S::LANES * S::LANES;
-    for at in (0..whole).step_by(S::LANES) {
-        run(at, Part { len: S::LANES, simd: std::marker::PhantomData });
-    }
-    if whole < len {
-        run(whole, Part { len: len - whole, simd: std::marker::PhantomData });
-    }
+fn parts<S: Simd>(len: usize) -> impl Iterator<Item = (usize, Part<S>)> {
+    (0..len.div_ceil(S::LANES)).map(move |index| {
+        let at = index * S::LANES;
+        (at, Part { len: S::LANES.min(len - at), simd: std::marker::PhantomData })
+    })
 }
 
 #[cfg(test)]

@@ -143,9 +143,18 @@ impl<P: Pieces> Kernel for OuterProducts<'_, P> {
             for panel in (0..self.b_columns).step_by(width) {
                 let valid = width.min(self.b_columns - panel);
                 for (row, packed) in packed_b[..count * width].chunks_exact_mut(width).enumerate() {
+                    let (from, available) = self.b.piece(start + row, panel);
                     // SAFETY: the right matrix says how many elements are readable from where.
-                    unsafe { pack_row(self.b, start + row, panel, &mut packed[..valid]) };
-                    packed[valid..].fill(0.0);
+                    unsafe {
+                        if available >= width {
+                            for at in (0..width).step_by(S::LANES) {
+                                S::store(S::load(from.add(at)), packed.as_mut_ptr().add(at));
+                            }
+                        } else {
+                            pack_row(self.b, start + row, panel, &mut packed[..valid]);
+                            packed[valid..].fill(0.0);
+                        }
+                    }
                 }
                 for tile in 0..tiles {
                     let first = self.columns.start + tile * MR;
