@@ -18,6 +18,7 @@
 //! ```
 
 mod ctc;
+mod error;
 mod gradients;
 mod network;
 mod optimizer;
@@ -25,9 +26,11 @@ mod parameters;
 mod schedule;
 mod sgm;
 mod sgm_labels;
+pub mod synth;
 
 pub use crate::model::BatchNormMode;
 pub use ctc::ctc_loss;
+pub use error::TrainError;
 pub use gradients::Gradients;
 pub use network::{Network, Pass, PassOptions};
 pub use optimizer::{AdamW, AdamWOptions};

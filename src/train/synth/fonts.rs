@@ -1,0 +1,119 @@
+//! Fonts to render with.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use ab_glyph::{Font, FontVec};
+use fontdb::Database;
+use rand::{Rng, RngExt};
+
+use crate::train::TrainError;
+
+/// Families whose letters are pictures.
+const PICTURES: [&str; 8] =
+    ["dingbat", "symbol", "d050000l", "emoji", "braille", "music", "icon", "math"];
+
+/// A set of fonts.
+#[derive(Clone, Default)]
+pub struct Fonts(Vec<Arc<Face>>);
+
+/// One font.
+pub(super) struct Face {
+    pub name: String,
+    pub font: FontVec,
+}
+
+impl std::fmt::Debug for Fonts {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{} fonts", self.0.len())
+    }
+}
+
+impl Fonts {
+    /// The fonts that the system has, but for those with pictures.
+    ///
+    /// # Errors
+    /// [`TrainError::Options`] if there are none.
+    pub fn system() -> Result<Self, TrainError> {
+        let mut database = Database::new();
+        database.load_system_fonts();
+        Self::of(&database, "the system")
+    }
+
+    /// The fonts in a folder and the folders below it, but for those with pictures.
+    ///
+    /// # Errors
+    /// [`TrainError::Options`] if there are none.
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let folder = folder.as_ref();
+        let mut database = Database::new();
+        database.load_fonts_dir(folder);
+        Self::of(&database, &folder.display().to_string())
+    }
+
+    fn of(database: &Database, place: &str) -> Result<Self, TrainError> {
+        let mut faces = Vec::new();
+        for info in database.faces() {
+            let name = info.post_script_name.clone();
+            if PICTURES.iter().any(|word| name.to_lowercase().contains(word)) {
+                continue;
+            }
+            let load = |data: &[u8], index: u32| {
+                FontVec::try_from_vec_and_index(data.to_vec(), index).ok()
+            };
+            let font = database.with_face_data(info.id, load).flatten();
+            // Bitmap fonts and fonts without letters are of no use.
+            let letters = |font: &FontVec| {
+                ['a', 'A', '0'].into_iter().any(|c| font.outline(font.glyph_id(c)).is_some())
+            };
+            if let Some(font) = font.filter(letters) {
+                faces.push(Arc::new(Face { name, font }));
+            }
+        }
+        // The database's order is the file system's.
+        faces.sort_by(|a, b| a.name.cmp(&b.name));
+        faces.dedup_by(|a, b| a.name == b.name);
+        if faces.is_empty() {
+            return Err(TrainError::Options(format!("{place} has no fonts")));
+        }
+        Ok(Fonts(faces))
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Their names, in order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|face| face.name.as_str())
+    }
+
+    /// Those that `keep` wants by their names.
+    pub fn filtered(&self, keep: impl Fn(&str) -> bool) -> Self {
+        Fonts(self.0.iter().filter(|face| keep(&face.name)).cloned().collect())
+    }
+
+    /// Splits into most of the families and the rest, one of `every`, so that no family is in both:
+    /// for training and for validation.
+    pub fn split(&self, every: usize) -> (Self, Self) {
+        // PostScript names are "Family-Style".
+        let family = |name: &str| name.split('-').next().unwrap_or(name).to_lowercase();
+        let mut families: Vec<String> = self.names().map(family).collect();
+        families.dedup();
+        let rest = |name: &str| {
+            let index = families.iter().position(|other| *other == family(name));
+            index.is_some_and(|index| index % every.max(1) == 0)
+        };
+        (self.filtered(|name| !rest(name)), self.filtered(rest))
+    }
+
+    pub(super) fn draw(&self, rng: &mut impl Rng) -> &Face {
+        &self.0[rng.random_range(0..self.0.len())]
+    }
+}
