@@ -85,6 +85,17 @@ impl Default for Options {
     }
 }
 
+/// Writes the network's input, `[3, height, width]`, each sample in -1..=1, of 8-bit RGB pixels.
+pub(crate) fn normalize_rgb(rgb: &[u8], input: &mut Vec<f32>) {
+    static SAMPLES: LazyLock<[f32; 256]> =
+        LazyLock::new(|| std::array::from_fn(|sample| (sample as f32 / 255.0 - 0.5) / 0.5));
+    let samples = &*SAMPLES;
+    let (pixels, _) = rgb.as_chunks::<3>();
+    for channel in 0..3 {
+        input.extend(pixels.iter().map(|pixel| samples[usize::from(pixel[channel])]));
+    }
+}
+
 /// A crop resized for the network: the result of [`Recognizer::resize`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ResizedCrop {
@@ -96,19 +107,6 @@ pub struct ResizedCrop {
     pub rotation: Rotation,
     /// Width and height of the crop as it was given, in pixels.
     pub source_size: (u32, u32),
-}
-
-impl ResizedCrop {
-    /// Writes the network's input, `[3, height, width]`, each sample in -1..=1.
-    fn normalized(&self, input: &mut Vec<f32>) {
-        static SAMPLES: LazyLock<[f32; 256]> =
-            LazyLock::new(|| std::array::from_fn(|sample| (sample as f32 / 255.0 - 0.5) / 0.5));
-        let samples = &*SAMPLES;
-        let (pixels, _) = self.rgb.as_chunks::<3>();
-        for channel in 0..3 {
-            input.extend(pixels.iter().map(|pixel| samples[usize::from(pixel[channel])]));
-        }
-    }
 }
 
 /// Reads the text in image crops.
@@ -393,7 +391,7 @@ impl Recognizer {
         let (height, width) = (first.size.height as usize, first.size.width as usize);
         let mut input = Vec::with_capacity(crops.len() * 3 * height * width);
         for crop in crops {
-            crop.normalized(&mut input);
+            normalize_rgb(&crop.rgb, &mut input);
         }
         let images = Tensor::from_vec(input, (crops.len(), 3, height, width), &self.device)?;
         let (logits, attention) =

@@ -17,23 +17,38 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod augment;
+mod checkpoint;
 mod ctc;
+mod distill;
 mod error;
+mod finetune;
 mod gradients;
+mod loader;
 mod network;
 mod optimizer;
 mod parameters;
+mod recipe;
+mod sampler;
 mod schedule;
 mod sgm;
 mod sgm_labels;
+mod source;
 pub mod synth;
+mod trainer;
 
 pub use crate::model::BatchNormMode;
 pub use ctc::ctc_loss;
+pub use distill::distillation_loss;
 pub use error::TrainError;
+pub use finetune::CharsetChange;
 pub use gradients::Gradients;
+pub use loader::{Batch, Loader, LoaderOptions, Skipped};
 pub use network::{Network, Pass, PassOptions};
 pub use optimizer::{AdamW, AdamWOptions};
+pub use recipe::Recipe;
 pub use schedule::Schedule;
 pub use sgm::Sgm;
 pub use sgm_labels::{SgmLabels, SgmTargets};
+pub use source::{LabelledCrop, Source};
+pub use trainer::{StepReport, Trainer};

@@ -1,5 +1,7 @@
 //! A network in training.
 
+use std::collections::BTreeMap;
+
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::Gradients;
@@ -125,6 +127,31 @@ impl Network {
     pub fn freeze(&mut self, prefixes: &[impl AsRef<str>]) -> Result<()> {
         self.parameters.frozen = prefixes.iter().map(|prefix| prefix.as_ref().to_owned()).collect();
         self.rebuild(self.sgm.as_ref().map(|_| ()))
+    }
+
+    /// A network with exactly the given parameters.
+    pub(super) fn restored(
+        config: &Config,
+        parameters: BTreeMap<String, Tensor>,
+        batch_norms: bool,
+        sgm: bool,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Self> {
+        let mut vars = BTreeMap::new();
+        for (name, tensor) in parameters {
+            vars.insert(name, Var::from_tensor(&tensor)?);
+        }
+        let parameters = Parameters { vars, frozen: Vec::new() };
+        Self::build(config, parameters, batch_norms, sgm.then_some(()), device, seed)
+    }
+
+    pub(super) fn batch_norms(&self) -> bool {
+        self.batch_norms
+    }
+
+    pub(super) fn seed(&self) -> u64 {
+        self.seed
     }
 
     /// The configuration.

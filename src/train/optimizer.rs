@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, DType, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
+use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
 use rayon::prelude::*;
 
 use super::{Gradients, Network};
@@ -55,6 +55,50 @@ impl AdamW {
     /// An optimiser that has not made a step.
     pub fn new(options: AdamWOptions) -> Self {
         AdamW { options, step: 0, moments: BTreeMap::new() }
+    }
+
+    /// All moments, to be saved.
+    pub(super) fn host_moments(&self) -> Result<BTreeMap<String, (Tensor, Tensor)>> {
+        let mut saved = BTreeMap::new();
+        for (name, moments) in &self.moments {
+            let pair = match moments {
+                Moments::Host(mean, square) => {
+                    let tensor = |x: &Vec<f32>| Tensor::new(x.as_slice(), &Device::Cpu);
+                    (tensor(mean)?, tensor(square)?)
+                }
+                Moments::Device(mean, square) => (mean.clone(), square.clone()),
+            };
+            saved.insert(name.clone(), pair);
+        }
+        Ok(saved)
+    }
+
+    /// Goes on with saved moments.
+    pub(super) fn restore(
+        &mut self,
+        step: u64,
+        saved: BTreeMap<String, (Tensor, Tensor)>,
+        network: &Network,
+    ) -> Result<()> {
+        self.step = step;
+        self.moments.clear();
+        for (name, (mean, square)) in saved {
+            let Some(var) = network.variable(&name) else {
+                bail!("there are moments of {name}, but no such parameter");
+            };
+            if mean.elem_count() != var.elem_count() || square.elem_count() != var.elem_count() {
+                bail!("the moments of {name} have another size");
+            }
+            let moments = if var.device().is_cpu() && var.dtype() == DType::F32 {
+                let values = |x: &Tensor| x.flatten_all()?.to_vec1::<f32>();
+                Moments::Host(values(&mean)?, values(&square)?)
+            } else {
+                let shaped = |x: &Tensor| x.reshape(var.shape())?.to_device(var.device());
+                Moments::Device(shaped(&mean)?, shaped(&square)?)
+            };
+            self.moments.insert(name, moments);
+        }
+        Ok(())
     }
 
     /// Steps made so far.

@@ -17,6 +17,8 @@ mod pickle;
 mod pth;
 mod safetensors;
 mod tensor;
+#[cfg(feature = "train")]
+mod training;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -36,6 +38,10 @@ use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
+#[cfg(feature = "train")]
+pub(crate) use safetensors::{METADATA_KEY, write_atomically};
+#[cfg(feature = "train")]
+pub(crate) use training::Values;
 pub use safetensors::StorageType;
 
 /// The parameters of a network, still in their file, with what is needed to run it.
@@ -65,16 +71,7 @@ impl Weights {
     /// # Errors
     /// [`WeightsError`], naming what is wrong with the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let map = || -> std::io::Result<FileMap> {
-            let file = File::open(path)?;
-            if file.metadata()?.is_dir() {
-                return Err(std::io::ErrorKind::IsADirectory.into());
-            }
-            FileMap::new(&file)
-        };
-        let map = map().map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-        Self::from_buffer(Buffer::Mapped(map))
+        Self::from_buffer(map_file(path.as_ref())?)
     }
 
     /// Takes the bytes of a weights file of any known format.
@@ -96,20 +93,15 @@ impl Weights {
     }
 
     fn from_buffer(buffer: Buffer) -> Result<Self> {
-        let format = Format::detect(buffer.as_slice())?;
-        let mut file = match format {
-            Format::Safetensors => safetensors::read(buffer)?,
-            Format::Pth => pth::read(buffer)?,
-            #[cfg(feature = "onnx")]
-            Format::Onnx => onnx::read(&buffer)?,
-            #[cfg(not(feature = "onnx"))]
-            Format::Onnx => {
-                return Err(
-                    WeightsError::FeatureDisabled { format: "ONNX", feature: "onnx" }.into()
-                );
-            }
-        };
-        let tensors = names::canonical(std::mem::take(&mut file.tensors))?;
+        let (format, file, tensors) = read(buffer)?;
+        Self::from_tensors(format, file, tensors)
+    }
+
+    fn from_tensors(
+        format: Format,
+        mut file: WeightsFile,
+        tensors: BTreeMap<String, StoredTensor>,
+    ) -> Result<Self> {
         let tensors = fold::fold_batch_norm(tensors)?;
         let config = match file.config.take() {
             Some(config) => config,
@@ -248,6 +240,36 @@ impl Weights {
     pub fn save(&self, path: impl AsRef<Path>, storage: StorageType) -> Result<()> {
         safetensors::write(self, path.as_ref(), storage)
     }
+}
+
+/// Maps a file into memory.
+fn map_file(path: &Path) -> Result<Buffer> {
+    let map = || -> std::io::Result<FileMap> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(std::io::ErrorKind::IsADirectory.into());
+        }
+        FileMap::new(&file)
+    };
+    let map = map().map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+    Ok(Buffer::Mapped(map))
+}
+
+/// Reads a file of any known format; its tensors get the published names.
+fn read(buffer: Buffer) -> Result<(Format, WeightsFile, BTreeMap<String, StoredTensor>)> {
+    let format = Format::detect(buffer.as_slice())?;
+    let mut file = match format {
+        Format::Safetensors => safetensors::read(buffer)?,
+        Format::Pth => pth::read(buffer)?,
+        #[cfg(feature = "onnx")]
+        Format::Onnx => onnx::read(&buffer)?,
+        #[cfg(not(feature = "onnx"))]
+        Format::Onnx => {
+            return Err(WeightsError::FeatureDisabled { format: "ONNX", feature: "onnx" }.into());
+        }
+    };
+    let tensors = names::canonical(std::mem::take(&mut file.tensors))?;
+    Ok((format, file, tensors))
 }
 
 /// Compares the file's tensors with what the network asks for.

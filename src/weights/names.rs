@@ -12,14 +12,16 @@ const GUIDED_FRM: &str = "decoder.ctc_decoder.";
 /// The semantic guidance module's prefix.
 const GUIDANCE: &str = "decoder.gtc_decoder.";
 const FRM: &str = "decoder.";
+/// Prefixes of what this crate's training checkpoints hold besides the network.
+pub(crate) const TRAINING: [&str; 2] = ["optimizer.", "average."];
 /// Batch norm's counter of training steps.
 const COUNTER: &str = ".num_batches_tracked";
 
 /// Maps a file's tensors to the published names.
 ///
 /// Prefixes of training frameworks are dropped, the feature rearrangement module is found under
-/// either of its prefixes, and what inference does not need (semantic guidance, counters) is left
-/// out.
+/// either of its prefixes, and what inference does not need (semantic guidance, counters, the state
+/// of training) is left out.
 pub(super) fn canonical(
     tensors: Vec<(String, StoredTensor)>,
 ) -> Result<BTreeMap<String, StoredTensor>> {
@@ -40,7 +42,8 @@ fn canonical_name(name: &str) -> Option<String> {
     while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
         name = rest;
     }
-    if name.ends_with(COUNTER) || name.starts_with(GUIDANCE) {
+    let training = TRAINING.iter().any(|prefix| name.starts_with(prefix));
+    if training || name.ends_with(COUNTER) || name.starts_with(GUIDANCE) {
         return None;
     }
     match name.strip_prefix(GUIDED_FRM) {
@@ -72,6 +75,7 @@ mod tests {
             ("decoder.ctc_decoder.fc.weight", Some("decoder.fc.weight")),
             ("module.decoder.gtc_decoder.norm_pred.bias", None),
             ("encoder.pope.patch_embed.0.norm.num_batches_tracked", None),
+            ("optimizer.mean.decoder.fc.weight", None),
         ];
         for (name, expected) in cases {
             assert_eq!(canonical_name(name).as_deref(), expected, "{name}");

@@ -18,7 +18,7 @@ use crate::model::Config;
 
 /// The metadata key of this crate's own files. There is one only: the order of several would
 /// differ from one writing to the next.
-const METADATA_KEY: &str = "svtrv2";
+pub(crate) const METADATA_KEY: &str = "svtrv2";
 
 /// What the metadata entry holds, as JSON.
 #[derive(Serialize, Deserialize)]
@@ -151,7 +151,7 @@ fn encode(name: &str, values: &[f32], shape: Vec<usize>, storage: StorageType) -
 }
 
 /// Writes beside `path`, flushes to the disk, then renames.
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.partial", std::process::id()));
     let beside = Path::new(&beside);

@@ -61,7 +61,7 @@ fn through_jpeg(image: &RgbImage, quality: u8) -> Option<RgbImage> {
 }
 
 /// A Gaussian blur, the borders continued.
-pub(super) fn blur_plane(plane: &mut [f32], width: usize, height: usize, sigma: f32) {
+pub(in crate::train) fn blur_plane(plane: &mut [f32], width: usize, height: usize, sigma: f32) {
     if sigma < 0.2 || width == 0 {
         return;
     }

@@ -1,0 +1,151 @@
+//! Files that a training goes on from.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::{Dtype, SafeTensors, View};
+use serde::{Deserialize, Serialize};
+
+use super::loader::LoaderState;
+use super::{Recipe, TrainError};
+use crate::charset::Charset;
+use crate::model::Config;
+use crate::weights::{METADATA_KEY, write_atomically};
+
+/// Prefixes of what is in the file besides the network.
+const MEAN: &str = "optimizer.mean.";
+const SQUARE: &str = "optimizer.square.";
+const AVERAGE: &str = "average.";
+
+/// Everything that is not a tensor.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct State {
+    pub step: u64,
+    pub best: Option<f64>,
+    pub recipe: Recipe,
+    pub optimizer_steps: u64,
+    pub loader: LoaderState,
+    pub sgm: bool,
+    pub batch_norms: bool,
+    pub network_seed: u64,
+}
+
+pub(super) struct Checkpoint {
+    pub state: State,
+    pub config: Config,
+    pub charset: Charset,
+    pub parameters: BTreeMap<String, Tensor>,
+    pub moments: BTreeMap<String, (Tensor, Tensor)>,
+    pub average: Option<BTreeMap<String, Tensor>>,
+}
+
+/// The metadata entry: that of a weights file, and the state.
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    config: Config,
+    charset: Vec<String>,
+    training: State,
+}
+
+/// A tensor on its way into the file.
+struct Encoded {
+    shape: Vec<usize>,
+    bytes: Vec<u8>,
+}
+
+impl View for &Encoded {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        Cow::Borrowed(&self.bytes)
+    }
+
+    fn data_len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+pub(super) fn write(path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
+    let damaged = |detail: String| TrainError::Checkpoint { path: path.to_owned(), detail };
+    let metadata = Metadata {
+        config: checkpoint.config.clone(),
+        charset: checkpoint.charset.symbols().to_vec(),
+        training: checkpoint.state.clone(),
+    };
+    let json = serde_json::to_string(&metadata).map_err(|error| damaged(error.to_string()))?;
+    let mut tensors: BTreeMap<String, &Tensor> = BTreeMap::new();
+    for (name, tensor) in &checkpoint.parameters {
+        tensors.insert(name.clone(), tensor);
+    }
+    for (name, (mean, square)) in &checkpoint.moments {
+        tensors.insert(format!("{MEAN}{name}"), mean);
+        tensors.insert(format!("{SQUARE}{name}"), square);
+    }
+    for (name, tensor) in checkpoint.average.iter().flatten() {
+        tensors.insert(format!("{AVERAGE}{name}"), tensor);
+    }
+    let mut encoded = Vec::with_capacity(tensors.len());
+    for (name, tensor) in &tensors {
+        let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        encoded.push((name.as_str(), Encoded { shape: tensor.dims().to_vec(), bytes }));
+    }
+    let views = encoded.iter().map(|(name, tensor)| (*name, tensor));
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|error| damaged(error.to_string()))?;
+    write_atomically(path, &bytes)
+        .map_err(|source| TrainError::Io { path: path.to_owned(), source })
+}
+
+pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
+    let damaged = |detail: String| TrainError::Checkpoint { path: path.to_owned(), detail };
+    let bytes =
+        std::fs::read(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+    let (_, header) =
+        SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
+    let json = json.ok_or_else(|| damaged("it is not a checkpoint of a training".to_owned()))?;
+    let metadata: Metadata = serde_json::from_str(json)
+        .map_err(|error| damaged(format!("it is not a checkpoint of a training: {error}")))?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|error| damaged(error.to_string()))?;
+    let mut parameters = BTreeMap::new();
+    let mut average = BTreeMap::new();
+    let (mut means, mut squares) = (BTreeMap::new(), BTreeMap::new());
+    for (name, view) in file.iter() {
+        if view.dtype() != Dtype::F32 {
+            return Err(damaged(format!("{name} is {:?}, not f32", view.dtype())));
+        }
+        let (values, _) = view.data().as_chunks::<4>();
+        let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let tensor = Tensor::from_vec(values, view.shape(), device)?;
+        let (map, name) = if let Some(name) = name.strip_prefix(MEAN) {
+            (&mut means, name)
+        } else if let Some(name) = name.strip_prefix(SQUARE) {
+            (&mut squares, name)
+        } else if let Some(name) = name.strip_prefix(AVERAGE) {
+            (&mut average, name)
+        } else {
+            (&mut parameters, name)
+        };
+        map.insert(name.to_owned(), tensor);
+    }
+    let mut moments = BTreeMap::new();
+    for (name, mean) in means {
+        let square = squares.remove(&name);
+        let square = square.ok_or_else(|| damaged(format!("{name} has one moment only")))?;
+        moments.insert(name, (mean, square));
+    }
+    let charset = Charset::new(metadata.charset)?;
+    let state = metadata.training;
+    let average = (state.recipe.average > 0.0).then_some(average);
+    Ok(Checkpoint { state, config: metadata.config, charset, parameters, moments, average })
+}

@@ -1,0 +1,141 @@
+//! The settings of a training.
+
+use serde::{Deserialize, Serialize};
+
+use super::{AdamWOptions, Schedule, TrainError};
+
+/// How a network is trained. The default is the published recipe, first stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Steps of the optimiser.
+    pub steps: u64,
+    /// The peak learning rate at a batch of [`Recipe::REFERENCE_BATCH`]; it scales with the batch.
+    pub learning_rate: f64,
+    /// How the learning rate goes.
+    pub schedule: Schedule,
+    /// The decay of parameters of two or more dimensions.
+    pub weight_decay: f64,
+    /// How slowly the mean of the squared gradients moves, 0..1.
+    pub beta2: f64,
+    /// Crops of a batch: [`LoaderOptions::batch_size`](super::LoaderOptions::batch_size).
+    pub batch_size: usize,
+    /// Batches whose gradients make one step.
+    pub accumulate: usize,
+    /// The largest norm of the gradients; 0 for no limit.
+    pub clip_norm: f64,
+    /// Stochastic depth of the last block.
+    pub drop_path: f64,
+    /// The decay of the running average of parameters that is evaluated and exported; 0 for none.
+    pub average: f64,
+    /// The weight of the CTC loss.
+    pub ctc_weight: f64,
+    /// The weight of the semantic guidance module's loss; 0 for training without.
+    pub sgm_weight: f64,
+    /// Whether the module's contexts get noise.
+    pub label_noise: bool,
+    /// The weight of the divergence from a teacher, if there is one.
+    pub distillation_weight: f64,
+    /// What both distributions are softened by then.
+    pub temperature: f64,
+    /// Parameters that stay as they are, by their names' prefixes.
+    pub freeze: Vec<String>,
+    /// Whether batch norms keep their statistics.
+    pub freeze_batch_norm: bool,
+    /// Decides initialisation, order, augmentation, stochastic depth and label noise.
+    pub seed: u64,
+}
+
+impl Default for Recipe {
+    fn default() -> Self {
+        Recipe {
+            // 20 epochs of 3.2 million crops.
+            steps: 62_500,
+            learning_rate: 6.5e-4,
+            schedule: Schedule::default(),
+            weight_decay: 0.05,
+            beta2: 0.999,
+            batch_size: 1024,
+            accumulate: 1,
+            clip_norm: 20.0,
+            drop_path: 0.1,
+            average: 0.0,
+            ctc_weight: 1.0,
+            sgm_weight: 0.0,
+            label_noise: true,
+            distillation_weight: 0.0,
+            temperature: 1.0,
+            freeze: Vec::new(),
+            freeze_batch_norm: false,
+            seed: 0,
+        }
+    }
+}
+
+impl Recipe {
+    /// The batch that [`Recipe::learning_rate`] is for.
+    pub const REFERENCE_BATCH: usize = 1024;
+
+    /// The published second stage: 0.1 CTC + 1.0 semantic guidance.
+    pub fn guided() -> Self {
+        Recipe { ctc_weight: 0.1, sgm_weight: 1.0, ..Self::default() }
+    }
+
+    /// The peak learning rate for the batch in use.
+    pub fn peak(&self) -> f64 {
+        let batch = (self.batch_size * self.accumulate) as f64;
+        self.learning_rate * batch / Self::REFERENCE_BATCH as f64
+    }
+
+    pub(super) fn optimizer(&self) -> AdamWOptions {
+        AdamWOptions {
+            weight_decay: self.weight_decay,
+            beta2: self.beta2,
+            ..AdamWOptions::default()
+        }
+    }
+
+    /// Checks every setting.
+    ///
+    /// # Errors
+    /// [`TrainError::Options`], naming the setting.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let fault = |detail: String| Err(TrainError::Options(detail));
+        if self.steps == 0 || self.batch_size == 0 || self.accumulate == 0 {
+            return fault("steps, batch_size and accumulate are at least 1".to_owned());
+        }
+        for (name, value, most) in [
+            ("learning_rate", self.learning_rate, 1e3),
+            ("weight_decay", self.weight_decay, 1e3),
+            ("clip_norm", self.clip_norm, f64::MAX),
+            ("ctc_weight", self.ctc_weight, 1e6),
+            ("sgm_weight", self.sgm_weight, 1e6),
+            ("distillation_weight", self.distillation_weight, 1e6),
+            ("temperature", self.temperature, 1e3),
+            ("beta2", self.beta2, 0.999_999_9),
+            ("drop_path", self.drop_path, 0.9),
+            ("average", self.average, 0.999_999),
+        ] {
+            if !(0.0..=most).contains(&value) {
+                return fault(format!("{name} = {value} is not in 0..={most}"));
+            }
+        }
+        if self.temperature == 0.0 {
+            return fault("temperature = 0".to_owned());
+        }
+        if self.ctc_weight + self.sgm_weight + self.distillation_weight == 0.0 {
+            return fault("every loss has the weight 0".to_owned());
+        }
+        let (warm_up, divisors) = match self.schedule {
+            Schedule::OneCycle { warm_up, div_factor, final_div_factor } => {
+                (warm_up, div_factor > 0.0 && final_div_factor > 0.0)
+            }
+            Schedule::Cosine { warm_up, floor } => (warm_up, (0.0..=1.0).contains(&floor)),
+            Schedule::Constant => (0.0, true),
+        };
+        if !(0.0..=1.0).contains(&warm_up) || !divisors {
+            return fault(format!("the schedule {:?} is out of range", self.schedule));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,77 @@
+//! Where labelled crops come from.
+
+use image::RgbImage;
+
+use super::synth::Synthesizer;
+use crate::crop::Crop;
+use crate::data::Dataset;
+
+/// A labelled crop on its way into training.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LabelledCrop {
+    /// What it is called in messages.
+    pub name: String,
+    /// The crop.
+    pub image: RgbImage,
+    /// What it says.
+    pub label: String,
+}
+
+/// A source of labelled crops, read from several threads.
+pub trait Source: Send + Sync {
+    /// How many there are; `None` if they never end.
+    fn len(&self) -> Option<u64>;
+
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == Some(0)
+    }
+
+    /// A crop by its number, always the same.
+    ///
+    /// # Errors
+    /// What is wrong with it: it is counted and skipped.
+    fn crop(&self, index: u64) -> Result<LabelledCrop, String>;
+
+    /// Its label alone, for sources that can tell it sooner.
+    ///
+    /// # Errors
+    /// As [`Source::crop`].
+    fn label(&self, index: u64) -> Result<String, String> {
+        self.crop(index).map(|crop| crop.label)
+    }
+}
+
+impl Source for Dataset {
+    fn len(&self) -> Option<u64> {
+        Some(Dataset::len(self) as u64)
+    }
+
+    fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
+        let index = usize::try_from(index).map_err(|error| error.to_string())?;
+        let sample = self.sample(index).map_err(|error| error.to_string())?;
+        let name = format!("{}/{}", self.name(), sample.name);
+        let crop =
+            Crop::decode(&sample.image).map_err(|error| format!("{name}: {error}"))?;
+        let image = RgbImage::from_raw(crop.width(), crop.height(), crop.rgb().to_vec())
+            .ok_or_else(|| format!("{name}: too few pixels"))?;
+        Ok(LabelledCrop { name, image, label: sample.label })
+    }
+
+    fn label(&self, index: u64) -> Result<String, String> {
+        let index = usize::try_from(index).map_err(|error| error.to_string())?;
+        Dataset::label(self, index).map_err(|error| error.to_string())
+    }
+}
+
+impl Source for Synthesizer {
+    fn len(&self) -> Option<u64> {
+        None
+    }
+
+    fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
+        let word = self.sample(index).map_err(|error| error.to_string())?;
+        let name = format!("synthetic {index} ({})", word.font);
+        Ok(LabelledCrop { name, image: word.image, label: word.text })
+    }
+}

@@ -1,0 +1,388 @@
+//! The loop: batches in, a trained network out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use candle_core::{DType, Tensor};
+use rand::SeedableRng;
+use rand_pcg::Pcg64Mcg;
+
+use super::checkpoint::{self, Checkpoint, State};
+use super::finetune::weights_of;
+use super::sampler::mix;
+use super::{
+    AdamW, BatchNormMode, Gradients, Loader, LoaderOptions, Network, PassOptions, Recipe, SgmLabels,
+    Skipped, Source, TrainError, ctc_loss, distillation_loss,
+};
+use crate::charset::Charset;
+use crate::error::Result;
+use crate::model::Model;
+use crate::weights::Weights;
+
+/// What a step did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StepReport {
+    /// The step, counted from 0.
+    pub step: u64,
+    /// The weighted sum of the losses.
+    pub loss: f64,
+    /// The CTC loss, averaged over the batch.
+    pub ctc: f64,
+    /// The semantic guidance module's loss, if it has a weight.
+    pub sgm: Option<f64>,
+    /// The divergence from the teacher, if there is one.
+    pub distillation: Option<f64>,
+    /// The share of the batch's labels that greedy decoding reads, 0..=1.
+    pub accuracy: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+    /// The norm of the gradients before it was limited.
+    pub gradient_norm: f64,
+    /// Crops.
+    pub images: usize,
+    /// How long it took, and how much of that it waited for samples.
+    pub time: Duration,
+    /// How long it waited for samples.
+    pub waited: Duration,
+}
+
+/// Trains a network by a [`Recipe`].
+///
+/// A training that was stopped and resumed from a checkpoint goes on as if it had not been: its
+/// losses and parameters are the same to the bit, with any number of threads.
+pub struct Trainer {
+    network: Network,
+    charset: Charset,
+    recipe: Recipe,
+    loader: Loader,
+    optimizer: AdamW,
+    average: Option<BTreeMap<String, Tensor>>,
+    teacher: Option<Model>,
+    step: u64,
+    best: f64,
+}
+
+impl Trainer {
+    /// Starts a training. `sources` come with their weights. If the recipe weighs semantic guidance,
+    /// a network without a module gets a fresh one.
+    ///
+    /// # Errors
+    /// [`TrainError::Options`] if a setting is out of range; [`TrainError::Network`] if the charset
+    /// does not fit the network or the device fails.
+    pub fn new(
+        mut network: Network,
+        charset: Charset,
+        recipe: Recipe,
+        sources: Vec<(Arc<dyn Source>, f64)>,
+        loading: LoaderOptions,
+    ) -> Result<Self, TrainError> {
+        recipe.validate()?;
+        charset.check_classes(network.config().num_classes).map_err(crate::Error::from)?;
+        let loading = LoaderOptions {
+            batch_size: recipe.batch_size,
+            max_ratio: network.config().max_ratio,
+            seed: recipe.seed,
+            ..loading
+        };
+        let loader = Loader::new(sources, charset.clone(), loading)?;
+        if recipe.sgm_weight > 0.0 && network.sgm().is_none() {
+            network.add_sgm()?;
+        }
+        network.freeze(&recipe.freeze)?;
+        let average = (recipe.average > 0.0).then(|| copies(&network)).transpose()?;
+        let optimizer = AdamW::new(recipe.optimizer());
+        Ok(Trainer {
+            network,
+            charset,
+            recipe,
+            loader,
+            optimizer,
+            average,
+            teacher: None,
+            step: 0,
+            best: f64::NEG_INFINITY,
+        })
+    }
+
+    /// Lets a teacher supervise; its classes must be the network's.
+    ///
+    /// # Errors
+    /// [`TrainError::Options`] if they are not; [`TrainError::Network`] if its weights are damaged.
+    pub fn with_teacher(mut self, teacher: &Weights) -> Result<Self, TrainError> {
+        let classes = self.network.config().num_classes;
+        let same = teacher.config().num_classes == classes
+            && teacher.charset().is_none_or(|other| *other == self.charset);
+        if !same {
+            return Err(TrainError::Options("the teacher has another charset".to_owned()));
+        }
+        self.teacher = Some(teacher.model(DType::F32, self.network.device())?);
+        Ok(self)
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &Recipe {
+        &self.recipe
+    }
+
+    /// The network as it is.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The charset.
+    pub fn charset(&self) -> &Charset {
+        &self.charset
+    }
+
+    /// Steps made so far.
+    pub fn steps(&self) -> u64 {
+        self.step
+    }
+
+    /// Whether all of the recipe's steps are made.
+    pub fn is_done(&self) -> bool {
+        self.step >= self.recipe.steps
+    }
+
+    /// Samples that could not be used so far.
+    pub fn skipped(&self) -> Skipped {
+        self.loader.skipped()
+    }
+
+    /// The best score that was saved so far ([`Trainer::save_best`]).
+    pub fn best(&self) -> Option<f64> {
+        self.best.is_finite().then_some(self.best)
+    }
+
+    /// Makes a step.
+    ///
+    /// # Errors
+    /// [`TrainError::NotFinite`], before any parameter moves, if the loss or the gradients are not
+    /// finite; [`TrainError::NoSamples`] if there is nothing to train on; [`TrainError::Network`] if
+    /// the device fails.
+    pub fn step(&mut self) -> Result<StepReport, TrainError> {
+        let start = Instant::now();
+        let parts = self.recipe.accumulate;
+        let mut report = StepReport {
+            step: self.step,
+            loss: 0.0,
+            ctc: 0.0,
+            sgm: None,
+            distillation: None,
+            accuracy: 0.0,
+            learning_rate: self.learning_rate(),
+            gradient_norm: 0.0,
+            images: 0,
+            time: Duration::ZERO,
+            waited: Duration::ZERO,
+        };
+        let mut gradients = Gradients::default();
+        let mut names = Vec::new();
+        for part in 0..parts {
+            let before = Instant::now();
+            let batch = self.loader.next_batch()?;
+            report.waited += before.elapsed();
+            let found = self.pass(&batch, mix(self.step * parts as u64 + part as u64), &mut report);
+            gradients.add(&found?)?;
+            names.extend(batch.names);
+        }
+        let share = 1.0 / parts as f64;
+        if parts > 1 {
+            gradients.scale(share)?;
+        }
+        report.loss *= share;
+        report.ctc *= share;
+        report.accuracy *= share;
+        report.sgm = report.sgm.map(|loss| loss * share);
+        report.distillation = report.distillation.map(|loss| loss * share);
+        report.gradient_norm = if self.recipe.clip_norm > 0.0 {
+            gradients.clip_norm(self.recipe.clip_norm)?
+        } else {
+            gradients.norm()?
+        };
+        for (what, value) in [("loss", report.loss), ("gradient's norm", report.gradient_norm)] {
+            if !value.is_finite() {
+                return Err(TrainError::NotFinite { step: self.step, what, value, samples: names });
+            }
+        }
+        self.optimizer.step(&mut self.network, &gradients, report.learning_rate)?;
+        self.move_average()?;
+        self.step += 1;
+        report.time = start.elapsed();
+        Ok(report)
+    }
+
+    fn learning_rate(&self) -> f64 {
+        let Recipe { schedule, steps, .. } = &self.recipe;
+        schedule.rate(self.recipe.peak(), self.step as usize, *steps as usize)
+    }
+
+    /// The gradients of a batch.
+    fn pass(
+        &self,
+        batch: &super::Batch,
+        number: u64,
+        report: &mut StepReport,
+    ) -> Result<Gradients, TrainError> {
+        let Recipe { ctc_weight, sgm_weight, distillation_weight, .. } = self.recipe;
+        let seed = mix(self.recipe.seed ^ number);
+        let batch_norm = if self.recipe.freeze_batch_norm {
+            BatchNormMode::Frozen
+        } else {
+            BatchNormMode::Batch
+        };
+        let drop_path = self.recipe.drop_path;
+        let options = PassOptions { drop_path, batch_norm, seed, kernels: true };
+        let images = batch.images.to_device(self.network.device())?;
+        let pass = self.network.forward(&images, &options)?;
+        let scalar = |x: &Tensor| -> Result<f64, TrainError> {
+            Ok(f64::from(x.to_dtype(DType::F32)?.to_vec0::<f32>()?))
+        };
+        let ctc = ctc_loss(pass.logits(), &batch.labels, true)?.mean(0)?;
+        report.ctc += scalar(&ctc)?;
+        let mut loss = (ctc * ctc_weight)?;
+        if let (Some(sgm), true) = (self.network.sgm(), sgm_weight > 0.0) {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let noise = self.recipe.label_noise.then_some(&mut rng);
+            let classes = self.network.config().num_classes;
+            let labels = SgmLabels::new(&batch.labels, classes, noise);
+            let guided = sgm.loss(pass.features(), &labels)?;
+            *report.sgm.get_or_insert(0.0) += scalar(&guided)?;
+            loss = (loss + (guided * sgm_weight)?)?;
+        }
+        if let (Some(teacher), true) = (&self.teacher, distillation_weight > 0.0) {
+            let logits = teacher.forward(&images)?;
+            let divergence =
+                distillation_loss(pass.logits(), &logits, self.recipe.temperature)?;
+            *report.distillation.get_or_insert(0.0) += scalar(&divergence)?;
+            loss = (loss + (divergence * distillation_weight)?)?;
+        }
+        report.loss += scalar(&loss)?;
+        report.accuracy += accuracy(pass.logits(), &batch.labels)?;
+        report.images += batch.labels.len();
+        Ok(pass.backward(&loss)?)
+    }
+
+    fn move_average(&mut self) -> Result<(), TrainError> {
+        let Some(average) = &mut self.average else {
+            return Ok(());
+        };
+        // In the first steps the average follows quickly: nothing of the initialisation stays.
+        let warm = (1.0 + self.step as f64) / (10.0 + self.step as f64);
+        let decay = self.recipe.average.min(warm);
+        for (name, parameter) in self.network.parameters() {
+            if let Some(mean) = average.get_mut(name) {
+                *mean = ((&*mean * decay)? + (parameter * (1.0 - decay))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The weights for inference: of the averages if the recipe asks for them.
+    ///
+    /// # Errors
+    /// [`TrainError::Network`] if a parameter is NaN or infinite.
+    pub fn weights(&self) -> Result<Weights, TrainError> {
+        let Some(average) = &self.average else {
+            return Ok(self.network.to_weights(&self.charset)?);
+        };
+        let parameters = average.iter().map(|(name, tensor)| (name.clone(), tensor.clone()));
+        Ok(weights_of(self.network.config(), &self.charset, parameters)?)
+    }
+
+    /// Writes everything that the training needs to go on. The file is written beside its final
+    /// place and then renamed: a half-written one never stands under `path`. It is a weights file,
+    /// too: [`Weights::open`] opens it.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainError> {
+        let state = State {
+            step: self.step,
+            best: self.best(),
+            recipe: self.recipe.clone(),
+            optimizer_steps: self.optimizer.step,
+            loader: self.loader.state(),
+            sgm: self.network.sgm().is_some(),
+            batch_norms: self.network.batch_norms(),
+            network_seed: self.network.seed(),
+        };
+        checkpoint::write(
+            path.as_ref(),
+            &Checkpoint {
+                state,
+                config: self.network.config().clone(),
+                charset: self.charset.clone(),
+                parameters: copies(&self.network)?,
+                moments: self.optimizer.host_moments()?,
+                average: self.average.clone(),
+            },
+        )
+    }
+
+    /// Saves to `path` if `score` is better than all before.
+    ///
+    /// # Errors
+    /// As [`Trainer::save`].
+    pub fn save_best(&mut self, path: impl AsRef<Path>, score: f64) -> Result<bool, TrainError> {
+        if score > self.best {
+            self.best = score;
+            self.save(path)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Goes on where a training was saved: with its network, recipe and charset, and sources and
+    /// loading that must be the same.
+    ///
+    /// # Errors
+    /// [`TrainError::Checkpoint`] if the file is damaged or no checkpoint of a training;
+    /// [`TrainError::Options`] if the sources are others.
+    pub fn resume(
+        path: impl AsRef<Path>,
+        sources: Vec<(Arc<dyn Source>, f64)>,
+        loading: LoaderOptions,
+        device: &candle_core::Device,
+    ) -> Result<Self, TrainError> {
+        let Checkpoint { state, config, charset, parameters, moments, average } =
+            checkpoint::read(path.as_ref(), device)?;
+        let network = Network::restored(
+            &config,
+            parameters,
+            state.batch_norms,
+            state.sgm,
+            device,
+            state.network_seed,
+        )?;
+        let mut trainer = Self::new(network, charset, state.recipe, sources, loading)?;
+        trainer.loader.restore(state.loader)?;
+        trainer.optimizer.restore(state.optimizer_steps, moments, &trainer.network)?;
+        trainer.average = average;
+        trainer.step = state.step;
+        trainer.best = state.best.unwrap_or(f64::NEG_INFINITY);
+        Ok(trainer)
+    }
+}
+
+fn copies(network: &Network) -> Result<BTreeMap<String, Tensor>, TrainError> {
+    let copy = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.copy()?));
+    network.parameters().map(copy).collect()
+}
+
+/// The share of labels that the most probable class of every time step gives.
+fn accuracy(logits: &Tensor, labels: &[Vec<u32>]) -> Result<f64, TrainError> {
+    let best = logits.argmax(candle_core::D::Minus1)?.to_vec2::<u32>()?;
+    let right = best.iter().zip(labels).filter(|(steps, label)| collapsed(steps) == **label);
+    Ok(right.count() as f64 / labels.len().max(1) as f64)
+}
+
+/// The symbols of a path: repeats collapsed, blanks dropped.
+fn collapsed(steps: &[u32]) -> Vec<u32> {
+    let mut symbols = steps.to_vec();
+    symbols.dedup();
+    symbols.retain(|&class| class != 0);
+    symbols
+}
