@@ -20,6 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("usage: train_step {{t,s,b}} batch height width");
         return Ok(());
     };
+    svtrv2::train::keep_freed_memory();
     let (batch, height, width) = (batch.parse()?, height.parse()?, width.parse()?);
     let config = match variant.as_str() {
         "t" => Config::tiny(),

@@ -24,6 +24,8 @@ mod linear;
 #[cfg(feature = "lmdb")]
 mod lmdb;
 mod math;
+#[cfg(feature = "train")]
+mod memory;
 mod parallel;
 mod resample;
 mod simd;
@@ -35,6 +37,8 @@ pub(crate) use file_map::FileMap;
 pub(crate) use gemm::{Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{linear, mlp, pack_linear};
+#[cfg(feature = "train")]
+pub(crate) use memory::keep_freed_memory;
 #[cfg(feature = "lmdb")]
 pub(crate) use lmdb::{create_lmdb, open_lmdb};
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};

@@ -3,7 +3,8 @@
 //! An operation takes a fraction of a millisecond and ends when its last task does. If another
 //! process keeps a core busy, a worker that shares that core is stopped for milliseconds in the
 //! middle of a task, again and again, and everybody waits: two threads become slower than one. So
-//! the time spent waiting at the end is watched. If it is far beyond a task's, the next operations
+//! the time spent waiting at the end is watched. If it is far beyond a task's and most of the
+//! operation's, the next operations
 //! run on the calling thread alone, for a while that doubles as long as the trouble lasts.
 //!
 //! What a task computes depends on its number alone: results are the same however tasks are spread.
@@ -49,8 +50,9 @@ impl Watch {
         self.now() < self.alone_until.load(Ordering::Relaxed)
     }
 
-    fn waited(&self, time: Duration) {
-        if time > PATIENCE {
+    /// `time` was spent waiting at the end of an operation that took `total`.
+    fn waited(&self, time: Duration, total: Duration) {
+        if time > PATIENCE && 2 * time > total {
             let pause = self.pause.load(Ordering::Relaxed);
             self.alone_until.store(self.now() + pause, Ordering::Relaxed);
             let longest = LONGEST_PAUSE.as_micros() as u64;
@@ -69,6 +71,7 @@ pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
         (0..count).for_each(task);
         return;
     }
+    let start = Instant::now();
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
@@ -86,7 +89,7 @@ pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
         },
         || invite(threads - 2, &work),
     );
-    WATCH.waited(done.elapsed());
+    WATCH.waited(done.elapsed(), start.elapsed());
 }
 
 /// Runs `work` here and on up to `others` more threads. A job that nobody has taken by the end is
@@ -128,16 +131,17 @@ mod tests {
             pause: AtomicU64::new(SHORTEST_PAUSE.as_micros() as u64),
             calm: AtomicU64::new(0),
         };
-        watch.waited(PATIENCE / 2);
+        watch.waited(PATIENCE / 2, PATIENCE);
+        watch.waited(PATIENCE * 2, PATIENCE * 5);
         assert!(!watch.alone());
-        watch.waited(PATIENCE * 2);
+        watch.waited(PATIENCE * 2, PATIENCE * 3);
         assert!(watch.alone());
         for _ in 0..20 {
-            watch.waited(PATIENCE * 2);
+            watch.waited(PATIENCE * 2, PATIENCE * 3);
         }
         assert_eq!(watch.pause.load(Ordering::Relaxed), LONGEST_PAUSE.as_micros() as u64);
         for _ in 0..=CALM {
-            watch.waited(PATIENCE / 2);
+            watch.waited(PATIENCE / 2, PATIENCE);
         }
         assert_eq!(watch.pause.load(Ordering::Relaxed), SHORTEST_PAUSE.as_micros() as u64);
     }

@@ -52,3 +52,11 @@ pub use sgm::Sgm;
 pub use sgm_labels::{SgmLabels, SgmTargets};
 pub use source::{LabelledCrop, Source};
 pub use trainer::{StepReport, Trainer};
+
+/// Asks the system's allocator to keep freed memory for the next step instead of giving it back to
+/// the system, which clears every page anew: steps on a CPU are faster by a fifth and more. It
+/// concerns the whole process, so it is for programs to decide. Returns whether the allocator can be
+/// asked: that of the GNU C library can.
+pub fn keep_freed_memory() -> bool {
+    crate::kernels::keep_freed_memory()
+}

@@ -292,6 +292,17 @@ impl Trainer {
         Ok(weights_of(self.network.config(), &self.charset, parameters)?)
     }
 
+    /// The weights for inference that a checkpoint holds.
+    ///
+    /// # Errors
+    /// As [`Trainer::resume`].
+    pub fn weights_of(path: impl AsRef<Path>) -> Result<Weights, TrainError> {
+        let Checkpoint { config, charset, parameters, average, .. } =
+            checkpoint::read(path.as_ref(), &candle_core::Device::Cpu)?;
+        let parameters = average.unwrap_or(parameters).into_iter();
+        Ok(weights_of(&config, &charset, parameters)?)
+    }
+
     /// Writes everything that the training needs to go on. The file is written beside its final
     /// place and then renamed: a half-written one never stands under `path`. It is a weights file,
     /// too: [`Weights::open`] opens it.
