@@ -14,7 +14,8 @@ use svtrv2::train::{AdamW, AdamWOptions, Network, PassOptions, ctc_loss};
 const LABEL: u32 = 8;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let arguments: Vec<String> =
+        std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let [variant, batch, height, width] = &arguments[..] else {
         // What `cargo bench` calls it with: there is nobody to answer.
         println!("usage: train_step {{t,s,b}} batch height width");

@@ -76,7 +76,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     svtrv2::train::keep_freed_memory();
     let arguments = Arguments::parse();
     let settings = Settings::open(&arguments.settings, &arguments.overrides)?;
-    let [last, best] = ["last", "best"].map(|name| settings.out.join(format!("{name}.safetensors")));
+    let [last, best] =
+        ["last", "best"].map(|name| settings.out.join(format!("{name}.safetensors")));
     if let Some(file) = &arguments.export {
         let from = if best.is_file() { best } else { last };
         let storage = if arguments.f16 { StorageType::F16 } else { StorageType::F32 };
@@ -85,11 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     std::fs::create_dir_all(&settings.out)?;
     let going_on = last.is_file() && !arguments.fresh;
-    let mut trainer = if going_on {
-        settings.resume(&last)?
-    } else {
-        settings.start()?
-    };
+    let mut trainer = if going_on { settings.resume(&last)? } else { settings.start()? };
     if going_on {
         println!("going on at step {} of {}", trainer.steps(), trainer.recipe().steps);
     }
@@ -155,9 +152,7 @@ fn progress(steps: u64, done: u64) -> ProgressBar {
     } else {
         ProgressBar::hidden()
     };
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}, {eta} left")
-    {
+    if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {msg}, {eta} left") {
         bar.set_style(style);
     }
     bar.set_position(done);

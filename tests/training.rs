@@ -182,12 +182,8 @@ fn kernels_and_tensors_have_the_same_gradients() {
         for kernels in [true, false] {
             let mut network = pattern_network(&config);
             network.add_sgm().unwrap();
-            let options = PassOptions {
-                drop_path: 0.5,
-                batch_norm: BatchNormMode::Batch,
-                seed: 5,
-                kernels,
-            };
+            let options =
+                PassOptions { drop_path: 0.5, batch_norm: BatchNormMode::Batch, seed: 5, kernels };
             let pass = network.forward(&images, &options).unwrap();
             let ctc = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
             let targets = SgmLabels::new::<Pcg64Mcg>(&labels, config.num_classes, None);

@@ -28,7 +28,12 @@ pub fn draw(rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
         .x_label_area_size(36)
         .y_label_area_size(52)
         .build_cartesian_2d(0.0..end, (least..most).log_scale())?;
-    chart.configure_mesh().x_desc("thousand images").y_desc("loss").light_line_style(WHITE).draw()?;
+    chart
+        .configure_mesh()
+        .x_desc("thousand images")
+        .y_desc("loss")
+        .light_line_style(WHITE)
+        .draw()?;
     let losses = rows.iter().map(|row| (thousands(row.images), row.loss.max(least)));
     chart.draw_series(LineSeries::new(losses, BLUE.stroke_width(2)))?;
 

@@ -9,7 +9,7 @@ use svtrv2::Charset;
 use svtrv2::data::Dataset;
 use svtrv2::model::{Config, StageConfig};
 use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts};
-use svtrv2::train::{LoaderOptions, Network, Recipe, Source, Trainer};
+use svtrv2::train::{Initialization, LoaderOptions, Network, Recipe, Trainer, WeightedSource};
 use svtrv2::weights::Weights;
 
 #[derive(Deserialize)]
@@ -61,6 +61,8 @@ struct NetworkSettings {
     /// Of each stage: dim, heads, local blocks, global blocks.
     stages: Option<[[usize; 4]; 3]>,
     max_ratio: u32,
+    /// "published" or "fan_in".
+    initialization: Initialization,
     /// A file with the charset, one symbol a line, or its characters themselves; English if neither.
     charset: Option<PathBuf>,
     characters: Option<String>,
@@ -76,6 +78,7 @@ impl Default for NetworkSettings {
             variant: "T".to_owned(),
             stages: None,
             max_ratio: 4,
+            initialization: Initialization::default(),
             charset: None,
             characters: None,
             weights: None,
@@ -196,11 +199,12 @@ impl Settings {
                     max_ratio: *max_ratio,
                     ..self.config()?
                 };
-                (Network::new(&config, &device, seed)?, charset)
+                let initialization = self.file.network.initialization;
+                let network = Network::with_initialization(&config, initialization, &device, seed)?;
+                (network, charset)
             }
             Some(path) => {
-                let (mut network, stored) =
-                    Network::open(self.folder.join(path), &device, seed)?;
+                let (mut network, stored) = Network::open(self.folder.join(path), &device, seed)?;
                 let stored = stored.unwrap_or_else(Charset::english);
                 if let Some(keep) = keep_blocks {
                     network = network.with_blocks(keep)?;
@@ -268,7 +272,9 @@ impl Settings {
     fn charset(&self) -> Result<Option<Charset>, Box<dyn Error>> {
         let NetworkSettings { charset, characters, .. } = &self.file.network;
         Ok(match (charset, characters) {
-            (Some(_), Some(_)) => return Err("network.charset or network.characters, not both".into()),
+            (Some(_), Some(_)) => {
+                return Err("network.charset or network.characters, not both".into());
+            }
             (Some(path), None) => Some(Charset::open(self.folder.join(path), false)?),
             (None, Some(characters)) => Some(Charset::from_characters(characters)?),
             (None, None) => None,
@@ -280,8 +286,8 @@ impl Settings {
         LoaderOptions { workers, augment, longest_label, ..LoaderOptions::default() }
     }
 
-    fn sources(&self) -> Result<Vec<(Arc<dyn Source>, f64)>, Box<dyn Error>> {
-        let mut sources: Vec<(Arc<dyn Source>, f64)> = Vec::new();
+    fn sources(&self) -> Result<Vec<WeightedSource>, Box<dyn Error>> {
+        let mut sources: Vec<WeightedSource> = Vec::new();
         for source in &self.file.sources {
             if let Some(path) = &source.path {
                 let sets = Dataset::find(self.folder.join(path))?;

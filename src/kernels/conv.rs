@@ -170,11 +170,7 @@ pub(super) fn tap_offsets(
                 let row = y * stride.0 + tap / SIDE;
                 let column = x * stride.1 + tap % SIDE;
                 let inside = (1..=height).contains(&row) && (1..=width).contains(&column);
-                if inside {
-                    ((row - PADDING) * width + column - PADDING) * in_dim
-                } else {
-                    OUTSIDE
-                }
+                if inside { ((row - PADDING) * width + column - PADDING) * in_dim } else { OUTSIDE }
             }));
         }
     }

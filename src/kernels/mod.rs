@@ -37,8 +37,8 @@ pub(crate) use file_map::FileMap;
 pub(crate) use gemm::{Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{linear, mlp, pack_linear};
-#[cfg(feature = "train")]
-pub(crate) use memory::keep_freed_memory;
 #[cfg(feature = "lmdb")]
 pub(crate) use lmdb::{create_lmdb, open_lmdb};
+#[cfg(feature = "train")]
+pub(crate) use memory::keep_freed_memory;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};

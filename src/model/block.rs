@@ -5,8 +5,8 @@
 use candle_core::{Result, Tensor};
 
 use super::config::StageConfig;
-use super::pass::Pass;
 use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm, Mlp, SelfAttention};
+use super::pass::Pass;
 
 /// Epsilon of the norms inside the blocks.
 const EPS: f64 = 1e-6;

@@ -4,8 +4,8 @@
 use candle_core::{Result, Tensor};
 
 use super::config::Config;
-use super::pass::Pass;
 use super::layers::{Builder, ColumnClassifier, Grid, LayerNorm, Mlp, SelfAttention};
+use super::pass::Pass;
 
 /// Epsilon of the norms of the horizontal block.
 const EPS: f64 = 1e-5;

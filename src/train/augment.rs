@@ -86,7 +86,9 @@ fn apply(operation: Operation, mut image: RgbImage, rng: &mut impl Rng) -> RgbIm
             each_channel(&mut image, |histogram| {
                 let low = histogram.iter().position(|&n| n > 0).unwrap_or(0) as f32;
                 let high = histogram.iter().rposition(|&n| n > 0).unwrap_or(255) as f32;
-                move |v| if high > low { (f32::from(v) - low) * 255.0 / (high - low) } else { v.into() }
+                move |v| {
+                    if high > low { (f32::from(v) - low) * 255.0 / (high - low) } else { v.into() }
+                }
             });
             image
         }
@@ -97,7 +99,7 @@ fn apply(operation: Operation, mut image: RgbImage, rng: &mut impl Rng) -> RgbIm
                 let step = (total - last) / 255;
                 let mut before = step / 2;
                 let table: [f32; 256] = std::array::from_fn(|value| {
-                    let level = if step == 0 { value as u32 } else { before / step };
+                    let level = before.checked_div(step).unwrap_or(value as u32);
                     before += histogram[value];
                     level as f32
                 });

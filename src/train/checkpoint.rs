@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use super::loader::LoaderState;
+use super::network::Fresh;
 use super::{Recipe, TrainError};
 use crate::charset::Charset;
 use crate::model::Config;
@@ -29,7 +30,7 @@ pub(super) struct State {
     pub loader: LoaderState,
     pub sgm: bool,
     pub batch_norms: bool,
-    pub network_seed: u64,
+    pub fresh: Fresh,
 }
 
 pub(super) struct Checkpoint {

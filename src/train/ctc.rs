@@ -128,16 +128,15 @@ fn sample_loss(logits: &[f32], classes: usize, label: &[u32], gradient: &mut [f3
         }
     }
     let last = &alpha[(time - 1) * states..];
-    let total = log_add(last[states - 1], if states > 1 { last[states - 2] } else { f64::NEG_INFINITY });
+    let total =
+        log_add(last[states - 1], if states > 1 { last[states - 2] } else { f64::NEG_INFINITY });
     if total == f64::NEG_INFINITY {
         return f64::INFINITY;
     }
 
     // Log-probabilities of the rest of a label behind each state, of a time step on.
     let mut beta = vec![f64::NEG_INFINITY; states];
-    for state in states.saturating_sub(2)..states {
-        beta[state] = 0.0;
-    }
+    beta[states.saturating_sub(2)..].fill(0.0);
     for t in (0..time).rev() {
         for state in 0..states {
             let occupancy = (alpha[t * states + state] + beta[state] - total).exp();

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::parameters::Parameters;
+use super::network::Fresh;
+use super::parameters::{Initialization, Parameters};
 use super::{Network, TrainError};
 use crate::charset::Charset;
 use crate::error::Result;
@@ -66,7 +67,8 @@ impl Network {
             let tensor = Tensor::from_vec(values, shape, device)?;
             parameters.vars.insert(name, Var::from_tensor(&tensor)?);
         }
-        Self::build(config, parameters, batch_norms, None, device, seed)
+        let fresh = Fresh { initialization: Initialization::default(), seed };
+        Self::build(config, parameters, batch_norms, false, device, fresh)
     }
 
     /// The weights for inference: a copy without the semantic guidance module, batch norms folded.
@@ -94,8 +96,9 @@ impl Network {
             parameters.vars.remove(name);
         }
         // Built with a fresh classifier, into which old rows are then copied.
-        let (device, seed) = (self.device().clone(), self.seed());
-        let mut network = Self::build(&config, parameters, self.batch_norms(), None, &device, seed)?;
+        let (device, fresh) = (self.device().clone(), self.fresh());
+        let mut network =
+            Self::build(&config, parameters, self.batch_norms(), false, &device, fresh)?;
         let mut change = CharsetChange::default();
         let mut sources: Vec<Option<usize>> = vec![Some(0)];
         for symbol in to.symbols() {
@@ -151,8 +154,8 @@ impl Network {
                 parameters.vars.insert(name, Var::from_tensor(tensor)?);
             }
         }
-        let (device, seed) = (self.device(), self.seed());
-        Ok(Self::build(&config, parameters, self.batch_norms(), None, device, seed)?)
+        let (device, fresh) = (self.device(), self.fresh());
+        Ok(Self::build(&config, parameters, self.batch_norms(), false, device, fresh)?)
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::augment::augment;
 use super::sampler::{Draw, Sampler, mix};
-use super::{Source, TrainError};
+use super::{Source, TrainError, WeightedSource};
 use crate::charset::Charset;
 use crate::crop::Crop;
 use crate::recognizer::normalize_rgb;
@@ -179,7 +179,7 @@ impl Loader {
     /// # Errors
     /// [`TrainError::Options`] if there are no sources, or an option or weight is out of range.
     pub fn new(
-        sources: Vec<(Arc<dyn Source>, f64)>,
+        sources: Vec<WeightedSource>,
         charset: Charset,
         options: LoaderOptions,
     ) -> Result<Self, TrainError> {
@@ -274,7 +274,7 @@ impl Loader {
                     bucket.push((draw, prepared));
                     if bucket.len() >= wanted {
                         let members = std::mem::take(bucket);
-                        return Ok(batch(size, members)?);
+                        return batch(size, members);
                     }
                     continue;
                 }

@@ -46,11 +46,12 @@ pub use gradients::Gradients;
 pub use loader::{Batch, Loader, LoaderOptions, Skipped};
 pub use network::{Network, Pass, PassOptions};
 pub use optimizer::{AdamW, AdamWOptions};
+pub use parameters::Initialization;
 pub use recipe::Recipe;
 pub use schedule::Schedule;
 pub use sgm::Sgm;
 pub use sgm_labels::{SgmLabels, SgmTargets};
-pub use source::{LabelledCrop, Source};
+pub use source::{LabelledCrop, Source, WeightedSource};
 pub use trainer::{StepReport, Trainer};
 
 /// Asks the system's allocator to keep freed memory for the next step instead of giving it back to

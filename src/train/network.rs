@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use candle_core::{DType, Device, Tensor, Var};
 
+use serde::{Deserialize, Serialize};
+
 use super::Gradients;
-use super::parameters::{Parameters, is_statistic};
+use super::parameters::{Initialization, Parameters, is_statistic};
 use super::sgm::Sgm;
 use crate::error::Result;
 use crate::model::{BatchNormMode, Config, Model, Tape, Training};
@@ -25,7 +27,15 @@ pub struct Network {
     /// Whether the patch embedding has batch norms.
     batch_norms: bool,
     device: Device,
+    initialization: Initialization,
     seed: u64,
+}
+
+/// What fresh parameters are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Fresh {
+    pub initialization: Initialization,
+    pub seed: u64,
 }
 
 /// Settings of a pass through a [`Network`].
@@ -65,7 +75,21 @@ impl Network {
     /// [`Error::Config`](crate::Error::Config) if the configuration is out of range;
     /// [`Error::Compute`](crate::Error::Compute) if the device fails.
     pub fn new(config: &Config, device: &Device, seed: u64) -> Result<Self> {
-        Self::build(config, Parameters::default(), true, None, device, seed)
+        Self::with_initialization(config, Initialization::Published, device, seed)
+    }
+
+    /// As [`Network::new`] with another initialisation.
+    ///
+    /// # Errors
+    /// As [`Network::new`].
+    pub fn with_initialization(
+        config: &Config,
+        initialization: Initialization,
+        device: &Device,
+        seed: u64,
+    ) -> Result<Self> {
+        let fresh = Fresh { initialization, seed };
+        Self::build(config, Parameters::default(), true, false, device, fresh)
     }
 
     /// A network with parameters that are given; what lacks is fresh.
@@ -73,23 +97,24 @@ impl Network {
         config: &Config,
         mut parameters: Parameters,
         batch_norms: bool,
-        sgm: Option<()>,
+        sgm: bool,
         device: &Device,
-        seed: u64,
+        fresh: Fresh,
     ) -> Result<Self> {
         config.validate()?;
-        let (model, sgm) = parameters.build(device, seed, |vb| {
+        let Fresh { initialization, seed } = fresh;
+        let (model, sgm) = parameters.build(device, initialization, seed, |vb| {
             let model = Model::for_training(config, vb.clone(), batch_norms)
                 .map_err(|error| candle_core::Error::Msg(error.to_string()))?;
-            let sgm = sgm.map(|()| Sgm::new(config, vb.pp(Sgm::PREFIX))).transpose()?;
+            let sgm = sgm.then(|| Sgm::new(config, vb.pp(Sgm::PREFIX))).transpose()?;
             Ok((model, sgm))
         })?;
-        let device = device.clone();
-        Ok(Network { config: config.clone(), parameters, model, sgm, batch_norms, device, seed })
+        let (config, device) = (config.clone(), device.clone());
+        Ok(Network { config, parameters, model, sgm, batch_norms, device, initialization, seed })
     }
 
     /// Builds anew from the parameters as they are: after some were frozen, added or removed.
-    fn rebuild(&mut self, sgm: Option<()>) -> Result<()> {
+    fn rebuild(&mut self, sgm: bool) -> Result<()> {
         let parameters = self.parameters.clone();
         *self = Self::build(
             &self.config,
@@ -97,7 +122,7 @@ impl Network {
             self.batch_norms,
             sgm,
             &self.device,
-            self.seed,
+            self.fresh(),
         )?;
         Ok(())
     }
@@ -107,7 +132,7 @@ impl Network {
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) if the device fails.
     pub fn add_sgm(&mut self) -> Result<()> {
-        self.rebuild(Some(()))
+        self.rebuild(true)
     }
 
     /// Drops the semantic guidance module and its parameters.
@@ -116,7 +141,7 @@ impl Network {
     /// As [`Network::add_sgm`].
     pub fn remove_sgm(&mut self) -> Result<()> {
         self.parameters.vars.retain(|name, _| !name.starts_with(Sgm::PREFIX));
-        self.rebuild(None)
+        self.rebuild(false)
     }
 
     /// Freezes the parameters whose names are or lie below the given ones (`"encoder"`,
@@ -126,7 +151,7 @@ impl Network {
     /// As [`Network::add_sgm`].
     pub fn freeze(&mut self, prefixes: &[impl AsRef<str>]) -> Result<()> {
         self.parameters.frozen = prefixes.iter().map(|prefix| prefix.as_ref().to_owned()).collect();
-        self.rebuild(self.sgm.as_ref().map(|_| ()))
+        self.rebuild(self.sgm.is_some())
     }
 
     /// A network with exactly the given parameters.
@@ -136,22 +161,22 @@ impl Network {
         batch_norms: bool,
         sgm: bool,
         device: &Device,
-        seed: u64,
+        fresh: Fresh,
     ) -> Result<Self> {
         let mut vars = BTreeMap::new();
         for (name, tensor) in parameters {
             vars.insert(name, Var::from_tensor(&tensor)?);
         }
         let parameters = Parameters { vars, frozen: Vec::new() };
-        Self::build(config, parameters, batch_norms, sgm.then_some(()), device, seed)
+        Self::build(config, parameters, batch_norms, sgm, device, fresh)
     }
 
     pub(super) fn batch_norms(&self) -> bool {
         self.batch_norms
     }
 
-    pub(super) fn seed(&self) -> u64 {
-        self.seed
+    pub(super) fn fresh(&self) -> Fresh {
+        Fresh { initialization: self.initialization, seed: self.seed }
     }
 
     /// The configuration.

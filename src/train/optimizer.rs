@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-use candle_core::{CpuStorage, DType, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail};
+use candle_core::{
+    CpuStorage, DType, Device, InplaceOp1, Layout, Result, Storage, Tensor, Var, bail,
+};
 use rayon::prelude::*;
 
 use super::{Gradients, Network};

@@ -7,6 +7,21 @@ use candle_core::{DType, Device, Result, Shape, Tensor, Var};
 use candle_nn::{Init, VarBuilder, init::NormalOrUniform, var_builder::SimpleBackend};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
+use serde::{Deserialize, Serialize};
+
+/// What fresh linear layers start from. (Convolutions always start from a Kaiming normal
+/// distribution, fan-out.)
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Initialization {
+    /// The published one: a normal distribution with a deviation of 0.02. It takes the published
+    /// widths, batches and a long training.
+    #[default]
+    Published,
+    /// A normal distribution whose deviation is one over the root of the layer's inputs: small
+    /// networks and batches leave the plateau, on which all time steps are blank, many times sooner.
+    FanIn,
+}
 
 /// Parameters by their names in the published checkpoints.
 #[derive(Debug, Clone, Default)]
@@ -28,10 +43,12 @@ impl Parameters {
     pub(super) fn build<T>(
         &mut self,
         device: &Device,
+        initialization: Initialization,
         seed: u64,
         build: impl FnOnce(VarBuilder) -> Result<T>,
     ) -> Result<T> {
-        let source = Source { parameters: Mutex::new(std::mem::take(self)), seed };
+        let parameters = Mutex::new(std::mem::take(self));
+        let source = Source { parameters, initialization, seed };
         let vb = VarBuilder::from_backend(Box::new(&source), DType::F32, device.clone());
         let built = build(vb);
         *self = source.parameters.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -52,6 +69,7 @@ pub(super) fn is_statistic(name: &str) -> bool {
 
 struct Source {
     parameters: Mutex<Parameters>,
+    initialization: Initialization,
     seed: u64,
 }
 
@@ -66,6 +84,12 @@ impl SimpleBackend for &Source {
     ) -> Result<Tensor> {
         let mut parameters = self.parameters.lock().unwrap_or_else(PoisonError::into_inner);
         if !parameters.vars.contains_key(name) {
+            let init = match (self.initialization, shape.dims()) {
+                (Initialization::FanIn, &[_, inputs]) if !name.ends_with("embedding.weight") => {
+                    Init::Randn { mean: 0.0, stdev: (inputs as f64).powf(-0.5) }
+                }
+                _ => init,
+            };
             let values = sample(init, &shape, seed_of(self.seed, name));
             let var = Var::from_tensor(&Tensor::from_vec(values, shape.clone(), device)?)?;
             parameters.vars.insert(name.to_owned(), var);

@@ -37,7 +37,7 @@ impl Vocabulary {
 /// The contexts of one label in one direction, and what each is followed by.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SgmTargets {
-    /// The [`CONTEXT`] characters beside each character.
+    /// The five characters beside each character.
     pub contexts: Vec<[u32; CONTEXT]>,
     /// The character; 0 at the text's end.
     pub targets: Vec<u32>,

@@ -1,5 +1,7 @@
 //! Where labelled crops come from.
 
+use std::sync::Arc;
+
 use image::RgbImage;
 
 use super::synth::Synthesizer;
@@ -42,6 +44,9 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// A source, and its weight among others: how often samples come from it.
+pub type WeightedSource = (Arc<dyn Source>, f64);
+
 impl Source for Dataset {
     fn len(&self) -> Option<u64> {
         Some(Dataset::len(self) as u64)
@@ -51,8 +56,7 @@ impl Source for Dataset {
         let index = usize::try_from(index).map_err(|error| error.to_string())?;
         let sample = self.sample(index).map_err(|error| error.to_string())?;
         let name = format!("{}/{}", self.name(), sample.name);
-        let crop =
-            Crop::decode(&sample.image).map_err(|error| format!("{name}: {error}"))?;
+        let crop = Crop::decode(&sample.image).map_err(|error| format!("{name}: {error}"))?;
         let image = RgbImage::from_raw(crop.width(), crop.height(), crop.rgb().to_vec())
             .ok_or_else(|| format!("{name}: too few pixels"))?;
         Ok(LabelledCrop { name, image, label: sample.label })

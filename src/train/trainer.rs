@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use candle_core::{DType, Tensor};
@@ -13,8 +12,8 @@ use super::checkpoint::{self, Checkpoint, State};
 use super::finetune::weights_of;
 use super::sampler::mix;
 use super::{
-    AdamW, BatchNormMode, Gradients, Loader, LoaderOptions, Network, PassOptions, Recipe, SgmLabels,
-    Skipped, Source, TrainError, ctc_loss, distillation_loss,
+    AdamW, BatchNormMode, Gradients, Loader, LoaderOptions, Network, PassOptions, Recipe,
+    SgmLabels, Skipped, TrainError, WeightedSource, ctc_loss, distillation_loss,
 };
 use crate::charset::Charset;
 use crate::error::Result;
@@ -75,11 +74,11 @@ impl Trainer {
         mut network: Network,
         charset: Charset,
         recipe: Recipe,
-        sources: Vec<(Arc<dyn Source>, f64)>,
+        sources: Vec<WeightedSource>,
         loading: LoaderOptions,
     ) -> Result<Self, TrainError> {
         recipe.validate()?;
-        charset.check_classes(network.config().num_classes).map_err(crate::Error::from)?;
+        charset.check_classes(network.config().num_classes)?;
         let loading = LoaderOptions {
             batch_size: recipe.batch_size,
             max_ratio: network.config().max_ratio,
@@ -254,8 +253,7 @@ impl Trainer {
         }
         if let (Some(teacher), true) = (&self.teacher, distillation_weight > 0.0) {
             let logits = teacher.forward(&images)?;
-            let divergence =
-                distillation_loss(pass.logits(), &logits, self.recipe.temperature)?;
+            let divergence = distillation_loss(pass.logits(), &logits, self.recipe.temperature)?;
             *report.distillation.get_or_insert(0.0) += scalar(&divergence)?;
             loss = (loss + (divergence * distillation_weight)?)?;
         }
@@ -318,7 +316,7 @@ impl Trainer {
             loader: self.loader.state(),
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
-            network_seed: self.network.seed(),
+            fresh: self.network.fresh(),
         };
         checkpoint::write(
             path.as_ref(),
@@ -354,7 +352,7 @@ impl Trainer {
     /// [`TrainError::Options`] if the sources are others.
     pub fn resume(
         path: impl AsRef<Path>,
-        sources: Vec<(Arc<dyn Source>, f64)>,
+        sources: Vec<WeightedSource>,
         loading: LoaderOptions,
         device: &candle_core::Device,
     ) -> Result<Self, TrainError> {
@@ -366,7 +364,7 @@ impl Trainer {
             state.batch_norms,
             state.sgm,
             device,
-            state.network_seed,
+            state.fresh,
         )?;
         let mut trainer = Self::new(network, charset, state.recipe, sources, loading)?;
         trainer.loader.restore(state.loader)?;

@@ -38,11 +38,11 @@ use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
+pub use safetensors::StorageType;
 #[cfg(feature = "train")]
 pub(crate) use safetensors::{METADATA_KEY, write_atomically};
 #[cfg(feature = "train")]
 pub(crate) use training::Values;
-pub use safetensors::StorageType;
 
 /// The parameters of a network, still in their file, with what is needed to run it.
 ///

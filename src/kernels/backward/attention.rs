@@ -41,16 +41,19 @@ fn attention_backward_for(
         let out = SharedOut(out);
         parallel(sequences * heads, &|task| {
             let (sequence, head) = (task / heads, task % heads);
-            dispatch(isa, Head {
+            dispatch(
                 isa,
-                qkv: &qkv[sequence * sequence_len..][..sequence_len],
-                dy: &dy[sequence * tokens * dim..][..tokens * dim],
-                tokens,
-                dim,
-                head_dim,
-                column: head * head_dim,
-                out: SharedOut(out.at(sequence * sequence_len + head * head_dim)),
-            });
+                Head {
+                    isa,
+                    qkv: &qkv[sequence * sequence_len..][..sequence_len],
+                    dy: &dy[sequence * tokens * dim..][..tokens * dim],
+                    tokens,
+                    dim,
+                    head_dim,
+                    column: head * head_dim,
+                    out: SharedOut(out.at(sequence * sequence_len + head * head_dim)),
+                },
+            );
         });
     };
     // SAFETY: sequences and heads together cover every token's queries, keys and values.
@@ -223,10 +226,9 @@ impl Kernel for Head<'_> {
                 let packed = &mut packed[..count * token_panels * width];
                 let dy = &self.dy[first * dim + self.column..];
                 let queries = &self.qkv[first * 3 * dim + self.column..];
-                for (left, stride, right, sums) in [
-                    (dy, dim, &weights, &mut d_values),
-                    (queries, 3 * dim, &d_scores, &mut d_keys),
-                ] {
+                for (left, stride, right, sums) in
+                    [(dy, dim, &weights, &mut d_values), (queries, 3 * dim, &d_scores, &mut d_keys)]
+                {
                     turn_rows(left, stride, count, head_dim, &mut turned);
                     pack_rows(&right[..count * tokens], tokens, width, packed);
                     let left = DenseRows::new(&turned, head_dim, count, count);

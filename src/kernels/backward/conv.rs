@@ -1,6 +1,8 @@
 //! Gradients of the 3x3 convolutions over tokens.
 
-use super::super::conv::{OUTSIDE, PADDING, PackedConv, SIDE, TAPS, gather, output_grid, tap_offsets};
+use super::super::conv::{
+    OUTSIDE, PADDING, PackedConv, SIDE, TAPS, gather, output_grid, tap_offsets,
+};
 use super::super::dispatch::Isa;
 use super::super::gemm::{Epilogue, PackedMatrix};
 use super::outer::{Pieces, outer_products};
@@ -92,7 +94,8 @@ pub(crate) fn conv_weight_gradient(x: &[f32], dy: &[f32], shape: ConvShape) -> V
             (a, out_dim, b)
         });
         let own = &mut gradient[group * group_out * group_in * TAPS..];
-        for (out, sums) in own.chunks_exact_mut(group_in * TAPS).zip(sums.chunks_exact(TAPS * group_in))
+        for (out, sums) in
+            own.chunks_exact_mut(group_in * TAPS).zip(sums.chunks_exact(TAPS * group_in))
         {
             for (tap, sums) in sums.chunks_exact(group_in).enumerate() {
                 for (channel, sum) in sums.iter().enumerate() {

@@ -76,8 +76,7 @@ impl Kernel for Backward<'_> {
 
     #[inline(always)]
     unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
-        const PEAK: f32 =
-            0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
+        const PEAK: f32 = 0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
         for (at, part) in parts::<S>(self.x.len()) {
             // SAFETY: as above, and the gradients are this task's own.
             unsafe {

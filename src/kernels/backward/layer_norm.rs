@@ -47,7 +47,10 @@ fn layer_norm_backward_for(
             let range = task * block..x.len().min((task + 1) * block);
             let sums = SharedOut(sums.at(task * 2 * dim));
             let out = SharedOut(out.at(range.start));
-            dispatch(isa, Backward { x: &x[range.clone()], dy: &dy[range], weight, eps, out, sums });
+            dispatch(
+                isa,
+                Backward { x: &x[range.clone()], dy: &dy[range], weight, eps, out, sums },
+            );
         });
     };
     // SAFETY: the blocks together cover every row.

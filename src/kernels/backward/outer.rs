@@ -63,7 +63,8 @@ pub(super) fn outer_products_for<'a, P: Pieces>(
 ) -> Vec<f32> {
     let blocks = a_columns.div_ceil(BLOCK_COLUMNS).max(1);
     let block = a_columns.div_ceil(blocks);
-    let splits = (TASKS / blocks).min(segments * segment_rows / TASK_ROWS).clamp(1, segments.max(1));
+    let splits =
+        (TASKS / blocks).min(segments * segment_rows / TASK_ROWS).clamp(1, segments.max(1));
     let size = a_columns * b_columns;
     // A sum for each split, added in their order: the same for any number of threads.
     let mut sums = vec![0.0; splits * size];
@@ -78,16 +79,19 @@ pub(super) fn outer_products_for<'a, P: Pieces>(
                 let needed = (segment_rows - 1) * a_stride + a_columns;
                 assert!(a.len() >= needed, "rows beyond the left matrix");
             }
-            dispatch(isa, OuterProducts {
+            dispatch(
                 isa,
-                a,
-                a_stride,
-                columns: columns.clone(),
-                b: &b,
-                b_columns,
-                rows: segment_rows,
-                out: SharedOut(out.at(split * size)),
-            });
+                OuterProducts {
+                    isa,
+                    a,
+                    a_stride,
+                    columns: columns.clone(),
+                    b: &b,
+                    b_columns,
+                    rows: segment_rows,
+                    out: SharedOut(out.at(split * size)),
+                },
+            );
         }
     });
     let (first, others) = sums.split_at_mut(size);
@@ -126,7 +130,8 @@ impl<P: Pieces> Kernel for OuterProducts<'_, P> {
             let count = CHUNK_ROWS.min(self.rows - start);
             // `[tile][row][MR]`, zeros beyond the last column.
             let tile_len = count * MR;
-            for (tile, packed) in packed_a[..tiles * tile_len].chunks_exact_mut(tile_len).enumerate()
+            for (tile, packed) in
+                packed_a[..tiles * tile_len].chunks_exact_mut(tile_len).enumerate()
             {
                 let first = self.columns.start + tile * MR;
                 let valid = MR.min(self.columns.end - first);

@@ -9,10 +9,10 @@ use candle_nn::Init;
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::unary;
 use super::linear::Linear;
+use crate::kernels::{self, Epilogue, PackedMatrix};
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
 use crate::model::recorded;
-use crate::kernels::{self, Epilogue, PackedMatrix};
 
 /// Gathers each column into one vector and classifies it.
 ///

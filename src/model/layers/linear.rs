@@ -7,10 +7,10 @@ use candle_nn::{Init, init::ZERO};
 
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::{binary, unary};
+use crate::kernels::{self, Epilogue, PackedMatrix};
+use crate::model::pass::Pass;
 #[cfg(feature = "train")]
 use crate::model::recorded;
-use crate::model::pass::Pass;
-use crate::kernels::{self, Epilogue, PackedMatrix};
 
 /// The published initialisation (a truncation at 100 standard deviations, which has no effect).
 const WEIGHT_INIT: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
@@ -105,6 +105,17 @@ fn out_shape(x: &Tensor, packed: &PackedMatrix) -> Vec<usize> {
     shape
 }
 
+#[cfg(feature = "train")]
+impl Linear {
+    /// Weight and bias, unless they are packed.
+    fn tensors(&self) -> Option<(&Tensor, Option<&Tensor>)> {
+        match self {
+            Linear::Tensors { weight, bias } => Some((weight, bias.as_ref())),
+            Linear::Kernels(_) => None,
+        }
+    }
+}
+
 /// Two linear layers with an exact GELU between.
 #[derive(Debug, Clone)]
 pub(crate) struct Mlp {
@@ -149,13 +160,14 @@ impl Mlp {
     }
 
     #[cfg(feature = "train")]
-    fn recorded(&self, x: &Tensor, residual: Option<&Tensor>, pass: Pass) -> Option<Result<Tensor>> {
+    fn recorded(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        pass: Pass,
+    ) -> Option<Result<Tensor>> {
         let tape = pass.tape()?;
-        let layer = |linear| match linear {
-            &Linear::Tensors { ref weight, ref bias } => Some((weight, bias.as_ref())),
-            Linear::Kernels(_) => None,
-        };
-        let (fc1, fc2) = (layer(&self.fc1)?, layer(&self.fc2)?);
+        let (fc1, fc2) = (self.fc1.tensors()?, self.fc2.tensors()?);
         Some(recorded::mlp(tape, x, fc1, fc2, residual))
     }
 }

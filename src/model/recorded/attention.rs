@@ -13,8 +13,7 @@ pub(crate) fn attention(tape: &Tape, qkv: &Tensor, heads: usize) -> Result<Tenso
     let y = with_values(qkv, |qkv| kernels::attention(qkv, tokens, heads, dim))?;
     let qkv = qkv.clone();
     tape.record(&[&qkv.clone()], y, (sequences, tokens, dim), move |dy, gradients| {
-        let gradient =
-            with_values(&qkv, |qkv| attention_backward(qkv, &dy, tokens, heads, dim))?;
+        let gradient = with_values(&qkv, |qkv| attention_backward(qkv, &dy, tokens, heads, dim))?;
         gradients.add(&qkv, gradient);
         Ok(())
     })

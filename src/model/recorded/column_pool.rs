@@ -32,39 +32,34 @@ pub(crate) fn column_pool(tape: &Tape, kv: &Tensor, token: &Tensor) -> Result<Te
     let of_token = tape.tracks(token);
     let (kv, token) = (kv.clone(), token.clone());
     let operands = [kv.clone(), token.clone()];
-    tape.record(
-        &[&operands[0], &operands[1]],
-        pooled,
-        (batch, width, dim),
-        move |dy, gradients| {
-            let mut d_kv = vec![0.0; batch * image_len];
-            let d_tokens: Vec<Vec<f32>> = with_values(&kv, |kv| {
-                with_values(&token, |token| {
-                    let images = d_kv.par_chunks_mut(image_len.max(1)).enumerate();
-                    let backward = |(image, d_kv): (usize, &mut [f32])| {
-                        let kv = &kv[image * image_len..][..image_len];
-                        let dy = &dy[image * width * dim..][..width * dim];
-                        let mut d_token = vec![0.0; dim];
-                        for (column, dy) in dy.chunks_exact(dim).enumerate() {
-                            let column = Column { kv, height, width, dim, column };
-                            column.backward(token, dy, d_kv, &mut d_token);
-                        }
-                        d_token
-                    };
-                    images.map(backward).collect()
-                })
-            })??;
-            gradients.add(&kv, d_kv);
-            if of_token {
-                let mut sum = vec![0.0f32; dim];
-                for d_token in d_tokens {
-                    sum.iter_mut().zip(d_token).for_each(|(sum, value)| *sum += value);
-                }
-                gradients.add(&token, sum);
+    tape.record(&[&operands[0], &operands[1]], pooled, (batch, width, dim), move |dy, gradients| {
+        let mut d_kv = vec![0.0; batch * image_len];
+        let d_tokens: Vec<Vec<f32>> = with_values(&kv, |kv| {
+            with_values(&token, |token| {
+                let images = d_kv.par_chunks_mut(image_len.max(1)).enumerate();
+                let backward = |(image, d_kv): (usize, &mut [f32])| {
+                    let kv = &kv[image * image_len..][..image_len];
+                    let dy = &dy[image * width * dim..][..width * dim];
+                    let mut d_token = vec![0.0; dim];
+                    for (column, dy) in dy.chunks_exact(dim).enumerate() {
+                        let column = Column { kv, height, width, dim, column };
+                        column.backward(token, dy, d_kv, &mut d_token);
+                    }
+                    d_token
+                };
+                images.map(backward).collect()
+            })
+        })??;
+        gradients.add(&kv, d_kv);
+        if of_token {
+            let mut sum = vec![0.0f32; dim];
+            for d_token in d_tokens {
+                sum.iter_mut().zip(d_token).for_each(|(sum, value)| *sum += value);
             }
-            Ok(())
-        },
-    )
+            gradients.add(&token, sum);
+        }
+        Ok(())
+    })
 }
 
 /// A column of an image.

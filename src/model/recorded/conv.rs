@@ -3,9 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::{Tape, with_values};
-use crate::kernels::backward::{
-    ConvShape, column_sums, conv_input_gradient, conv_weight_gradient,
-};
+use crate::kernels::backward::{ConvShape, column_sums, conv_input_gradient, conv_weight_gradient};
 use crate::kernels::{self, Epilogue, PackedConv};
 use crate::model::layers::{ConvConfig, Grid};
 

@@ -130,15 +130,20 @@ impl Tape {
             });
         })?;
         let (x, branch) = (x.clone(), branch.clone());
-        self.record(&[&x.clone(), &branch.clone()], sums, x.shape().clone(), move |dy, gradients| {
-            let mut scaled = dy.clone();
-            scaled.par_chunks_mut(sample.max(1)).zip(&factors).for_each(|(values, factor)| {
-                values.iter_mut().for_each(|value| *value *= factor);
-            });
-            gradients.add(&branch, scaled);
-            gradients.add(&x, dy);
-            Ok(())
-        })
+        self.record(
+            &[&x.clone(), &branch.clone()],
+            sums,
+            x.shape().clone(),
+            move |dy, gradients| {
+                let mut scaled = dy.clone();
+                scaled.par_chunks_mut(sample.max(1)).zip(&factors).for_each(|(values, factor)| {
+                    values.iter_mut().for_each(|value| *value *= factor);
+                });
+                gradients.add(&branch, scaled);
+                gradients.add(&x, dy);
+                Ok(())
+            },
+        )
     }
 
     /// Goes the way back from gradients for results, to those for the variables.

@@ -9,11 +9,7 @@ use super::SynthOptions;
 use super::paint::Picture;
 
 /// Blur, low resolution, noise, JPEG: as they come about.
-pub(super) fn degrade(
-    picture: Picture,
-    options: &SynthOptions,
-    rng: &mut impl Rng,
-) -> RgbImage {
+pub(super) fn degrade(picture: Picture, options: &SynthOptions, rng: &mut impl Rng) -> RgbImage {
     let Picture { width, height, mut pixels } = picture;
     if options.blur > 0.0 && rng.random_bool(0.5) {
         let sigma = rng.random_range(0.0..=options.blur);
@@ -41,7 +37,8 @@ pub(super) fn degrade(
     if rng.random_bool(options.shrunk.into()) {
         let factor = rng.random_range(0.35f32..0.9);
         let small = |size: u32| ((size as f32 * factor) as u32).max(6).min(size);
-        let less = resize(&image, small(image.width()), small(image.height()), FilterType::Triangle);
+        let less =
+            resize(&image, small(image.width()), small(image.height()), FilterType::Triangle);
         image = resize(&less, image.width(), image.height(), FilterType::Triangle);
     }
     if rng.random_bool(options.jpeg.into()) {

@@ -35,8 +35,7 @@ impl Outline {
             OutlineCurve::Line(a, b) => [a, b, b, b],
             OutlineCurve::Quad(a, b, c) => {
                 // The curve's own middle: its control point may lie far outside.
-                let middle =
-                    point((a.x + 2.0 * b.x + c.x) / 4.0, (a.y + 2.0 * b.y + c.y) / 4.0);
+                let middle = point((a.x + 2.0 * b.x + c.x) / 4.0, (a.y + 2.0 * b.y + c.y) / 4.0);
                 [a, middle, c, c]
             }
             OutlineCurve::Cubic(a, b, c, d) => {
@@ -62,9 +61,10 @@ impl Outline {
 
 /// The bounds of all; `None` if there is nothing to see.
 pub(super) fn bounds(outlines: &[Outline]) -> Option<[f32; 4]> {
-    outlines.iter().filter_map(Outline::bounds).reduce(|a, b| {
-        [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])]
-    })
+    outlines
+        .iter()
+        .filter_map(Outline::bounds)
+        .reduce(|a, b| [a[0].min(b[0]), a[1].min(b[1]), a[2].max(b[2]), a[3].max(b[3])])
 }
 
 impl Line {

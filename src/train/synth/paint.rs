@@ -95,8 +95,7 @@ fn background(
     let mut pixels = Vec::with_capacity(width * height);
     if !backgrounds.is_empty() && rng.random_bool(options.pictured.into()) {
         let source = &backgrounds[rng.random_range(0..backgrounds.len())];
-        let (x0, y0) =
-            (rng.random_range(0..source.width()), rng.random_range(0..source.height()));
+        let (x0, y0) = (rng.random_range(0..source.width()), rng.random_range(0..source.height()));
         for y in 0..height as u32 {
             for x in 0..width as u32 {
                 // Mirrored at its borders, a small picture covers any crop.
@@ -107,8 +106,7 @@ fn background(
         return Picture { width, height, pixels };
     }
     let colour = any_colour(rng);
-    let other =
-        if rng.random_bool(options.gradient.into()) { any_colour(rng) } else { colour };
+    let other = if rng.random_bool(options.gradient.into()) { any_colour(rng) } else { colour };
     let other = mix(colour, other, 0.6);
     let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
     let reach = (width as f32 * cos.abs() + height as f32 * sin.abs()).max(1.0);
@@ -136,8 +134,7 @@ fn mirrored(at: u32, size: u32) -> u32 {
 
 /// Smooth noise, -1..=1, whose features are about `cell` pixels wide.
 fn value_noise(width: usize, height: usize, cell: f32, rng: &mut impl Rng) -> Vec<f32> {
-    let (columns, rows) =
-        ((width as f32 / cell) as usize + 2, (height as f32 / cell) as usize + 2);
+    let (columns, rows) = ((width as f32 / cell) as usize + 2, (height as f32 / cell) as usize + 2);
     let nodes: Vec<f32> = (0..columns * rows).map(|_| rng.random_range(-1.0..=1.0)).collect();
     let mut noise = Vec::with_capacity(width * height);
     for y in 0..height {
@@ -161,7 +158,8 @@ fn shifted(mask: &Mask, dx: isize, dy: isize) -> Vec<f32> {
     let mut shifted = vec![0.0; coverage.len()];
     for y in 0..*height {
         for x in 0..*width {
-            let (Some(from_x), Some(from_y)) = (x.checked_add_signed(-dx), y.checked_add_signed(-dy))
+            let (Some(from_x), Some(from_y)) =
+                (x.checked_add_signed(-dx), y.checked_add_signed(-dy))
             else {
                 continue;
             };

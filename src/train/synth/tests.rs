@@ -42,9 +42,11 @@ fn boxes_hold_the_characters() {
         for (x, y, pixel) in word.image.enumerate_pixels() {
             let differs = pixel.0.iter().zip(background.0).any(|(&a, b)| a.abs_diff(b) > 40);
             let (x, y) = (x as f32, y as f32);
-            let boxed = word.boxes.iter().flatten().any(|&[x0, y0, x1, y1]| {
-                x >= x0 - 1.0 && x <= x1 && y >= y0 - 1.0 && y <= y1
-            });
+            let boxed = word
+                .boxes
+                .iter()
+                .flatten()
+                .any(|&[x0, y0, x1, y1]| x >= x0 - 1.0 && x <= x1 && y >= y0 - 1.0 && y <= y1);
             assert!(!differs || boxed, "{seed} {:?}: ink outside at {x}, {y}", word.text);
         }
         for (character, place) in word.text.chars().zip(&word.boxes) {

@@ -43,8 +43,7 @@ impl Texts {
     /// # Errors
     /// [`TrainError::Options`] if there are none.
     pub fn words(words: impl IntoIterator<Item = String>) -> Result<Self, TrainError> {
-        let words: Vec<String> =
-            words.into_iter().filter(|word| !word.trim().is_empty()).collect();
+        let words: Vec<String> = words.into_iter().filter(|word| !word.trim().is_empty()).collect();
         if words.is_empty() {
             return Err(TrainError::Options("there are no words".to_owned()));
         }

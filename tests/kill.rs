@@ -1,0 +1,129 @@
+//! A training that is killed again and again goes on from its last checkpoint, and comes to the same
+//! end.
+//!
+//! This program runs itself as the training, which it kills.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use candle_core::Device;
+use rand_pcg::Pcg64Mcg;
+use rand_pcg::rand_core::{Rng, SeedableRng};
+use svtrv2::Charset;
+use svtrv2::model::{Config, StageConfig};
+use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts};
+use svtrv2::train::{LoaderOptions, Network, Recipe, Trainer, WeightedSource};
+
+/// How often it is killed.
+const KILLS: u32 = 20;
+const STEPS: u64 = 120;
+const CHILD: &str = "--train-in";
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Some(at) = arguments.iter().position(|argument| argument == CHILD) {
+        train(Path::new(&arguments[at + 1]));
+        return;
+    }
+    // What test runners ask for.
+    if arguments.iter().any(|argument| argument == "--list") {
+        println!("killed_training_goes_on: test");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let [whole, killed] = ["whole", "killed"].map(|name| folder.path().join(name));
+    for folder in [&whole, &killed] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    assert!(child(&whole).wait().unwrap().success());
+
+    let mut rng = Pcg64Mcg::seed_from_u64(std::process::id().into());
+    let mut kills = 0;
+    loop {
+        let mut running = child(&killed);
+        if kills < KILLS {
+            std::thread::sleep(Duration::from_millis(50 + rng.next_u64() % 400));
+            running.kill().unwrap();
+            let killed = !running.wait().unwrap().success();
+            kills += u32::from(killed);
+            if !killed {
+                break;
+            }
+        } else {
+            assert!(running.wait().unwrap().success());
+            break;
+        }
+    }
+    let expected = curve(&whole);
+    let found = curve(&killed);
+    assert_eq!(expected.len(), STEPS as usize);
+    assert_eq!(found, expected, "after {kills} kills");
+    println!("killed {kills} times: the same {STEPS} losses");
+    assert!(kills >= 5, "it was done after {kills} kills already");
+}
+
+fn child(folder: &Path) -> std::process::Child {
+    let program = std::env::current_exe().unwrap();
+    Command::new(program).arg(CHILD).arg(folder).stdin(Stdio::null()).spawn().unwrap()
+}
+
+/// The loss of every step; of a step that was made twice both must be the same.
+fn curve(folder: &Path) -> Vec<u64> {
+    let text = std::fs::read_to_string(folder.join("losses")).unwrap();
+    let mut losses = Vec::new();
+    for line in text.lines() {
+        // The last line before a kill may be half a line.
+        let mut parts = line.split(' ');
+        let (Some(step), Some(bits), Some(".")) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
+        let (step, bits): (usize, u64) = (step.parse().unwrap(), bits.parse().unwrap());
+        if step < losses.len() {
+            assert_eq!(losses[step], bits, "step {step} went otherwise the second time");
+        } else {
+            assert_eq!(step, losses.len(), "a step is missing");
+            losses.push(bits);
+        }
+    }
+    losses
+}
+
+fn train(folder: &Path) {
+    let checkpoint = folder.join("last.safetensors");
+    let fonts = Fonts::system().unwrap().filtered(|name| name == "DejaVuSans");
+    let texts = Texts::random("0123456789", 1..=3).unwrap();
+    let words = Synthesizer::new(fonts, texts, SynthOptions::default()).unwrap();
+    let sources: Vec<WeightedSource> = vec![(Arc::new(words), 1.0)];
+    let mut trainer = if checkpoint.exists() {
+        Trainer::resume(&checkpoint, sources, LoaderOptions::default(), &Device::Cpu).unwrap()
+    } else {
+        let stage = |local_blocks, global_blocks| StageConfig {
+            dim: 8,
+            heads: 1,
+            local_blocks,
+            global_blocks,
+        };
+        let charset = Charset::from_characters("0123456789").unwrap();
+        let config = Config {
+            stages: [stage(1, 0), stage(0, 1), stage(0, 1)],
+            frm_heads: 1,
+            num_classes: charset.classes(),
+            max_ratio: 4,
+        };
+        let network = Network::new(&config, &Device::Cpu, 1).unwrap();
+        let recipe = Recipe { steps: STEPS, batch_size: 4, sgm_weight: 1.0, ..Recipe::default() };
+        Trainer::new(network, charset, recipe, sources, LoaderOptions::default()).unwrap()
+    };
+    let mut losses =
+        std::fs::OpenOptions::new().create(true).append(true).open(folder.join("losses")).unwrap();
+    // A half-written line ends here.
+    writeln!(losses).unwrap();
+    while !trainer.is_done() {
+        let report = trainer.step().unwrap();
+        writeln!(losses, "{} {} .", report.step, report.loss.to_bits()).unwrap();
+        trainer.save(&checkpoint).unwrap();
+    }
+}

@@ -1,0 +1,389 @@
+//! The training loop: it learns, goes on where it was, survives bad samples, and starts from trained
+//! networks.
+
+mod support;
+
+use std::sync::Arc;
+
+use candle_core::{DType, Device, Tensor};
+use image::RgbImage;
+use support::values;
+use svtrv2::model::{Config, StageConfig};
+use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts};
+use svtrv2::train::{
+    Initialization, LabelledCrop, LoaderOptions, Network, Recipe, Schedule, Source, TrainError,
+    Trainer,
+};
+use svtrv2::weights::Weights;
+use svtrv2::{Charset, Crop, Options, Recognizer};
+
+const SYMBOLS: &str = "abcdehikmnostuwxyz";
+
+/// Crops that were rendered before.
+struct Rendered(Vec<LabelledCrop>);
+
+impl Source for Rendered {
+    fn len(&self) -> Option<u64> {
+        Some(self.0.len() as u64)
+    }
+
+    fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
+        Ok(self.0[index as usize].clone())
+    }
+}
+
+/// Clean words; `symbols` must not need case to be told apart.
+fn words(symbols: &str, count: u64, seed: u64) -> Rendered {
+    let options = SynthOptions {
+        size: [20.0, 30.0],
+        spacing: [0.0, 0.1],
+        margin: [0.05, 0.2],
+        rotation: 2.0,
+        shear: 0.1,
+        perspective: 0.05,
+        curved: 0.0,
+        outlined: 0.0,
+        shadowed: 0.0,
+        textured: 0.0,
+        contrast: 0.4,
+        blur: 0.3,
+        noise: 0.01,
+        shrunk: 0.0,
+        jpeg: 0.0,
+        ..SynthOptions::default()
+    };
+    let fonts = Fonts::system().unwrap().filtered(|name| name == "DejaVuSans");
+    assert!(!fonts.is_empty(), "these tests need DejaVu Sans: package fonts-dejavu-core");
+    let texts = Texts::random(symbols, 2..=4).unwrap();
+    let synthesizer = Synthesizer::new(fonts, texts, options).unwrap();
+    Rendered((seed..seed + count).map(|seed| synthesizer.crop(seed).unwrap()).collect())
+}
+
+fn config(charset: &Charset) -> Config {
+    let stage = |dim, heads, local_blocks, global_blocks| StageConfig {
+        dim,
+        heads,
+        local_blocks,
+        global_blocks,
+    };
+    Config {
+        stages: [stage(16, 1, 1, 0), stage(32, 1, 1, 1), stage(64, 2, 0, 2)],
+        frm_heads: 2,
+        num_classes: charset.classes(),
+        max_ratio: 4,
+    }
+}
+
+fn fresh(charset: &Charset, seed: u64) -> Network {
+    let config = config(charset);
+    Network::with_initialization(&config, Initialization::FanIn, &Device::Cpu, seed).unwrap()
+}
+
+fn recipe(steps: u64) -> Recipe {
+    Recipe {
+        steps,
+        // At batches of 8.
+        learning_rate: 1e-3 * 128.0,
+        batch_size: 8,
+        drop_path: 0.0,
+        weight_decay: 0.01,
+        schedule: Schedule::OneCycle { warm_up: 0.1, div_factor: 10.0, final_div_factor: 10.0 },
+        ..Recipe::default()
+    }
+}
+
+fn loading() -> LoaderOptions {
+    LoaderOptions { augment: false, ..LoaderOptions::default() }
+}
+
+fn trainer(source: Rendered, recipe: Recipe, loading: LoaderOptions) -> Trainer {
+    let charset = Charset::from_characters(SYMBOLS).unwrap();
+    let network = fresh(&charset, recipe.seed);
+    Trainer::new(network, charset, recipe, vec![(Arc::new(source), 1.0)], loading).unwrap()
+}
+
+/// The share of crops that weights read without a fault.
+fn read(weights: &Weights, crops: &Rendered) -> f64 {
+    let recognizer = Recognizer::new(weights, Options::default()).unwrap();
+    let right = crops.0.iter().filter(|crop| {
+        let reading = recognizer.recognize(&Crop::from_rgb(&crop.image).unwrap()).unwrap();
+        reading.text == crop.label
+    });
+    right.count() as f64 / crops.0.len() as f64
+}
+
+#[test]
+fn over_fits_in_both_stages() {
+    let crops = || words(SYMBOLS, 32, 0);
+    let mut first = trainer(crops(), recipe(1000), loading());
+    while !first.is_done() {
+        first.step().unwrap();
+    }
+    let weights = first.weights().unwrap();
+    assert_eq!(read(&weights, &crops()), 1.0, "after the first stage");
+
+    // The second stage from the first, and on its own from the start: by guidance and CTC alike.
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoint = folder.path().join("first.safetensors");
+    first.save(&checkpoint).unwrap();
+    let (network, charset) = Network::open(&checkpoint, &Device::Cpu, 0).unwrap();
+    let guided = Recipe { sgm_weight: 1.0, ctc_weight: 0.1, ..recipe(200) };
+    let sources: Vec<WeightedSource> = vec![(Arc::new(crops()), 1.0)];
+    let mut second = Trainer::new(network, charset.unwrap(), guided, sources, loading()).unwrap();
+    let mut losses = Vec::new();
+    while !second.is_done() {
+        losses.push(second.step().unwrap().sgm.unwrap());
+    }
+    assert!(losses[199] < 0.5 * losses[0], "{} .. {}", losses[0], losses[199]);
+    let weights = second.weights().unwrap();
+    assert!(weights.names().all(|name| !name.contains("gtc_decoder")));
+    assert_eq!(read(&weights, &crops()), 1.0, "after the second stage");
+}
+
+#[test]
+fn goes_on_to_the_bit() {
+    let recipe = Recipe {
+        sgm_weight: 1.0,
+        accumulate: 2,
+        drop_path: 0.3,
+        average: 0.9,
+        batch_size: 5,
+        ..recipe(8)
+    };
+    let sources = || words(SYMBOLS, 40, 100);
+    let augmented = |workers| LoaderOptions { augment: true, workers, ..loading() };
+    let mut whole = trainer(sources(), recipe.clone(), augmented(0));
+    let losses: Vec<f64> = (0..8).map(|_| whole.step().unwrap().loss).collect();
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let mut found = Vec::new();
+    let mut first = trainer(sources(), recipe, augmented(2));
+    pool.install(|| (0..3).for_each(|_| found.push(first.step().unwrap().loss)));
+    first.save(&path).unwrap();
+    drop(first);
+    let again: Vec<WeightedSource> = vec![(Arc::new(sources()), 1.0)];
+    let mut second = Trainer::resume(&path, again, augmented(1), &Device::Cpu).unwrap();
+    assert_eq!(second.steps(), 3);
+    while !second.is_done() {
+        found.push(second.step().unwrap().loss);
+    }
+    assert_eq!(found, losses);
+    for ((name, a), (_, b)) in whole.network().parameters().zip(second.network().parameters()) {
+        assert!(values(a) == values(b), "{name}");
+    }
+    let (a, b) = (whole.weights().unwrap(), second.weights().unwrap());
+    for name in a.names() {
+        let tensor =
+            |weights: &Weights| values(&weights.tensor(name, &Device::Cpu).unwrap().unwrap());
+        assert!(tensor(&a) == tensor(&b), "average of {name}");
+    }
+    // A checkpoint is a weights file, too.
+    Weights::open(&path).unwrap();
+    // Not of these sources, and no checkpoint at all.
+    let others: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 7, 1)), 1.0)];
+    let fault = Trainer::resume(&path, others, augmented(1), &Device::Cpu).err().unwrap();
+    assert!(matches!(fault, TrainError::Options(_)), "{fault}");
+    a.save(&path, Default::default()).unwrap();
+    let again: Vec<WeightedSource> = vec![(Arc::new(sources()), 1.0)];
+    let fault = Trainer::resume(&path, again, augmented(1), &Device::Cpu).err().unwrap();
+    assert!(matches!(fault, TrainError::Checkpoint { .. }), "{fault}");
+}
+
+/// Crops of which most cannot be used.
+struct Spoilt(Rendered);
+
+impl Source for Spoilt {
+    fn len(&self) -> Option<u64> {
+        self.0.len()
+    }
+
+    fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
+        let crop = self.0.crop(index)?;
+        Ok(match index % 5 {
+            0 => return Err(format!("sample {index} is damaged")),
+            1 => LabelledCrop { label: "abc".repeat(12), ..crop },
+            2 => LabelledCrop { label: "a?".to_owned(), ..crop },
+            3 => LabelledCrop { image: RgbImage::new(0, 7), ..crop },
+            _ => crop,
+        })
+    }
+}
+
+#[test]
+fn bad_samples_are_counted_and_skipped() {
+    let charset = Charset::from_characters(SYMBOLS).unwrap();
+    let start = |source: Spoilt| {
+        let network = Network::new(&config(&charset), &Device::Cpu, 0).unwrap();
+        let sources: Vec<WeightedSource> = vec![(Arc::new(source), 1.0)];
+        Trainer::new(network, charset.clone(), recipe(3), sources, loading()).unwrap()
+    };
+    let mut trainer = start(Spoilt(words(SYMBOLS, 100, 0)));
+    while !trainer.is_done() {
+        assert!(trainer.step().unwrap().loss.is_finite());
+    }
+    let skipped = trainer.skipped();
+    let counts = [skipped.unreadable, skipped.too_long, skipped.unknown];
+    assert!(counts.iter().all(|&count| count > 0), "{skipped:?}");
+    // Two of five are unreadable, one is too long, one has an unknown symbol.
+    assert!(skipped.unreadable > skipped.too_long, "{skipped:?}");
+}
+
+#[test]
+fn nothing_to_train_on() {
+    struct Damaged;
+    impl Source for Damaged {
+        fn len(&self) -> Option<u64> {
+            Some(3)
+        }
+        fn crop(&self, _: u64) -> Result<LabelledCrop, String> {
+            Err("damaged".to_owned())
+        }
+    }
+    let charset = Charset::from_characters(SYMBOLS).unwrap();
+    let start = |sources: Vec<WeightedSource>| {
+        let network = Network::new(&config(&charset), &Device::Cpu, 0).unwrap();
+        Trainer::new(network, charset.clone(), recipe(3), sources, loading())
+    };
+    let fault = start(vec![(Arc::new(Damaged), 1.0)]).unwrap().step().err().unwrap();
+    assert!(matches!(fault, TrainError::NoSamples { .. }), "{fault}");
+    assert!(start(Vec::new()).is_err());
+    assert!(start(vec![(Arc::new(Rendered(Vec::new())), 1.0)]).is_err());
+    assert!(start(vec![(Arc::new(Damaged), f64::NAN)]).is_err());
+}
+
+#[test]
+fn losses_that_are_not_finite_name_the_batch() {
+    let charset = Charset::from_characters(SYMBOLS).unwrap();
+    let mut network = Network::new(&config(&charset), &Device::Cpu, 0).unwrap();
+    let bias = Tensor::full(f32::NAN, charset.classes(), &Device::Cpu).unwrap();
+    network.set("decoder.fc.bias", &bias).unwrap();
+    let sources: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 20, 0)), 1.0)];
+    let mut trainer = Trainer::new(network, charset, recipe(3), sources, loading()).unwrap();
+    match trainer.step() {
+        Err(TrainError::NotFinite { step: 0, samples, .. }) => {
+            assert_eq!(samples.len(), 8);
+            assert!(samples[0].contains("synthetic"), "{}", samples[0]);
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(trainer.steps(), 0);
+}
+
+#[test]
+fn another_charset_keeps_rows() {
+    let (from, to) = ("abcdehik", "xkab-e");
+    let [from, to] = [from, to].map(|symbols| Charset::from_characters(symbols).unwrap());
+    let mut network = Network::new(&config(&from), &Device::Cpu, 3).unwrap();
+    network.add_sgm().unwrap();
+    let rows = |network: &Network, name: &str| -> Vec<Vec<f32>> {
+        let tensor = network.parameters().find(|(n, _)| *n == name).unwrap().1.clone();
+        let width = tensor.elem_count() / tensor.dim(0).unwrap();
+        values(&tensor).chunks(width).map(<[f32]>::to_vec).collect()
+    };
+    let names = ["decoder.fc.weight", "decoder.fc.bias"];
+    let old = names.map(|name| rows(&network, name));
+    let before = values(&network.parameters().next().unwrap().1.clone());
+    let change = network.change_charset(&from, &to).unwrap();
+    assert_eq!(change.kept, ["k", "a", "b", "e"]);
+    assert_eq!(change.fresh, ["x", "-"]);
+    assert_eq!(change.dropped, ["c", "d", "h", "i"]);
+    for (name, old) in names.into_iter().zip(old) {
+        let new = rows(&network, name);
+        assert_eq!(new.len(), to.classes());
+        assert!(new[0] == old[0], "the blank's row");
+        for symbol in &change.kept {
+            let (new, old) = (&new[to.class(symbol).unwrap()], &old[from.class(symbol).unwrap()]);
+            assert!(new == old, "{name} of {symbol}");
+        }
+    }
+    assert!(network.sgm().is_none());
+    assert!(values(&network.parameters().next().unwrap().1.clone()) == before);
+    assert!(network.change_charset(&from, &to).is_err(), "from a charset it no longer has");
+}
+
+#[test]
+fn fine_tunes_frozen_to_new_symbols() {
+    let small = Charset::from_characters("abcdeh").unwrap();
+    let large = Charset::from_characters("abcdehxz").unwrap();
+    let network = fresh(&small, 0);
+    let sources: Vec<WeightedSource> = vec![(Arc::new(words("abcdeh", 200, 0)), 1.0)];
+    let mut first = Trainer::new(network, small.clone(), recipe(1200), sources, loading()).unwrap();
+    while !first.is_done() {
+        first.step().unwrap();
+    }
+    let weights = first.weights().unwrap();
+    let mut network = Network::from_weights(&weights, &Device::Cpu, 1).unwrap();
+    network.change_charset(&small, &large).unwrap();
+    let frozen =
+        values(network.parameters().find(|(n, _)| n.starts_with("encoder.pope")).unwrap().1);
+    let tuning = Recipe { freeze: vec!["encoder.pope".to_owned()], ..recipe(800) };
+    let sources: Vec<WeightedSource> = vec![(Arc::new(words("abcdehxz", 300, 900)), 1.0)];
+    let mut second = Trainer::new(network, large, tuning, sources, loading()).unwrap();
+    while !second.is_done() {
+        second.step().unwrap();
+    }
+    let weights = second.weights().unwrap();
+    let same = |name: &&str| name.starts_with("encoder.pope");
+    let name = weights.names().find(same).unwrap().to_owned();
+    let tensor = weights.tensor(&name, &Device::Cpu).unwrap().unwrap();
+    assert!(values(&tensor) == frozen, "{name} moved");
+    let held = words("abcdehxz", 100, 5000);
+    let accuracy = read(&weights, &held);
+    assert!(accuracy > 0.8, "{accuracy} on words it has not seen");
+}
+
+#[test]
+fn students_of_some_blocks() {
+    let charset = Charset::from_characters(SYMBOLS).unwrap();
+    let network = Network::new(&config(&charset), &Device::Cpu, 2).unwrap();
+    let images = Tensor::rand(-1f32, 1.0, (2, 3, 32, 64), &Device::Cpu).unwrap();
+    let logits = |network: &Network| {
+        let weights = network.to_weights(&charset).unwrap();
+        let model = weights.model(DType::F32, &Device::Cpu).unwrap();
+        values(&model.forward(&images).unwrap())
+    };
+    let all = network.with_blocks(&[vec![0], vec![0, 1], vec![0, 1]]).unwrap();
+    assert!(logits(&all) == logits(&network));
+    let some = network.with_blocks(&[vec![0], vec![1], vec![1]]).unwrap();
+    assert_eq!(some.config().stages.map(|stage| stage.blocks()), [1, 1, 1]);
+    assert_eq!(some.config().stages[1].local_blocks, 0);
+    // Both copies are the network's own: training one leaves the other alone.
+    let kept = "encoder.stages.2.blocks.1.mlp.fc1.weight";
+    let source = network.parameters().find(|(name, _)| *name == kept).unwrap().1.clone();
+    let copy = "encoder.stages.2.blocks.0.mlp.fc1.weight";
+    let copied = some.parameters().find(|(name, _)| *name == copy).unwrap().1.clone();
+    assert!(values(&source) == values(&copied));
+    assert!(network.with_blocks(&[vec![1], vec![], vec![]]).is_err());
+    assert!(network.with_blocks(&[vec![0], vec![1, 0], vec![0]]).is_err());
+
+    // Under the teacher's eye a student comes closer to it.
+    let teacher = network.to_weights(&charset).unwrap();
+    let sources: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 30, 0)), 1.0)];
+    let recipe =
+        Recipe { ctc_weight: 0.0, distillation_weight: 1.0, temperature: 2.0, ..recipe(60) };
+    let trainer = Trainer::new(some, charset.clone(), recipe, sources, loading()).unwrap();
+    let mut trainer = trainer.with_teacher(&teacher).unwrap();
+    let losses: Vec<f64> = (0..60).map(|_| trainer.step().unwrap().distillation.unwrap()).collect();
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (start, end) = (mean(&losses[..5]), mean(&losses[55..]));
+    assert!(end < 0.5 * start, "{start} .. {end}");
+}
+
+#[test]
+fn settings_out_of_range() {
+    let cases = [
+        Recipe { steps: 0, ..Recipe::default() },
+        Recipe { learning_rate: f64::NAN, ..Recipe::default() },
+        Recipe { drop_path: 1.0, ..Recipe::default() },
+        Recipe { ctc_weight: 0.0, ..Recipe::default() },
+        Recipe { temperature: 0.0, ..Recipe::default() },
+        Recipe { schedule: Schedule::Cosine { warm_up: 2.0, floor: 0.0 }, ..Recipe::default() },
+    ];
+    for recipe in cases {
+        assert!(matches!(recipe.validate(), Err(TrainError::Options(_))), "{recipe:?}");
+    }
+    Recipe::default().validate().unwrap();
+    Recipe::guided().validate().unwrap();
+}
