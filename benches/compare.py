@@ -5,7 +5,8 @@
         pyctcdecode pygtrie fast-ctc-decode
     weights/venv/bin/python benches/compare.py [SECTION ..]
 
-Sections: network (of this CPU's instruction set), neighbour, resizer, end-to-end, decoding; those that are not named keep what
+Sections: network (of this CPU's instruction set), neighbour, resizer, end-to-end, decoding, training
+(needs Debian's python3-torch and libopenblas0-pthread); those that are not named keep what
 BENCHMARKS.md says of them. Without any, all are measured.
 
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
@@ -294,12 +295,19 @@ def decoding(crate):
     return decoders.section(crate, rounds, ROUNDS)
 
 
+def train(crate):
+    import training
+
+    return training.section(rounds, ROUNDS)
+
+
 SECTIONS = {
     "network": (f"## Network, {cpu_name().split()[-1]}", network),
     "neighbour": ("## Beside a busy neighbour", neighbour),
     "resizer": ("## Resizer", resizer),
     "end-to-end": ("## End to end", end_to_end),
     "decoding": ("## Decoding", decoding),
+    "training": ("## Training", train),
 }
 
 

@@ -36,6 +36,7 @@
 //! - `onnx`: reads the ONNX export of SVTRv2 as a weights file.
 //! - `data`: labelled data sets (module `data`) and the metrics of recognition (`evaluation`).
 //! - `lmdb`: data sets as LMDB folders.
+//! - `train`: training (module `train`), with gradients by hand-written kernels on a CPU.
 //! - `cuda`, `metal`, `accelerate`, `mkl`: passed on to candle.
 
 #![deny(missing_docs, unsafe_code)]

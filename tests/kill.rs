@@ -93,7 +93,8 @@ fn curve(folder: &Path) -> Vec<u64> {
 
 fn train(folder: &Path) {
     let checkpoint = folder.join("last.safetensors");
-    let fonts = Fonts::system().unwrap().filtered(|name| name == "DejaVuSans");
+    let fonts = Fonts::system_where(|name| name == "DejaVuSans");
+    let fonts = fonts.expect("this test needs DejaVu Sans: package fonts-dejavu-core");
     let texts = Texts::random("0123456789", 1..=3).unwrap();
     let words = Synthesizer::new(fonts, texts, SynthOptions::default()).unwrap();
     let sources: Vec<WeightedSource> = vec![(Arc::new(words), 1.0)];

@@ -52,8 +52,8 @@ fn words(symbols: &str, count: u64, seed: u64) -> Rendered {
         jpeg: 0.0,
         ..SynthOptions::default()
     };
-    let fonts = Fonts::system().unwrap().filtered(|name| name == "DejaVuSans");
-    assert!(!fonts.is_empty(), "these tests need DejaVu Sans: package fonts-dejavu-core");
+    let fonts = Fonts::system_where(|name| name == "DejaVuSans");
+    let fonts = fonts.expect("these tests need DejaVu Sans: package fonts-dejavu-core");
     let texts = Texts::random(symbols, 2..=4).unwrap();
     let synthesizer = Synthesizer::new(fonts, texts, options).unwrap();
     Rendered((seed..seed + count).map(|seed| synthesizer.crop(seed).unwrap()).collect())

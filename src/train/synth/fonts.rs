@@ -35,9 +35,17 @@ impl Fonts {
     /// # Errors
     /// [`TrainError::Options`] if there are none.
     pub fn system() -> Result<Self, TrainError> {
+        Self::system_where(|_| true)
+    }
+
+    /// Those of the system's fonts that `keep` wants by their names; the others are not loaded.
+    ///
+    /// # Errors
+    /// As [`Fonts::system`].
+    pub fn system_where(keep: impl Fn(&str) -> bool) -> Result<Self, TrainError> {
         let mut database = Database::new();
         database.load_system_fonts();
-        Self::of(&database, "the system")
+        Self::of(&database, "the system", keep)
     }
 
     /// The fonts in a folder and the folders below it, but for those with pictures.
@@ -48,14 +56,18 @@ impl Fonts {
         let folder = folder.as_ref();
         let mut database = Database::new();
         database.load_fonts_dir(folder);
-        Self::of(&database, &folder.display().to_string())
+        Self::of(&database, &folder.display().to_string(), |_| true)
     }
 
-    fn of(database: &Database, place: &str) -> Result<Self, TrainError> {
+    fn of(
+        database: &Database,
+        place: &str,
+        keep: impl Fn(&str) -> bool,
+    ) -> Result<Self, TrainError> {
         let mut faces = Vec::new();
         for info in database.faces() {
             let name = info.post_script_name.clone();
-            if PICTURES.iter().any(|word| name.to_lowercase().contains(word)) {
+            if !keep(&name) || PICTURES.iter().any(|word| name.to_lowercase().contains(word)) {
                 continue;
             }
             let load = |data: &[u8], index: u32| {
@@ -74,7 +86,7 @@ impl Fonts {
         faces.sort_by(|a, b| a.name.cmp(&b.name));
         faces.dedup_by(|a, b| a.name == b.name);
         if faces.is_empty() {
-            return Err(TrainError::Options(format!("{place} has no fonts")));
+            return Err(TrainError::Options(format!("{place} has no such fonts")));
         }
         Ok(Fonts(faces))
     }
