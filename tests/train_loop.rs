@@ -12,7 +12,7 @@ use svtrv2::model::{Config, StageConfig};
 use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts};
 use svtrv2::train::{
     Initialization, LabelledCrop, LoaderOptions, Network, Recipe, Schedule, Source, TrainError,
-    Trainer,
+    Trainer, WeightedSource,
 };
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Crop, Options, Recognizer};
