@@ -33,7 +33,7 @@ pub(crate) use config::{HEAD_DIM, SHORT_TEXT_RATIO};
 pub(crate) use encoder::block_index;
 pub use parameters::parameter_shapes;
 #[cfg(feature = "train")]
-pub(crate) use recorded::Tape;
+pub(crate) use recorded::{Tape, with_values};
 #[cfg(feature = "train")]
 pub use training::BatchNormMode;
 #[cfg(feature = "train")]

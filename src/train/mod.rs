@@ -22,6 +22,7 @@ mod checkpoint;
 mod ctc;
 mod distill;
 mod error;
+mod fast_ops;
 mod finetune;
 mod gradients;
 mod loader;

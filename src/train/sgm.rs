@@ -5,6 +5,7 @@ use candle_core::{D, DType, Device, Result, Tensor};
 use candle_nn::init::{ONE, ZERO};
 use candle_nn::{Init, VarBuilder};
 
+use super::fast_ops;
 use super::sgm_labels::{CONTEXT, SgmLabels, SgmTargets, Vocabulary};
 use crate::model::Config;
 
@@ -16,8 +17,7 @@ const FEATURE_HEADS: usize = 2;
 const PROMPT_HEAD_DIM: usize = 32;
 const LINEAR_INIT: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
 
-/// The semantic guidance module. It runs with the tensor library's differentiable operations, on any
-/// device.
+/// The semantic guidance module, in differentiable tensors on any device.
 #[derive(Debug, Clone)]
 pub struct Sgm {
     /// `[vocabulary, dim]`
@@ -226,13 +226,7 @@ impl Linear {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut shape = x.dims().to_vec();
-        let in_dim = self.weight.dim(1)?;
-        let y = x.reshape(((), in_dim))?.matmul(&self.weight.t()?)?.broadcast_add(&self.bias)?;
-        if let Some(last) = shape.last_mut() {
-            *last = self.weight.dim(0)?;
-        }
-        y.reshape(shape)
+        fast_ops::linear(x, &self.weight, &self.bias)
     }
 }
 
@@ -251,9 +245,6 @@ impl Norm {
     }
 
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let normed = centred.broadcast_div(&(variance + EPS)?.sqrt()?)?;
-        normed.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
+        fast_ops::layer_norm(x, &self.weight, &self.bias, EPS)
     }
 }

@@ -166,7 +166,7 @@ impl Tape {
 }
 
 /// Calls `run` with the values of a contiguous f32 tensor on the CPU.
-fn with_values<T>(tensor: &Tensor, run: impl FnOnce(&[f32]) -> T) -> Result<T> {
+pub(crate) fn with_values<T>(tensor: &Tensor, run: impl FnOnce(&[f32]) -> T) -> Result<T> {
     let (storage, layout) = tensor.storage_and_layout();
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
     else {
