@@ -205,6 +205,7 @@ impl Settings {
             }
             Some(path) => {
                 let (mut network, stored) = Network::open(self.folder.join(path), &device, seed)?;
+                network.set_initialization(self.file.network.initialization);
                 let stored = stored.unwrap_or_else(Charset::english);
                 if let Some(keep) = keep_blocks {
                     network = network.with_blocks(keep)?;

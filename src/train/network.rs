@@ -127,6 +127,11 @@ impl Network {
         Ok(())
     }
 
+    /// What parameters that are added from now on start from.
+    pub fn set_initialization(&mut self, initialization: Initialization) {
+        self.initialization = initialization;
+    }
+
     /// Adds a semantic guidance module with fresh parameters, unless there is one.
     ///
     /// # Errors
