@@ -206,6 +206,7 @@ impl Source for Spoilt {
             1 => LabelledCrop { label: "abc".repeat(12), ..crop },
             2 => LabelledCrop { label: "a?".to_owned(), ..crop },
             3 => LabelledCrop { image: RgbImage::new(0, 7), ..crop },
+            _ if index % 25 == 4 => panic!("a source that panics"),
             _ => crop,
         })
     }
@@ -224,6 +225,7 @@ fn bad_samples_are_counted_and_skipped() {
         assert!(trainer.step().unwrap().loss.is_finite());
     }
     let skipped = trainer.skipped();
+    assert!(skipped.total() > 0);
     let counts = [skipped.unreadable, skipped.too_long, skipped.unknown];
     assert!(counts.iter().all(|&count| count > 0), "{skipped:?}");
     // Two of five are unreadable, one is too long, one has an unknown symbol.

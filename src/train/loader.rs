@@ -1,6 +1,7 @@
 //! Batches of crops of one size, prepared on other threads.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -88,6 +89,8 @@ impl Skipped {
 /// Where a loader is: with it another one goes on exactly there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct LoaderState {
+    augment: bool,
+    longest_label: usize,
     sampler: Sampler,
     /// Samples that wait for others of their size.
     pending: Vec<Draw>,
@@ -117,7 +120,15 @@ struct Shared {
 }
 
 impl Shared {
+    /// A source of a user's own, or a decoder, may panic: that costs a sample, not the training.
     fn prepare(&self, draw: Draw) -> Result<Prepared, Fault> {
+        catch_unwind(AssertUnwindSafe(|| self.prepare_unguarded(draw))).unwrap_or_else(|_| {
+            let Draw { source, index, .. } = draw;
+            Err(Fault::Unreadable(format!("sample {index} of source {source} made it panic")))
+        })
+    }
+
+    fn prepare_unguarded(&self, draw: Draw) -> Result<Prepared, Fault> {
         let source = &self.sources[draw.source];
         let crop = source.crop(draw.index).map_err(Fault::Unreadable)?;
         let (name, text) = (crop.name, crop.label);
@@ -233,14 +244,23 @@ impl Loader {
         let mut pending: Vec<Draw> =
             self.buckets.values().flatten().map(|(draw, _)| *draw).collect();
         pending.sort_by_key(|draw| draw.number);
-        LoaderState { sampler: self.taken.clone(), pending, skipped: self.skipped }
+        let LoaderOptions { augment, longest_label, .. } = self.shared.options;
+        let (sampler, skipped) = (self.taken.clone(), self.skipped);
+        LoaderState { augment, longest_label, sampler, pending, skipped }
     }
 
     /// Goes on where another loader of the same sources and options was, before the first batch.
     pub(super) fn restore(&mut self, state: LoaderState) -> Result<(), TrainError> {
         let lengths: Vec<Option<u64>> =
             self.shared.sources.iter().map(|source| source.len()).collect();
-        let LoaderState { sampler, pending, skipped } = state;
+        let LoaderState { augment, longest_label, sampler, pending, skipped } = state;
+        let options = &self.shared.options;
+        if (augment, longest_label) != (options.augment, options.longest_label) {
+            let detail = format!(
+                "it was trained with augment = {augment} and longest_label = {longest_label}"
+            );
+            return Err(TrainError::Options(detail));
+        }
         if !sampler.same_sources(&self.taken) {
             let detail = format!("it was trained on other sources; now they have {lengths:?}");
             return Err(TrainError::Options(detail));

@@ -41,9 +41,9 @@ pub struct StepReport {
     pub gradient_norm: f64,
     /// Crops.
     pub images: usize,
-    /// How long it took, and how much of that it waited for samples.
+    /// How long it took.
     pub time: Duration,
-    /// How long it waited for samples.
+    /// How much of that it waited for samples.
     pub waited: Duration,
 }
 
