@@ -386,6 +386,11 @@ fn settings_out_of_range() {
     for recipe in cases {
         assert!(matches!(recipe.validate(), Err(TrainError::Options(_))), "{recipe:?}");
     }
+    let charset = Charset::from_characters(SYMBOLS).unwrap();
+    let mistyped = Recipe { freeze: vec!["encodr".to_owned()], ..recipe(1) };
+    let sources: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 9, 0)), 1.0)];
+    let fault = Trainer::new(fresh(&charset, 0), charset, mistyped, sources, loading());
+    assert!(matches!(fault.err(), Some(TrainError::Options(_))));
     Recipe::default().validate().unwrap();
     Recipe::guided().validate().unwrap();
 }

@@ -1,11 +1,10 @@
 //! Files that a training goes on from.
 
-use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::loader::LoaderState;
@@ -13,7 +12,7 @@ use super::network::Fresh;
 use super::{Recipe, TrainError};
 use crate::charset::Charset;
 use crate::model::Config;
-use crate::weights::{METADATA_KEY, write_atomically};
+use crate::weights::{Encoded, METADATA_KEY, write_file};
 
 /// Prefixes of what is in the file besides the network.
 const MEAN: &str = "optimizer.mean.";
@@ -50,30 +49,6 @@ struct Metadata {
     training: State,
 }
 
-/// A tensor on its way into the file.
-struct Encoded {
-    shape: Vec<usize>,
-    bytes: Vec<u8>,
-}
-
-impl View for &Encoded {
-    fn dtype(&self) -> Dtype {
-        Dtype::F32
-    }
-
-    fn shape(&self) -> &[usize] {
-        &self.shape
-    }
-
-    fn data(&self) -> Cow<'_, [u8]> {
-        Cow::Borrowed(&self.bytes)
-    }
-
-    fn data_len(&self) -> usize {
-        self.bytes.len()
-    }
-}
-
 pub(super) fn write(path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainError> {
     let damaged = |detail: String| TrainError::Checkpoint { path: path.to_owned(), detail };
     let metadata = Metadata {
@@ -96,15 +71,9 @@ pub(super) fn write(path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainErr
     let mut encoded = Vec::with_capacity(tensors.len());
     for (name, tensor) in &tensors {
         let values = tensor.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>()?;
-        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        encoded.push((name.as_str(), Encoded { shape: tensor.dims().to_vec(), bytes }));
+        encoded.push((name.clone(), Encoded::f32(&values, tensor.dims().to_vec())));
     }
-    let views = encoded.iter().map(|(name, tensor)| (*name, tensor));
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
-    let bytes = safetensors::serialize(views, Some(metadata))
-        .map_err(|error| damaged(error.to_string()))?;
-    write_atomically(path, &bytes)
-        .map_err(|source| TrainError::Io { path: path.to_owned(), source })
+    Ok(write_file(path, &encoded, json)?)
 }
 
 pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint, TrainError> {

@@ -57,7 +57,7 @@ impl Parameters {
 }
 
 /// Whether a name is `prefix` or lies below it.
-fn starts_with(name: &str, prefix: &str) -> bool {
+pub(super) fn starts_with(name: &str, prefix: &str) -> bool {
     let rest = name.strip_prefix(prefix);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || prefix.ends_with('.'))
 }

@@ -10,6 +10,7 @@ use rand_pcg::Pcg64Mcg;
 
 use super::checkpoint::{self, Checkpoint, State};
 use super::finetune::weights_of;
+use super::parameters::starts_with;
 use super::sampler::mix;
 use super::{
     AdamW, BatchNormMode, Gradients, Loader, LoaderOptions, Network, PassOptions, Recipe,
@@ -88,6 +89,12 @@ impl Trainer {
         let loader = Loader::new(sources, charset.clone(), loading)?;
         if recipe.sgm_weight > 0.0 && network.sgm().is_none() {
             network.add_sgm()?;
+        }
+        for prefix in &recipe.freeze {
+            if !network.parameters().any(|(name, _)| starts_with(name, prefix)) {
+                let detail = format!("freeze: no parameter is or lies below {prefix:?}");
+                return Err(TrainError::Options(detail));
+            }
         }
         network.freeze(&recipe.freeze)?;
         let average = (recipe.average > 0.0).then(|| copies(&network)).transpose()?;
@@ -306,7 +313,7 @@ impl Trainer {
     /// too: [`Weights::open`] opens it.
     ///
     /// # Errors
-    /// [`TrainError::Io`].
+    /// [`TrainError::Network`] if it cannot be written.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), TrainError> {
         let state = State {
             step: self.step,

@@ -40,7 +40,7 @@ use tensor::StoredTensor;
 pub use format::Format;
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
-pub(crate) use safetensors::{METADATA_KEY, write_atomically};
+pub(crate) use safetensors::{Encoded, METADATA_KEY, write_file};
 #[cfg(feature = "train")]
 pub(crate) use training::Values;
 

@@ -85,10 +85,18 @@ fn malformed(detail: impl std::fmt::Display) -> crate::Error {
 }
 
 /// A tensor on its way into a file.
-struct Encoded {
+pub(crate) struct Encoded {
     dtype: Dtype,
     shape: Vec<usize>,
     bytes: Vec<u8>,
+}
+
+impl Encoded {
+    /// Four bytes a value.
+    pub(crate) fn f32(values: &[f32], shape: Vec<usize>) -> Self {
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Encoded { dtype: Dtype::F32, shape, bytes }
+    }
 }
 
 impl View for &Encoded {
@@ -120,23 +128,26 @@ pub(super) fn write(weights: &Weights, path: &Path, storage: StorageType) -> Res
         temperature: weights.temperature,
     };
     let json = serde_json::to_string(&metadata).map_err(bad_metadata)?;
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
     let mut encoded = Vec::with_capacity(weights.tensors.len());
     for (name, tensor) in &weights.tensors {
         let values = tensor.values(name)?;
-        encoded.push((name, encode(name, &values, tensor.shape().to_vec(), storage)?));
+        encoded.push((name.clone(), encode(name, &values, tensor.shape().to_vec(), storage)?));
     }
-    let views = encoded.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    write_file(path, &encoded, json)
+}
+
+/// Writes a file of tensors and the metadata entry, as a whole or not at all.
+pub(crate) fn write_file(path: &Path, tensors: &[(String, Encoded)], json: String) -> Result<()> {
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    let views = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(malformed)?;
     write_atomically(path, &bytes)
         .map_err(|source| WeightsError::Io { path: path.to_owned(), source }.into())
 }
 
 fn encode(name: &str, values: &[f32], shape: Vec<usize>, storage: StorageType) -> Result<Encoded> {
-    let (dtype, bytes) = match storage {
-        StorageType::F32 => {
-            (Dtype::F32, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-        }
+    match storage {
+        StorageType::F32 => Ok(Encoded::f32(values, shape)),
         StorageType::F16 => {
             let halves: Vec<half::f16> =
                 values.iter().map(|&value| half::f16::from_f32(value)).collect();
@@ -144,14 +155,14 @@ fn encode(name: &str, values: &[f32], shape: Vec<usize>, storage: StorageType) -
                 let (name, value) = (name.to_owned(), values[index]);
                 return Err(WeightsError::OutOfRange { name, index, value, dtype: "f16" }.into());
             }
-            (Dtype::F16, halves.iter().flat_map(|half| half.to_le_bytes()).collect())
+            let bytes = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
+            Ok(Encoded { dtype: Dtype::F16, shape, bytes })
         }
-    };
-    Ok(Encoded { dtype, shape, bytes })
+    }
 }
 
 /// Writes beside `path`, flushes to the disk, then renames.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}.partial", std::process::id()));
     let beside = Path::new(&beside);
