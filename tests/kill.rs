@@ -7,7 +7,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use candle_core::Device;
 use rand_pcg::Pcg64Mcg;
@@ -38,36 +38,38 @@ fn main() {
     for folder in [&whole, &killed] {
         std::fs::create_dir(folder).unwrap();
     }
+    let start = Instant::now();
     assert!(child(&whole).wait().unwrap().success());
-
-    let mut rng = Pcg64Mcg::seed_from_u64(std::process::id().into());
-    let mut kills = 0;
-    loop {
-        let mut running = child(&killed);
-        if kills < KILLS {
-            std::thread::sleep(Duration::from_millis(50 + rng.next_u64() % 400));
-            running.kill().unwrap();
-            let killed = !running.wait().unwrap().success();
-            kills += u32::from(killed);
-            if !killed {
-                break;
-            }
-        } else {
-            assert!(running.wait().unwrap().success());
-            break;
-        }
-    }
     let expected = curve(&whole);
-    let found = curve(&killed);
     assert_eq!(expected.len(), STEPS as usize);
-    assert_eq!(found, expected, "after {kills} kills");
-    println!("killed {kills} times: the same {STEPS} losses");
-    assert!(kills >= 5, "it was done after {kills} kills already");
+    let step = start.elapsed() / STEPS as u32;
+
+    // A moment after up to three more steps: after all kills there are still some to go.
+    let mut rng = Pcg64Mcg::seed_from_u64(std::process::id().into());
+    for _ in 0..KILLS {
+        let until = reported(&killed) + (rng.next_u64() % 4) as usize;
+        let mut running = child(&killed);
+        while reported(&killed) < until && running.try_wait().unwrap().is_none() {
+            std::thread::sleep(step / 20);
+        }
+        std::thread::sleep(step.mul_f64((rng.next_u64() % 1000) as f64 / 1000.0));
+        running.kill().unwrap();
+        assert!(!running.wait().unwrap().success(), "it was done before it was killed");
+    }
+    assert!(child(&killed).wait().unwrap().success());
+    assert_eq!(curve(&killed), expected);
+    println!("killed {KILLS} times: the same {STEPS} losses");
 }
 
 fn child(folder: &Path) -> std::process::Child {
     let program = std::env::current_exe().unwrap();
     Command::new(program).arg(CHILD).arg(folder).stdin(Stdio::null()).spawn().unwrap()
+}
+
+/// How many steps were reported, those that were made twice counted twice.
+fn reported(folder: &Path) -> usize {
+    let text = std::fs::read_to_string(folder.join("losses")).unwrap_or_default();
+    text.lines().filter(|line| line.ends_with(" .")).count()
 }
 
 /// The loss of every step; of a step that was made twice both must be the same.

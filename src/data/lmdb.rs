@@ -1,7 +1,9 @@
 //! LMDB folders as the published training and evaluation sets are: `num-samples`, and from 1 on
 //! `image-%09d` and `label-%09d`.
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env};
@@ -9,9 +11,60 @@ use heed::{CommitOrAbort, Database, Env};
 use super::{DataError, Sample};
 use crate::kernels::{create_lmdb, open_lmdb};
 
+/// What is open: LMDB allows one mapping of a file in a process, so data sets share it.
+static OPEN: Mutex<Vec<Mapped>> = Mutex::new(Vec::new());
+
+/// A mapped file.
+struct Mapped {
+    /// The canonical path of the folder.
+    folder: PathBuf,
+    file: Metadata,
+    env: Env,
+    uses: usize,
+}
+
+/// A use of a mapped file, by its folder; after the last one it is closed.
+struct Use(PathBuf);
+
+impl Use {
+    fn open(path: &Path) -> Result<(Env, Self), DataError> {
+        let io = |source| DataError::Io { path: path.to_owned(), source };
+        let bad = |detail: String| DataError::Lmdb { path: path.to_owned(), detail };
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        let folder = path.canonicalize().map_err(io)?;
+        let file = folder.join("data.mdb").metadata().map_err(io)?;
+        if let Some(mapped) = open.iter_mut().find(|mapped| mapped.folder == folder) {
+            let before = &mapped.file;
+            if before.len() != file.len() || before.modified().ok() != file.modified().ok() {
+                return Err(bad("data.mdb was changed while it was open".into()));
+            }
+            mapped.uses += 1;
+            return Ok((mapped.env.clone(), Use(folder)));
+        }
+        let env = open_lmdb(path).map_err(|error| bad(error.to_string()))?;
+        open.push(Mapped { folder: folder.clone(), file, env: env.clone(), uses: 1 });
+        Ok((env, Use(folder)))
+    }
+}
+
+impl Drop for Use {
+    fn drop(&mut self) {
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = open.iter().position(|mapped| mapped.folder == self.0) {
+            open[index].uses -= 1;
+            if open[index].uses == 0 {
+                // Under the lock: nobody opens it while it is being closed.
+                open.swap_remove(index);
+            }
+        }
+    }
+}
+
 pub(super) struct Lmdb {
     path: PathBuf,
+    // In this order: the use ends after its handle.
     env: Env,
+    _use: Use,
     database: Database<'static, Bytes, Bytes>,
     len: usize,
 }
@@ -26,7 +79,7 @@ impl Lmdb {
     pub(super) fn open(path: &Path) -> Result<Self, DataError> {
         let bad = |detail: String| DataError::Lmdb { path: path.to_owned(), detail };
         let lmdb = |error: heed::Error| bad(error.to_string());
-        let env = open_lmdb(path).map_err(lmdb)?;
+        let (env, _use) = Use::open(path)?;
         let file = path.join("data.mdb");
         let io = |source| DataError::Io { path: file.clone(), source };
         let length = std::fs::metadata(&file).map_err(io)?.len();
@@ -43,7 +96,7 @@ impl Lmdb {
         });
         let database = opened.map_err(lmdb)?.commit().flatten();
         let database = database.ok_or_else(|| bad("there is no main database".into()))?;
-        let mut data = Lmdb { path: path.to_owned(), env, database, len: 0 };
+        let mut data = Lmdb { path: path.to_owned(), env, _use, database, len: 0 };
         let count = data.text("num-samples")?;
         data.len = count.trim().parse().map_err(|_| bad(format!("num-samples is {count:?}")))?;
         // Gaps are for the samples to tell; a number that cannot be true is the set's own fault.
@@ -180,8 +233,7 @@ mod tests {
         let path = folder.path().join("set");
         assert_eq!(write_lmdb(&path, samples.clone()).unwrap(), 2500);
         let set = Dataset::open(&path).unwrap();
-        assert!(matches!(Dataset::open(&path), Err(DataError::Lmdb { .. })));
-        let again = set.clone();
+        let again = Dataset::open(path.join(".")).unwrap();
         assert_eq!((set.name(), set.len(), again.len()), ("set", 2500, 2500));
         std::thread::scope(|scope| {
             for first in 0..4 {
@@ -197,8 +249,33 @@ mod tests {
         assert!(matches!(set.sample(2500), Err(DataError::Index { .. })));
         assert!(matches!(write_lmdb(&path, samples), Err(DataError::Lmdb { .. })));
         assert!(!path.join("lock.mdb").exists());
-        drop((set, again));
-        assert!(Dataset::open(&path).is_ok());
+        drop(set);
+        assert_eq!(again.label(8).unwrap(), "label 8");
+    }
+
+    #[test]
+    fn opened_and_closed_by_many_threads() {
+        let folder = written(&[("num-samples", b"0")]);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        assert_eq!(Dataset::open(folder.path()).unwrap().len(), 0);
+                    }
+                });
+            }
+        });
+        // Closed: another file can take its place.
+        std::fs::remove_file(folder.path().join("data.mdb")).unwrap();
+        Writer::new(folder.path())
+            .unwrap()
+            .write([("num-samples".to_owned(), b"1".to_vec())])
+            .unwrap();
+        let set = Dataset::open(folder.path()).unwrap();
+        assert_eq!(set.len(), 1);
+        std::fs::remove_file(folder.path().join("data.mdb")).unwrap();
+        std::fs::write(folder.path().join("data.mdb"), "another").unwrap();
+        assert!(matches!(Dataset::open(folder.path()), Err(DataError::Lmdb { .. })));
     }
 
     #[test]

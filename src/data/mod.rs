@@ -107,8 +107,8 @@ impl Dataset {
     /// label. In lists without tabs a comma and a label in quotes (as ICDAR's are), or a space,
     /// stand between them.
     ///
-    /// An LMDB is mapped into memory: as long as it is open, no process may change its file, and this
-    /// one cannot open it a second time (clones are as good).
+    /// An LMDB is mapped into memory, once however often it is opened: as long as it is open, no
+    /// process may change its file.
     ///
     /// # Errors
     /// [`DataError`] if there is no such data, or none that can be opened. What is wrong with one
