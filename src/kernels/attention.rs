@@ -9,6 +9,8 @@ use super::simd::Simd;
 
 /// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.
 const BLOCK_QUERIES: usize = 24;
+/// Vectors of a row whose maxima are taken side by side: each would wait for the one before it.
+const CHAINS: usize = 4;
 
 /// `softmax(q k^T / sqrt(d)) v` for each sequence and head.
 ///
@@ -234,13 +236,20 @@ pub(super) unsafe fn unnormalized_softmax<S: Simd>(row: &mut [f32]) -> f32 {
     unsafe {
         let mut padded = [f32::NEG_INFINITY; 16];
         padded[..rest.len()].copy_from_slice(rest);
-        let mut largest = S::load(padded.as_ptr());
+        let mut largest = [S::load(padded.as_ptr()); CHAINS];
         let mut at = 0;
         while at < whole {
-            largest = S::max(largest, S::load(start.add(at)));
-            at += S::LANES;
+            for (chain, largest) in largest.iter_mut().enumerate() {
+                // Beyond the end the last vector once more.
+                let at = (at + chain * S::LANES).min(whole - S::LANES);
+                *largest = S::max(*largest, S::load(start.add(at)));
+            }
+            at += CHAINS * S::LANES;
         }
-        let largest = S::splat(S::largest(largest));
+        for chain in 1..CHAINS {
+            largest[0] = S::max(largest[0], largest[chain]);
+        }
+        let largest = S::splat(S::largest(largest[0]));
         let mut sums = S::splat(0.0);
         let mut at = 0;
         while at < whole {

@@ -3,8 +3,9 @@
 //! The right matrix `[k, n]` is packed once into panels of a few vectors' width, `[panel][k][width]`
 //! with zeros beyond column `n`. The left matrix's rows need not be contiguous: they come in chunks
 //! (a block of columns of a linear layer's input, or one tap of a convolution), each found through
-//! a pointer a row. A tile of rows times a panel stays in registers for as many chunks as the
-//! panel's part fits the first-level cache; then it is kept in the output for the next pass.
+//! a pointer a row. Panel after panel is read from memory once, pass by pass of what the first-level
+//! cache holds, while the next pass is fetched: weights are far more than the caches. A tile of rows
+//! stays in registers for a pass; then it is kept in the output for the next one.
 //!
 //! An output element is always summed in the same order, whatever rows and panels share a task.
 
@@ -15,11 +16,11 @@ use super::dispatch::{Isa, Kernel};
 use super::math::gelu;
 use super::simd::Simd;
 
-/// Rows of a panel that a pass covers at the most: 24 KiB of a panel of 16.
-pub(super) const PASS_DEPTH: usize = 384;
-/// Rows of the left matrix that a task covers at the most: with [`PASS_DEPTH`] columns they stay in
-/// the second-level cache.
-pub(super) const BLOCK_ROWS: usize = 132;
+/// Rows of a panel that a pass covers at the most: 32 KiB of a panel of 32.
+pub(super) const PASS_DEPTH: usize = 256;
+/// Rows of the left matrix that a task covers at the most. Bringing a panel's part into the
+/// first-level cache takes the longer a share of the time the fewer rows make use of it.
+pub(super) const BLOCK_ROWS: usize = 256;
 
 /// A matrix `[k, n]` and a bias, packed for an instruction set.
 #[derive(Clone)]
@@ -227,92 +228,85 @@ impl<R: Rows> Gemm<'_, R> {
     #[inline(always)]
     pub(super) unsafe fn multiply<S: Simd, const MR: usize, const NV: usize>(&self) {
         assert_eq!(self.matrix.width, NV * S::LANES, "packed for another instruction set");
-        let mut first_chunk = 0;
-        let mut depth = 0;
         let chunks = self.rows.chunks();
-        while first_chunk < chunks {
-            let mut end_chunk = first_chunk;
-            let mut pass_depth = 0;
-            while end_chunk < chunks
-                && (pass_depth == 0 || pass_depth + self.rows.chunk_len(end_chunk) <= PASS_DEPTH)
-            {
-                pass_depth += self.rows.chunk_len(end_chunk);
-                end_chunk += 1;
+        for panel in self.panel_range.clone() {
+            let mut start = panel * self.matrix.k * self.matrix.width;
+            let mut first_chunk = 0;
+            while first_chunk < chunks {
+                let mut end_chunk = first_chunk + 1;
+                let mut depth = self.rows.chunk_len(first_chunk);
+                while end_chunk < chunks && depth + self.rows.chunk_len(end_chunk) <= PASS_DEPTH {
+                    depth += self.rows.chunk_len(end_chunk);
+                    end_chunk += 1;
+                }
+                let end = start + depth * self.matrix.width;
+                let pass = Pass {
+                    panel,
+                    chunks: first_chunk..end_chunk,
+                    elements: start..end,
+                    first: first_chunk == 0 && !self.accumulate,
+                    last: end_chunk == chunks,
+                };
+                // SAFETY: the caller's contract.
+                unsafe { self.pass::<S, MR, NV>(&pass) };
+                start = end;
+                first_chunk = end_chunk;
             }
-            let pass = Pass {
-                chunks: first_chunk..end_chunk,
-                depth,
-                first: first_chunk == 0 && !self.accumulate,
-                last: end_chunk == chunks,
-            };
-            // SAFETY: the caller's contract.
-            unsafe { self.pass::<S, MR, NV>(&pass, pass_depth) };
-            first_chunk = end_chunk;
-            depth += pass_depth;
         }
     }
 
     #[inline(always)]
-    unsafe fn pass<S: Simd, const MR: usize, const NV: usize>(
-        &self,
-        pass: &Pass,
-        pass_depth: usize,
-    ) {
-        let rows = self.row_range.len();
-        let tiles = rows.div_ceil(MR).max(1);
-        let lines = (pass_depth * self.matrix.width).div_ceil(16 * tiles);
-        for panel in self.panel_range.clone() {
-            let start = (panel * self.matrix.k + pass.depth) * self.matrix.width;
-            let mut next = start + self.matrix.k * self.matrix.width;
-            let mut row = self.row_range.start;
-            while row < self.row_range.end {
-                let height = tile_height::<MR>(self.row_range.end - row);
-                // SAFETY: the panel lies in the matrix, the rows in the range.
-                unsafe {
-                    let panel = Tile { row, panel, start };
-                    match height {
-                        1 => self.tile::<S, 1, NV>(pass, &panel),
-                        2 => self.tile::<S, 2, NV>(pass, &panel),
-                        3 => self.tile::<S, 3, NV>(pass, &panel),
-                        4 => self.tile::<S, 4, NV>(pass, &panel),
-                        5 => self.tile::<S, 5, NV>(pass, &panel),
-                        6 => self.tile::<S, 6, NV>(pass, &panel),
-                        7 => self.tile::<S, 7, NV>(pass, &panel),
-                        _ => self.tile::<S, 8, NV>(pass, &panel),
-                    }
-                    // The next panel's part of this pass, a little with every tile.
-                    for _ in 0..lines {
-                        S::prefetch(self.matrix.data.as_ptr().wrapping_add(next));
-                        next += 16;
-                    }
+    unsafe fn pass<S: Simd, const MR: usize, const NV: usize>(&self, pass: &Pass) {
+        let tiles = self.row_range.len().div_ceil(MR).max(1);
+        let lines = pass.elements.len().div_ceil(16 * tiles);
+        let mut next = pass.elements.end;
+        let mut row = self.row_range.start;
+        while row < self.row_range.end {
+            let height = tile_height::<MR>(self.row_range.end - row);
+            // SAFETY: the panel lies in the matrix, the rows in the range.
+            unsafe {
+                match height {
+                    1 => self.tile::<S, 1, NV>(pass, row),
+                    2 => self.tile::<S, 2, NV>(pass, row),
+                    3 => self.tile::<S, 3, NV>(pass, row),
+                    4 => self.tile::<S, 4, NV>(pass, row),
+                    5 => self.tile::<S, 5, NV>(pass, row),
+                    6 => self.tile::<S, 6, NV>(pass, row),
+                    7 => self.tile::<S, 7, NV>(pass, row),
+                    _ => self.tile::<S, 8, NV>(pass, row),
                 }
-                row += height;
+                // What the next pass reads, a little with every tile.
+                for _ in 0..lines {
+                    S::prefetch(self.matrix.data.as_ptr().wrapping_add(next));
+                    next += 16;
+                }
             }
+            row += height;
         }
     }
 
     /// A tile of `MR` rows and one panel, for the chunks of a pass.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(&self, pass: &Pass, tile: &Tile) {
+    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(&self, pass: &Pass, row: usize) {
         let width = NV * S::LANES;
-        let column = tile.panel * width;
+        let column = pass.panel * width;
         let valid = width.min(self.matrix.n - column);
         // SAFETY: pointers stay inside the panel (`start` and the depths of the chunks), inside the
         // rows' chunks, and inside the output's rows and valid columns.
         unsafe {
-            let out = |row: usize| self.out.0.add((tile.row + row) * self.out_stride + column);
+            let out = |line: usize| self.out.0.add((row + line) * self.out_stride + column);
             let mut sums = [[S::splat(0.0); NV]; MR];
             if !pass.first {
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    *sums = load_columns::<S, NV>(out(row), valid);
+                for (line, sums) in sums.iter_mut().enumerate() {
+                    *sums = load_columns::<S, NV>(out(line), valid);
                 }
             } else if let Some(bias) = self.matrix.bias {
                 let bias = load_columns::<S, NV>(bias[column..].as_ptr(), width);
                 sums = [bias; MR];
             }
-            let mut b = self.matrix.data.as_ptr().add(tile.start);
+            let mut b = self.matrix.data.as_ptr().add(pass.elements.start);
             for chunk in pass.chunks.clone() {
-                let a = self.rows.pointers::<MR>(tile.row, chunk);
+                let a = self.rows.pointers::<MR>(row, chunk);
                 let len = self.rows.chunk_len(chunk);
                 S::multiply_add_rows(&mut sums, &a, b, len);
                 b = b.add(len * width);
@@ -326,15 +320,15 @@ impl<R: Rows> Gemm<'_, R> {
                         }
                     }
                     Epilogue::Scale(factors) => {
-                        for (sums, &factor) in sums.iter_mut().zip(&factors[tile.row..]) {
+                        for (sums, &factor) in sums.iter_mut().zip(&factors[row..]) {
                             for sum in sums {
                                 *sum = S::mul(*sum, S::splat(factor));
                             }
                         }
                     }
                     Epilogue::Add(other) => {
-                        for (row, sums) in sums.iter_mut().enumerate() {
-                            let at = (tile.row + row) * self.out_stride + column;
+                        for (line, sums) in sums.iter_mut().enumerate() {
+                            let at = (row + line) * self.out_stride + column;
                             let other = &other[self.epilogue_start + at..][..valid];
                             let other = load_columns::<S, NV>(other.as_ptr(), valid);
                             for (sum, other) in sums.iter_mut().zip(other) {
@@ -344,26 +338,22 @@ impl<R: Rows> Gemm<'_, R> {
                     }
                 }
             }
-            for (row, sums) in sums.iter().enumerate() {
-                store_columns::<S, NV>(sums, out(row), valid);
+            for (line, sums) in sums.iter().enumerate() {
+                store_columns::<S, NV>(sums, out(line), valid);
             }
         }
     }
 }
 
+/// Part of a panel.
 struct Pass {
+    panel: usize,
+    /// The left matrix's.
     chunks: Range<usize>,
-    /// Rows of the panel before this pass.
-    depth: usize,
+    /// Where the part lies in the packed matrix.
+    elements: Range<usize>,
     first: bool,
     last: bool,
-}
-
-struct Tile {
-    row: usize,
-    panel: usize,
-    /// Index of the first element of the panel's part in this pass.
-    start: usize,
 }
 
 /// Rows of the next tile: the last two share what remains, so that none is much smaller than the

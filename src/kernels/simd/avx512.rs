@@ -84,6 +84,18 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn sum(v: Self::V) -> f32 {
+        // SAFETY: as above.
+        unsafe { _mm512_reduce_add_ps(v) }
+    }
+
+    #[inline(always)]
+    unsafe fn largest(v: Self::V) -> f32 {
+        // SAFETY: as above.
+        unsafe { _mm512_reduce_max_ps(v) }
+    }
+
+    #[inline(always)]
     unsafe fn prefetch(at: *const f32) {
         // SAFETY: as above.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }

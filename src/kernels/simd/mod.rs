@@ -38,22 +38,18 @@ pub(super) trait Simd: Copy {
     /// Adds the lowest 9 bits of `n`, as an integer, to the exponent of `a`.
     unsafe fn add_exponent(a: Self::V, n: Self::V) -> Self::V;
 
-    /// The sum of the elements, always in the same order.
+    /// The sum of the elements, always in the same order: halves added to halves.
     #[inline(always)]
     unsafe fn sum(v: Self::V) -> f32 {
-        let mut lanes = [0.0; 16];
-        // SAFETY: no instruction set here has more than 16 lanes.
-        unsafe { Self::store(v, lanes.as_mut_ptr()) };
-        lanes[..Self::LANES].iter().sum()
+        // SAFETY: the caller's contract.
+        unsafe { fold::<Self>(v, |a, b| a + b) }
     }
 
     /// The largest element.
     #[inline(always)]
     unsafe fn largest(v: Self::V) -> f32 {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        // SAFETY: no instruction set here has more than 16 lanes.
-        unsafe { Self::store(v, lanes.as_mut_ptr()) };
-        lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+        // SAFETY: the caller's contract.
+        unsafe { fold::<Self>(v, f32::max) }
     }
 
     /// Adds `MR` rows of `len` elements times a panel `[len][NV * LANES]` to the sums: the inner
@@ -72,6 +68,22 @@ pub(super) trait Simd: Copy {
     /// Asks for a cache line to be brought near, where the instruction set can.
     #[inline(always)]
     unsafe fn prefetch(_at: *const f32) {}
+}
+
+/// The elements, halves joined with halves.
+#[inline(always)]
+unsafe fn fold<S: Simd>(v: S::V, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = [0.0; 16];
+    // SAFETY: no instruction set here has more than 16 lanes.
+    unsafe { S::store(v, lanes.as_mut_ptr()) };
+    let mut count = S::LANES;
+    while count > 1 {
+        count /= 2;
+        for lane in 0..count {
+            lanes[lane] = join(lanes[lane], lanes[lane + count]);
+        }
+    }
+    lanes[0]
 }
 
 /// [`Simd::multiply_add_rows`] with the operations of the trait.
