@@ -3,14 +3,15 @@
 
 mod support;
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 use rand_pcg::Pcg64Mcg;
 use serde_json::Value;
 use support::{Reference, fixture, pattern_values, pattern_weight, toy_config, values};
 use svtrv2::Charset;
 use svtrv2::model::Config;
 use svtrv2::train::{
-    AdamW, AdamWOptions, BatchNormMode, Network, PassOptions, Schedule, SgmLabels, ctc_loss,
+    AdamW, AdamWOptions, BatchNormMode, Network, PassOptions, Precision, Schedule, SgmLabels,
+    ctc_loss,
 };
 
 /// Relative to the largest number of a tensor.
@@ -182,8 +183,9 @@ fn kernels_and_tensors_have_the_same_gradients() {
         for kernels in [true, false] {
             let mut network = pattern_network(&config);
             network.add_sgm().unwrap();
+            let batch_norm = BatchNormMode::Batch;
             let options =
-                PassOptions { drop_path: 0.5, batch_norm: BatchNormMode::Batch, seed: 5, kernels };
+                PassOptions { drop_path: 0.5, batch_norm, seed: 5, kernels, ..Default::default() };
             let pass = network.forward(&images, &options).unwrap();
             let ctc = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
             let targets = SgmLabels::new::<Pcg64Mcg>(&labels, config.num_classes, None);
@@ -201,6 +203,42 @@ fn kernels_and_tensors_have_the_same_gradients() {
         for ((name, a), (_, b)) in kernels.0.parameters().zip(tensors.0.parameters()) {
             assert_close(&values(a), &values(b), 1e-5, &format!("{name} after the pass"));
         }
+    }
+}
+
+/// The angles between gradients in bfloat16 and in f32 are small, and so is the difference in what
+/// comes out.
+#[test]
+fn mixed_precision() {
+    let images = images("gradients", 4, 32, 128);
+    let labels = vec![vec![1, 2], vec![3], vec![2, 2, 1], vec![1]];
+    let [full, mixed] = [Precision::F32, Precision::Bf16].map(|precision| {
+        let mut network = pattern_network(&toy_config());
+        network.freeze(&["encoder.stages.0"]).unwrap();
+        let options = PassOptions { precision, seed: 5, ..Default::default() };
+        let pass = network.forward(&images, &options).unwrap();
+        assert_eq!(pass.logits().dtype(), DType::F32);
+        let loss = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
+        let value = loss.to_vec0::<f32>().unwrap();
+        (value, pass.backward(&loss).unwrap(), network)
+    });
+    assert!((mixed.0 / full.0 - 1.0).abs() < 0.01, "{} and {}", mixed.0, full.0);
+    assert!(mixed.0 != full.0);
+    assert_eq!(full.1.iter().count(), mixed.1.iter().count());
+    let (mut product, mut squares) = (0.0, [0.0; 2]);
+    for (name, gradient) in full.1.iter() {
+        let found = mixed.1.get(name).unwrap();
+        assert_eq!(found.dtype(), DType::F32, "{name}");
+        for (a, b) in values(gradient).into_iter().zip(values(found)) {
+            let (a, b) = (f64::from(a), f64::from(b));
+            product += a * b;
+            squares = [squares[0] + a * a, squares[1] + b * b];
+        }
+    }
+    let cosine = product / (squares[0] * squares[1]).sqrt();
+    assert!(cosine > 0.99, "{cosine}");
+    for ((name, a), (_, b)) in full.2.parameters().zip(mixed.2.parameters()) {
+        assert_close(&values(b), &values(a), 0.02, &format!("{name} after the pass"));
     }
 }
 

@@ -15,7 +15,7 @@ use rayon::prelude::*;
 /// # Errors
 /// If shapes, labels and classes do not fit each other.
 pub fn ctc_loss(logits: &Tensor, labels: &[Vec<u32>], zero_infinity: bool) -> Result<Tensor> {
-    let (batch, time, classes) = logits.dims3()?;
+    let (batch, _, classes) = logits.dims3()?;
     if labels.len() != batch {
         bail!("{} labels for a batch of {batch}", labels.len());
     }
@@ -26,7 +26,6 @@ pub fn ctc_loss(logits: &Tensor, labels: &[Vec<u32>], zero_infinity: bool) -> Re
     }
     let op = Ctc { labels: labels.to_vec(), zero_infinity, gradient: OnceLock::new() };
     let host = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
-    let _ = time;
     host.apply_op1(op)?.to_device(logits.device())
 }
 

@@ -45,7 +45,7 @@ pub use error::TrainError;
 pub use finetune::CharsetChange;
 pub use gradients::Gradients;
 pub use loader::{Batch, Loader, LoaderOptions, Skipped};
-pub use network::{Network, Pass, PassOptions};
+pub use network::{Network, Pass, PassOptions, Precision};
 pub use optimizer::{AdamW, AdamWOptions};
 pub use parameters::Initialization;
 pub use recipe::Recipe;

@@ -38,6 +38,18 @@ pub(super) struct Fresh {
     pub seed: u64,
 }
 
+/// What a network in training computes in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits throughout.
+    #[default]
+    F32,
+    /// Mixed: parameters, gradients, norms, the softmax of attention and losses in 32 bits, all
+    /// else in bfloat16, whose range needs no scaling of the loss. For GPUs; a CPU is slower in it.
+    Bf16,
+}
+
 /// Settings of a pass through a [`Network`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PassOptions {
@@ -47,7 +59,9 @@ pub struct PassOptions {
     pub batch_norm: BatchNormMode,
     /// Decides which blocks are left out for which sample.
     pub seed: u64,
-    /// On a CPU: compute with this crate's kernels and their gradients, instead of the tensor
+    /// What the passes through the network compute in.
+    pub precision: Precision,
+    /// On a CPU in f32: compute with this crate's kernels and their gradients, instead of the tensor
     /// library's several times slower ones, which are their oracle.
     pub kernels: bool,
 }
@@ -56,7 +70,8 @@ impl Default for PassOptions {
     /// The published ones: a rate of 0.1, statistics of the batch.
     fn default() -> Self {
         let batch_norm = BatchNormMode::Batch;
-        PassOptions { drop_path: 0.1, batch_norm, seed: 0, kernels: true }
+        let precision = Precision::F32;
+        PassOptions { drop_path: 0.1, batch_norm, seed: 0, precision, kernels: true }
     }
 }
 
@@ -232,10 +247,21 @@ impl Network {
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
     pub fn forward(&self, images: &Tensor, options: &PassOptions) -> Result<Pass<'_>> {
-        let kernels = options.kernels && self.device.is_cpu() && images.dtype() == DType::F32;
+        let full = options.precision == Precision::F32;
+        let kernels =
+            full && options.kernels && self.device.is_cpu() && images.dtype() == DType::F32;
         let tape = kernels.then(Tape::default);
         let training = Training::new(tape, options.batch_norm, options.drop_path, options.seed);
-        let (features, logits) = self.model.forward_training(images, &training)?;
+        let (features, logits) = if full {
+            self.model.forward_training(images, &training)?
+        } else {
+            let model = self.parameters.in_bf16(&self.device, |vb| {
+                Model::for_training(&self.config, vb, self.batch_norms)
+            })?;
+            let images = images.to_dtype(DType::BF16)?;
+            let (features, logits) = model.forward_training(&images, &training)?;
+            (features.to_dtype(DType::F32)?, logits.to_dtype(DType::F32)?)
+        };
         let (statistics, tape) = training.finish();
         for found in statistics {
             let name = |what: &str| format!("{PATCH_EMBED}.{}.norm.{what}", found.index);

@@ -54,6 +54,36 @@ impl Parameters {
         *self = source.parameters.into_inner().unwrap_or_else(PoisonError::into_inner);
         built
     }
+
+    /// A builder that hands out bfloat16 copies of these parameters, whose gradients are theirs.
+    pub(super) fn in_bf16<T>(&self, device: &Device, build: impl FnOnce(VarBuilder) -> T) -> T {
+        build(VarBuilder::from_backend(Box::new(InBf16(self)), DType::BF16, device.clone()))
+    }
+}
+
+/// Casts parameters to bfloat16, differentiably. What batch norms have stays as it is.
+struct InBf16<'a>(&'a Parameters);
+
+impl SimpleBackend for InBf16<'_> {
+    fn get(&self, _: Shape, name: &str, _: Init, _: DType, _: &Device) -> Result<Tensor> {
+        let var = self.0.vars.get(name);
+        let var = var.ok_or_else(|| candle_core::Error::CannotFindTensor { path: name.into() })?;
+        let tensor = if self.0.trains(name) { var.as_tensor().clone() } else { var.detach() };
+        if is_batch_norm(name) { Ok(tensor) } else { tensor.to_dtype(DType::BF16) }
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
+        Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.bt())
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.0.vars.contains_key(name)
+    }
+}
+
+/// Whether a parameter is one of the patch embedding's batch norms.
+fn is_batch_norm(name: &str) -> bool {
+    name.contains("patch_embed.") && name.contains(".norm.")
 }
 
 /// Whether a name is `prefix` or lies below it.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AdamWOptions, Schedule, TrainError};
+use super::{AdamWOptions, Precision, Schedule, TrainError};
 
 /// How a network is trained. The default is the published recipe, first stage.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -42,6 +42,8 @@ pub struct Recipe {
     pub freeze: Vec<String>,
     /// Whether batch norms keep their statistics.
     pub freeze_batch_norm: bool,
+    /// What the network computes in.
+    pub precision: Precision,
     /// Decides initialisation, order, augmentation, stochastic depth and label noise.
     pub seed: u64,
 }
@@ -67,6 +69,7 @@ impl Default for Recipe {
             temperature: 1.0,
             freeze: Vec::new(),
             freeze_batch_norm: false,
+            precision: Precision::F32,
             seed: 0,
         }
     }

@@ -240,7 +240,8 @@ impl Trainer {
             BatchNormMode::Batch
         };
         let drop_path = self.recipe.drop_path;
-        let options = PassOptions { drop_path, batch_norm, seed, kernels: true };
+        let precision = self.recipe.precision;
+        let options = PassOptions { drop_path, batch_norm, seed, precision, kernels: true };
         let images = batch.images.to_device(self.network.device())?;
         let pass = self.network.forward(&images, &options)?;
         let scalar = |x: &Tensor| -> Result<f64, TrainError> {

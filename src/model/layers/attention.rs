@@ -2,10 +2,10 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::Grid;
 use super::builder::{Backend, Builder};
 use super::kernel_op::unary;
 use super::linear::Linear;
+use super::{Grid, widened};
 use crate::kernels;
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
@@ -113,7 +113,7 @@ fn attend(qkv: &Tensor, heads: usize) -> Result<(Tensor, Tensor)> {
     let (q, k, v) = (qkv.get(0)?, qkv.get(1)?, qkv.get(2)?);
     let scores = (q.matmul(&k.t()?)? * (head_dim as f64).powf(-0.5))?;
     // Not candle's fused softmax: that has no backward pass.
-    let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+    let weights = candle_nn::ops::softmax(&widened(&scores)?, D::Minus1)?.to_dtype(v.dtype())?;
     let mixed = weights.matmul(&v)?.transpose(1, 2)?.reshape((sequences, tokens, dim))?;
     Ok((mixed, weights))
 }

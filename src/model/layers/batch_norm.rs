@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 use candle_nn::init::{ONE, ZERO};
 
-use super::Builder;
+use super::{Builder, widened};
 use crate::model::pass::Pass;
 use crate::model::recorded::{self, BatchNormInput};
 use crate::model::training::{BatchNormMode, Training};
@@ -52,6 +52,9 @@ impl BatchNorm {
             }
             return Ok(y);
         }
+        // The parameters stay in f32 whatever the precision of the pass.
+        let dtype = x.dtype();
+        let x = &widened(x)?;
         let channels = self.weight.elem_count();
         let (mean, variance) = match of_batch {
             Some(training) => {
@@ -64,7 +67,7 @@ impl BatchNorm {
             None => (self.running_mean.detach(), self.running_var.detach()),
         };
         let normed = x.broadcast_sub(&mean)?.broadcast_div(&(variance + EPS)?.sqrt()?)?;
-        normed.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)
+        normed.broadcast_mul(&self.weight)?.broadcast_add(&self.bias)?.to_dtype(dtype)
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use candle_nn::{
     Init,
     init::{FanInOut, NonLinearity, NormalOrUniform, ZERO},
 };
 
-use super::Grid;
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::{binary, unary};
+use super::{Grid, widened};
 use crate::kernels::{self, Epilogue, PackedConv};
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
@@ -188,7 +188,15 @@ impl Conv2d {
         // One stride for both axes is all that the tensor library has: convolve with the smaller
         // one and keep every so many positions of the other.
         let stride = rows.min(columns);
-        let y = x.contiguous()?.conv2d(weight, PADDING, stride, 1, self.config.groups)?;
+        let x = x.contiguous()?;
+        let groups = self.config.groups;
+        let y = if x.device().is_cpu() && x.dtype() == DType::BF16 {
+            // On a CPU the tensor library has no convolution in bfloat16.
+            let y = widened(&x)?.conv2d(&widened(weight)?, PADDING, stride, 1, groups)?;
+            y.to_dtype(DType::BF16)?
+        } else {
+            x.conv2d(weight, PADDING, stride, 1, groups)?
+        };
         let y = every(&y, 2, rows / stride)?;
         let y = every(&y, 3, columns / stride)?;
         let y = y.permute((0, 2, 3, 1))?;

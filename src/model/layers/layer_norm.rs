@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use candle_core::{D, DType, Result, Tensor};
+use candle_core::{D, Result, Tensor};
 use candle_nn::init::{ONE, ZERO};
 
 use super::builder::{Backend, Builder, values};
 use super::kernel_op::unary;
+use super::widened;
 use crate::kernels;
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
@@ -55,11 +56,7 @@ impl LayerNorm {
         };
         // Composed of differentiable operations: candle's fused layer norm has no backward pass.
         let dtype = x.dtype();
-        let wide = match dtype {
-            DType::F16 | DType::BF16 => DType::F32,
-            other => other,
-        };
-        let x = x.to_dtype(wide)?;
+        let x = widened(x)?;
         let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let normed = centred.broadcast_div(&(variance + self.eps)?.sqrt()?)?;

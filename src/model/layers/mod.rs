@@ -7,6 +7,8 @@
 //! A layer computes with tensor operations or with kernels, as its [`Backend`] says; the network
 //! above does not know which.
 
+use candle_core::{DType, Result, Tensor};
+
 mod attention;
 #[cfg(feature = "train")]
 mod batch_norm;
@@ -25,6 +27,14 @@ pub(crate) use conv::{Conv2d, ConvConfig};
 pub(crate) use layer_norm::LayerNorm;
 pub(crate) use linear::Mlp;
 pub(crate) use patch_conv::PatchConv;
+
+/// Half-precision values in f32, in which sums are taken; others as they are.
+fn widened(x: &Tensor) -> Result<Tensor> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
+        _ => Ok(x.clone()),
+    }
+}
 
 /// The rows and columns that a sequence of tokens stands on, row after row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
