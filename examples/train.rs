@@ -5,7 +5,7 @@
 //!     cargo run --release --features train --example train -- train.toml --export out.safetensors
 //!
 //! Into the folder `out` of the file go `last.safetensors` and `best.safetensors` (weights and all
-//! that a training goes on from), `metrics.csv` and `curves.png`. Run again, it goes on where it
+//! that a training goes on from), `metrics.csv`, `validation.csv` and `curves.png`. Run again, it goes on where it
 //! was. `docs/training.md` explains the settings.
 
 #[path = "train/curves.rs"]
@@ -72,6 +72,18 @@ struct Row {
     validation: Option<f64>,
 }
 
+/// A line of `validation.csv`: a validation set at a step. Shares are 0..=1.
+#[derive(serde::Serialize, serde::Deserialize, Clone)]
+struct SetRow {
+    step: u64,
+    images: u64,
+    set: String,
+    words: usize,
+    /// By the published protocol.
+    word_accuracy: f64,
+    exact_accuracy: f64,
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     svtrv2::train::keep_freed_memory();
     let arguments = Arguments::parse();
@@ -95,7 +107,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))?;
 
     let log = settings.out.join("metrics.csv");
-    let mut rows = if going_on { read_rows(&log, trainer.steps())? } else { Vec::new() };
+    let mut rows: Vec<Row> = if going_on { read_rows(&log)? } else { Vec::new() };
+    let set_log = settings.out.join("validation.csv");
+    let mut set_rows: Vec<SetRow> = if going_on { read_rows(&set_log)? } else { Vec::new() };
+    // What came after the checkpoint is done again.
+    rows.retain(|row| row.step <= trainer.steps());
+    set_rows.retain(|row| row.step <= trainer.steps());
     let mut run = Run {
         bar: progress(trainer.recipe().steps, trainer.steps()),
         window: Window::default(),
@@ -111,11 +128,25 @@ fn main() -> Result<(), Box<dyn Error>> {
         let step = trainer.steps();
         let over = limit.is_some_and(|limit| run.start.elapsed() >= limit);
         let ends = trainer.is_done() || stop.load(Ordering::Relaxed) || over;
-        if ends || step.is_multiple_of(settings.log_every) {
+        let validates = (trainer.is_done() || step.is_multiple_of(settings.validate_every))
+            && !settings.validation.is_empty();
+        if ends || validates || step.is_multiple_of(settings.log_every) {
             let mut row = run.row(&trainer, &report);
-            let validates = trainer.is_done() || step.is_multiple_of(settings.validate_every);
-            if validates && !settings.validation.is_empty() {
-                let accuracy = validate(&trainer.weights()?, &settings, &run.bar)?;
+            if validates {
+                let found = validate(&trainer.weights()?, &settings, &run.bar)?;
+                let accuracy = Metrics::average(&found);
+                let accuracy = accuracy.map_or(0.0, |average| average.word_accuracy);
+                set_rows.extend(settings.validation.iter().zip(found).map(|(set, metrics)| {
+                    SetRow {
+                        step,
+                        images: row.images,
+                        set: set.name().to_owned(),
+                        words: metrics.words,
+                        word_accuracy: metrics.word_accuracy,
+                        exact_accuracy: metrics.exact_accuracy,
+                    }
+                }));
+                write_rows(&set_log, &set_rows)?;
                 row.validation = Some(accuracy);
                 trainer.save_best(&best, accuracy)?;
             }
@@ -124,7 +155,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         if ends || step.is_multiple_of(settings.save_every) {
             trainer.save(&last)?;
-            curves::draw(&rows, &settings.out.join("curves.png"))?;
+            if let Err(error) = curves::draw(&rows, &set_rows, &settings.out.join("curves.png")) {
+                run.bar.suspend(|| eprintln!("no curves: {error}"));
+            }
         }
         if ends {
             break;
@@ -244,17 +277,14 @@ impl Run {
     }
 }
 
-fn read_rows(path: &Path, until: u64) -> Result<Vec<Row>, Box<dyn Error>> {
+fn read_rows<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, Box<dyn Error>> {
     if !path.is_file() {
         return Ok(Vec::new());
     }
-    let mut reader = csv::Reader::from_path(path)?;
-    let rows: Vec<Row> = reader.deserialize().collect::<Result<_, _>>()?;
-    // What came after the checkpoint is done again.
-    Ok(rows.into_iter().filter(|row| row.step <= until).collect())
+    Ok(csv::Reader::from_path(path)?.into_deserialize().collect::<Result<_, _>>()?)
 }
 
-fn write_rows(path: &Path, rows: &[Row]) -> Result<(), Box<dyn Error>> {
+fn write_rows<T: serde::Serialize>(path: &Path, rows: &[T]) -> Result<(), Box<dyn Error>> {
     let beside = path.with_extension("csv.partial");
     let mut writer = csv::Writer::from_path(&beside)?;
     for row in rows {
@@ -265,14 +295,14 @@ fn write_rows(path: &Path, rows: &[Row]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The mean word accuracy of the validation sets, by the published protocol.
+/// The metrics of every validation set, by the published protocol.
 fn validate(
     weights: &Weights,
     settings: &Settings,
     bar: &ProgressBar,
-) -> Result<f64, Box<dyn Error>> {
+) -> Result<Vec<Metrics>, Box<dyn Error>> {
     let recognizer = Recognizer::new(weights, Options::default())?;
-    let mut metrics = Vec::new();
+    let mut all = Vec::new();
     for set in &settings.validation {
         let found = read_set(&recognizer, set);
         bar.suspend(|| {
@@ -284,9 +314,9 @@ fn validate(
                 100.0 * found.exact_accuracy,
             );
         });
-        metrics.push(found);
+        all.push(found);
     }
-    Ok(Metrics::average(&metrics).map_or(0.0, |average| average.word_accuracy))
+    Ok(all)
 }
 
 fn read_set(recognizer: &Recognizer, set: &Dataset) -> Metrics {

@@ -5,12 +5,15 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::Row;
+use crate::{Row, SetRow};
 
 const SIZE: (u32, u32) = (1000, 420);
 
+/// Of the validation sets, one after the other.
+const COLORS: [RGBColor; 4] = [RED, BLACK, MAGENTA, CYAN];
+
 /// Draws loss (left) and accuracies (right) over the images.
-pub fn draw(rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
+pub fn draw(rows: &[Row], sets: &[SetRow], path: &Path) -> Result<(), Box<dyn Error>> {
     let Some(last) = rows.last() else {
         return Ok(());
     };
@@ -48,15 +51,19 @@ pub fn draw(rows: &[Row], path: &Path) -> Result<(), Box<dyn Error>> {
         .draw_series(LineSeries::new(training, BLUE.mix(0.5).stroke_width(1)))?
         .label("training batches")
         .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], BLUE.mix(0.5)));
-    let validation: Vec<(f64, f64)> = rows
-        .iter()
-        .filter_map(|row| Some((thousands(row.images), 100.0 * row.validation?)))
-        .collect();
-    if !validation.is_empty() {
+    let mut names: Vec<&str> = Vec::new();
+    for row in sets {
+        if !names.contains(&row.set.as_str()) {
+            names.push(&row.set);
+        }
+    }
+    for (name, color) in names.into_iter().zip(COLORS.into_iter().cycle()) {
+        let of_set = sets.iter().filter(|row| row.set == name);
+        let points = of_set.map(|row| (thousands(row.images), 100.0 * row.word_accuracy));
         chart
-            .draw_series(LineSeries::new(validation, RED.stroke_width(2)).point_size(3))?
-            .label("validation")
-            .legend(|(x, y)| PathElement::new([(x, y), (x + 16, y)], RED));
+            .draw_series(LineSeries::new(points, color.stroke_width(2)).point_size(3))?
+            .label(name)
+            .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color));
     }
     chart
         .configure_series_labels()

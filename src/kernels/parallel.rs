@@ -4,8 +4,8 @@
 //! process keeps a core busy, a worker that shares that core is stopped for milliseconds in the
 //! middle of a task, again and again, and everybody waits: two threads become slower than one. So
 //! the time spent waiting at the end is watched. If it is far beyond a task's and most of the
-//! operation's, the next operations
-//! run on the calling thread alone, for a while that doubles as long as the trouble lasts.
+//! operation's, the next operations run on the calling thread alone, for a while that doubles as
+//! long as the trouble lasts.
 //!
 //! What a task computes depends on its number alone: results are the same however tasks are spread.
 
