@@ -45,12 +45,12 @@ PAUSE = 0.1
 ROUNDS = 15
 
 
-def executable():
-    command = ["cargo", "bench", "--bench", "serve", "--no-run", "--message-format=json"]
+def executable(bench, *options):
+    command = ["cargo", "bench", "--bench", bench, *options, "--no-run", "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
     for line in out.splitlines():
         message = json.loads(line)
-        if message.get("target", {}).get("name") == "serve" and message.get("executable"):
+        if message.get("target", {}).get("name") == bench and message.get("executable"):
             return message["executable"]
     sys.exit("no bench executable")
 
@@ -298,7 +298,7 @@ def decoding(crate):
 def train(crate):
     import training
 
-    return training.section(rounds, ROUNDS)
+    return training.section(executable("train_step", "--features", "train"), rounds, ROUNDS)
 
 
 SECTIONS = {
@@ -319,7 +319,7 @@ def main():
     old = {}
     for part in file.read_text().split("\n## ")[1:] if file.exists() else []:
         old["## " + part.split("\n")[0]] = ("## " + part).rstrip("\n")
-    crate = Crate(executable())
+    crate = Crate(executable("serve"))
     parts = ["\n".join(head())]
     for name, (title, measure) in SECTIONS.items():
         if name in wanted:

@@ -1,9 +1,7 @@
 """The section of BENCHMARKS.md on training: a step of this crate and of PyTorch."""
 
-import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +10,6 @@ ROOT = Path(__file__).resolve().parent.parent
 # Debian's python3-torch (with libopenblas0-pthread): the system's interpreter has it.
 PYTHON = "/usr/bin/python3"
 VARIANTS = [("T", 32, 32, 128)]
-
-
-def executable():
-    command = ["cargo", "bench", "--features", "train", "--bench", "train_step"]
-    command += ["--no-run", "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
-    for line in out.splitlines():
-        message = json.loads(line)
-        if message.get("target", {}).get("name") == "train_step" and message.get("executable"):
-            return message["executable"]
-    sys.exit("no bench executable")
 
 
 class Stepper:
@@ -56,8 +43,8 @@ class Stepper:
         self.process.wait()
 
 
-def section(rounds, count):
-    own = [executable()]
+def section(own, rounds, count):
+    """`own` is the bench executable; `rounds` that of compare.py."""
     torch = [PYTHON, str(ROOT / "benches/train_torch.py")]
     out = ["## Training", ""]
     rows = []
@@ -65,7 +52,7 @@ def section(rounds, count):
         steppers = [
             Stepper(command, threads, [letter.lower(), *shape])
             for threads in (1, 2)
-            for command in (own, torch)
+            for command in ([own], torch)
         ]
         times = rounds(steppers, count, 2)
         medians = np.median(times, axis=0)

@@ -5,8 +5,8 @@
 //!     cargo run --release --features train --example train -- train.toml --export out.safetensors
 //!
 //! Into the folder `out` of the file go `last.safetensors` and `best.safetensors` (weights and all
-//! that a training goes on from), `metrics.csv`, `validation.csv` and `curves.png`. Run again, it goes on where it
-//! was. `docs/training.md` explains the settings.
+//! that a training goes on from), `metrics.csv`, `validation.csv` and `curves.png`. Run again, it
+//! goes on where it was. `docs/training.md` explains the settings.
 
 #[path = "train/curves.rs"]
 mod curves;

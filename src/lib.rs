@@ -40,6 +40,22 @@
 //! - `cuda`, `metal`, `accelerate`, `mkl`: passed on to candle.
 
 #![deny(missing_docs, unsafe_code)]
+// Bad input gives a typed error: nothing outside the tests panics, prints or exits.
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::dbg_macro,
+        clippy::exit,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::print_stderr,
+        clippy::print_stdout,
+        clippy::todo,
+        clippy::unimplemented,
+        clippy::unreachable,
+        clippy::unwrap_used
+    )
+)]
 
 mod charset;
 mod crop;

@@ -25,15 +25,17 @@ use crate::error::Result;
 use crate::kernels::MAP_REACH;
 use encoder::Encoder;
 use frm::Frm;
-use layers::{Backend, Builder};
+pub(crate) use layers::{Backend, Builder};
 use pass::Pass;
 
 pub use config::{Config, StageConfig};
 pub(crate) use config::{HEAD_DIM, SHORT_TEXT_RATIO};
 pub(crate) use encoder::block_index;
+#[cfg(feature = "train")]
+pub(crate) use layers::{LayerNorm, Linear};
 pub use parameters::parameter_shapes;
 #[cfg(feature = "train")]
-pub(crate) use recorded::{Tape, with_values};
+pub(crate) use recorded::Tape;
 #[cfg(feature = "train")]
 pub use training::BatchNormMode;
 #[cfg(feature = "train")]

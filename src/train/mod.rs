@@ -22,7 +22,6 @@ mod checkpoint;
 mod ctc;
 mod distill;
 mod error;
-mod fast_ops;
 mod finetune;
 mod gradients;
 mod loader;

@@ -37,6 +37,12 @@ impl Parameters {
         !is_statistic(name) && !self.frozen.iter().any(|prefix| starts_with(name, prefix))
     }
 
+    /// A parameter for the network: what is not a variable gets no gradient. Storage is shared either
+    /// way.
+    fn tensor(&self, name: &str, var: &Var) -> Tensor {
+        if self.trains(name) { var.as_tensor().clone() } else { var.detach() }
+    }
+
     /// A builder that hands out these parameters, and fresh ones for those that lack.
     ///
     /// A fresh parameter depends on the seed and on its name, not on the others.
@@ -68,7 +74,7 @@ impl SimpleBackend for InBf16<'_> {
     fn get(&self, _: Shape, name: &str, _: Init, _: DType, _: &Device) -> Result<Tensor> {
         let var = self.0.vars.get(name);
         let var = var.ok_or_else(|| candle_core::Error::CannotFindTensor { path: name.into() })?;
-        let tensor = if self.0.trains(name) { var.as_tensor().clone() } else { var.detach() };
+        let tensor = self.0.tensor(name, var);
         if is_batch_norm(name) { Ok(tensor) } else { tensor.to_dtype(DType::BF16) }
     }
 
@@ -130,8 +136,7 @@ impl SimpleBackend for &Source {
             let (expected, got) = (shape, var.shape().clone());
             return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt());
         }
-        // What is not a variable gets no gradient. Storage is shared either way.
-        Ok(if parameters.trains(name) { var.as_tensor().clone() } else { var.detach() })
+        Ok(parameters.tensor(name, var))
     }
 
     fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {

@@ -2,12 +2,10 @@
 //! asks the encoder's features for every character, given its neighbours to one side.
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::init::{ONE, ZERO};
 use candle_nn::{Init, VarBuilder};
 
-use super::fast_ops;
 use super::sgm_labels::{CONTEXT, SgmLabels, SgmTargets, Vocabulary};
-use crate::model::Config;
+use crate::model::{Backend, Builder, Config, LayerNorm, Linear};
 
 /// Epsilon of all its norms.
 const EPS: f64 = 1e-6;
@@ -26,11 +24,11 @@ pub struct Sgm {
     right: Direction,
     over_prompt: CrossAttention,
     over_features: CrossAttention,
-    norm_q1: Norm,
-    norm_kv1: Norm,
-    norm_q2: Norm,
-    norm_kv2: Norm,
-    norm: Norm,
+    norm_q1: LayerNorm,
+    norm_kv1: LayerNorm,
+    norm_q2: LayerNorm,
+    norm_kv2: LayerNorm,
+    norm: LayerNorm,
     head: Linear,
     vocabulary: Vocabulary,
 }
@@ -68,18 +66,23 @@ impl Sgm {
         let layer = vb.pp("cmff_decoder.0");
         let heads = (dim / PROMPT_HEAD_DIM).max(1);
         let attention = |name: &str, heads| CrossAttention::new(dim, heads, layer.pp(name));
+        let norm = |vb: VarBuilder| LayerNorm::new(dim, EPS, &builder(vb));
         Ok(Sgm {
             embedding,
             left: direction("next")?,
             right: direction("pre")?,
             over_prompt: attention("images_to_question_cross_attn", heads)?,
             over_features: attention("question_to_images_cross_attn", FEATURE_HEADS)?,
-            norm_q1: Norm::new(dim, layer.pp("normq1"))?,
-            norm_kv1: Norm::new(dim, layer.pp("normkv1"))?,
-            norm_q2: Norm::new(dim, layer.pp("normq2"))?,
-            norm_kv2: Norm::new(dim, layer.pp("normkv2"))?,
-            norm: Norm::new(dim, vb.pp("norm_pred"))?,
-            head: Linear::new(dim, Vocabulary::predictions(classes), vb.pp("ques1_head"))?,
+            norm_q1: norm(layer.pp("normq1"))?,
+            norm_kv1: norm(layer.pp("normkv1"))?,
+            norm_q2: norm(layer.pp("normq2"))?,
+            norm_kv2: norm(layer.pp("normkv2"))?,
+            norm: norm(vb.pp("norm_pred"))?,
+            head: Linear::new(
+                dim,
+                Vocabulary::predictions(classes),
+                &builder(vb.pp("ques1_head")),
+            )?,
             vocabulary: Vocabulary::new(classes),
         })
     }
@@ -91,7 +94,8 @@ impl Sgm {
     /// If shapes do not fit each other or the device fails.
     pub fn loss(&self, features: &Tensor, labels: &SgmLabels) -> Result<Tensor> {
         // What the features give to both directions is computed once.
-        let kv = self.over_features.keys_values(&self.norm_kv2.forward(features)?)?;
+        let kv =
+            self.over_features.keys_values(&self.norm_kv2.forward_differentiable(features)?)?;
         let (left, left_count) =
             self.direction_loss(&self.left, self.vocabulary.left_pad, &kv, &labels.left)?;
         let (right, right_count) =
@@ -141,12 +145,14 @@ impl Sgm {
         let mask = mask(contexts, masked)?.reshape((rows, 1, 1, CONTEXT + 1))?;
 
         let query = direction.token.reshape((1, 1, dim))?.broadcast_as((rows, 1, dim))?;
-        let normed = self.norm_q1.forward(&query.contiguous()?)?;
-        let prompt_kv = self.over_prompt.keys_values(&self.norm_kv1.forward(&prompt)?)?;
+        let normed = self.norm_q1.forward_differentiable(&query.contiguous()?)?;
+        let prompt_kv =
+            self.over_prompt.keys_values(&self.norm_kv1.forward_differentiable(&prompt)?)?;
         let attended = self.over_prompt.forward(&normed, &prompt_kv, Some(&mask))?;
         let query = query.add(&attended)?.reshape((batch, length, dim))?;
-        let found = self.over_features.forward(&self.norm_q2.forward(&query)?, kv, None)?;
-        self.head.forward(&self.norm.forward(&found)?)
+        let found =
+            self.over_features.forward(&self.norm_q2.forward_differentiable(&query)?, kv, None)?;
+        self.head.forward_differentiable(&self.norm.forward_differentiable(&found)?)
     }
 }
 
@@ -162,6 +168,11 @@ fn mask(contexts: &Tensor, masked: u32) -> Result<Tensor> {
     Tensor::from_vec(rows.collect(), (batch * length, CONTEXT + 1), &Device::Cpu)
 }
 
+/// Its layers are of differentiable tensors.
+fn builder(vb: VarBuilder) -> Builder {
+    Builder::new(vb, Backend::Tensors)
+}
+
 /// Attention of queries over other tokens.
 #[derive(Debug, Clone)]
 struct CrossAttention {
@@ -173,10 +184,11 @@ struct CrossAttention {
 
 impl CrossAttention {
     fn new(dim: usize, heads: usize, vb: VarBuilder) -> Result<Self> {
+        let builder = builder(vb);
         Ok(CrossAttention {
-            q: Linear::new(dim, dim, vb.pp("q"))?,
-            kv: Linear::new(dim, 2 * dim, vb.pp("kv"))?,
-            proj: Linear::new(dim, dim, vb.pp("proj"))?,
+            q: Linear::new(dim, dim, &builder.pp("q"))?,
+            kv: Linear::new(dim, 2 * dim, &builder.pp("kv"))?,
+            proj: Linear::new(dim, dim, &builder.pp("proj"))?,
             heads,
         })
     }
@@ -184,7 +196,13 @@ impl CrossAttention {
     /// Keys and values, `[batch, heads, tokens, d]` each, of tokens `[batch, tokens, dim]`.
     fn keys_values(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let (batch, tokens, dim) = x.dims3()?;
-        let kv = self.kv.forward(x)?.reshape((batch, tokens, 2, self.heads, dim / self.heads))?;
+        let kv = self.kv.forward_differentiable(x)?.reshape((
+            batch,
+            tokens,
+            2,
+            self.heads,
+            dim / self.heads,
+        ))?;
         let kv = kv.permute((2, 0, 3, 1, 4))?.contiguous()?;
         Ok((kv.get(0)?, kv.get(1)?))
     }
@@ -198,7 +216,7 @@ impl CrossAttention {
     ) -> Result<Tensor> {
         let (batch, length, dim) = x.dims3()?;
         let d = dim / self.heads;
-        let q = self.q.forward(x)?.reshape((batch, length, self.heads, d))?;
+        let q = self.q.forward_differentiable(x)?.reshape((batch, length, self.heads, d))?;
         let q = (q.transpose(1, 2)?.contiguous()? * (d as f64).powf(-0.5))?;
         let scores = q.matmul(&keys.t()?)?;
         let scores = match mask {
@@ -207,44 +225,6 @@ impl CrossAttention {
         };
         let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
         let mixed = weights.matmul(values)?.transpose(1, 2)?.reshape((batch, length, dim))?;
-        self.proj.forward(&mixed)
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Linear {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Linear {
-    fn new(in_dim: usize, out_dim: usize, vb: VarBuilder) -> Result<Self> {
-        Ok(Linear {
-            weight: vb.get_with_hints((out_dim, in_dim), "weight", LINEAR_INIT)?,
-            bias: vb.get_with_hints(out_dim, "bias", ZERO)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        fast_ops::linear(x, &self.weight, &self.bias)
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Norm {
-    weight: Tensor,
-    bias: Tensor,
-}
-
-impl Norm {
-    fn new(dim: usize, vb: VarBuilder) -> Result<Self> {
-        Ok(Norm {
-            weight: vb.get_with_hints(dim, "weight", ONE)?,
-            bias: vb.get_with_hints(dim, "bias", ZERO)?,
-        })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        fast_ops::layer_norm(x, &self.weight, &self.bias, EPS)
+        self.proj.forward_differentiable(&mixed)
     }
 }

@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+#[cfg(feature = "train")]
+use candle_core::bail;
 use candle_core::{D, Result, Tensor};
 use candle_nn::init::{ONE, ZERO};
 
 use super::builder::{Backend, Builder, values};
+#[cfg(feature = "train")]
+use super::kernel_op::differentiable;
 use super::kernel_op::unary;
 use super::widened;
 use crate::kernels;
+#[cfg(feature = "train")]
+use crate::kernels::backward::layer_norm_backward;
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
 use crate::model::recorded;
@@ -36,6 +42,29 @@ impl LayerNorm {
             Backend::Kernels => Parameters::Kernels(Arc::new((values(&weight)?, values(&bias)?))),
         };
         Ok(LayerNorm { parameters, eps })
+    }
+
+    /// As [`LayerNorm::forward`], for what is not recorded: the tensor library follows the
+    /// gradients, on a CPU through kernels.
+    #[cfg(feature = "train")]
+    pub(crate) fn forward_differentiable(&self, x: &Tensor) -> Result<Tensor> {
+        let Parameters::Tensors(weight, bias) = &self.parameters else {
+            return self.forward(x, Pass::INFERENCE);
+        };
+        let dim = weight.elem_count();
+        if x.dims().last() != Some(&dim) {
+            bail!("a layer norm of {dim} over {:?}", x.shape());
+        }
+        let eps = self.eps as f32;
+        let forward = move |x: &[f32], weight: &[f32], bias: &[f32]| {
+            kernels::layer_norm(x, weight, bias, eps)
+        };
+        let backward = move |x: &[f32], weight: &[f32], dy: &[f32]| {
+            let found = layer_norm_backward(x, weight, eps, dy);
+            [found.input, found.weight, found.bias]
+        };
+        differentiable("layer_norm", [x, weight, bias], x.shape(), forward, backward)
+            .unwrap_or_else(|| self.forward(x, Pass::INFERENCE))
     }
 
     /// `[.., dim]` to the same shape. The statistics of half-precision inputs are taken in f32.

@@ -6,7 +6,11 @@ use candle_core::{Result, Tensor, bail};
 use candle_nn::{Init, init::ZERO};
 
 use super::builder::{Backend, Builder, values};
+#[cfg(feature = "train")]
+use super::kernel_op::differentiable;
 use super::kernel_op::{binary, unary};
+#[cfg(feature = "train")]
+use crate::kernels::backward::{column_sums, linear_input_gradient, linear_weight_gradient};
 use crate::kernels::{self, Epilogue, PackedMatrix};
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
@@ -107,6 +111,32 @@ fn out_shape(x: &Tensor, packed: &PackedMatrix) -> Vec<usize> {
 
 #[cfg(feature = "train")]
 impl Linear {
+    /// As [`Linear::forward`], for what is not recorded: the tensor library follows the gradients,
+    /// on a CPU through kernels.
+    pub(crate) fn forward_differentiable(&self, x: &Tensor) -> Result<Tensor> {
+        let Linear::Tensors { weight, bias: Some(bias) } = self else {
+            return self.forward(x, Pass::INFERENCE);
+        };
+        let (out_dim, in_dim) = weight.dims2()?;
+        let mut shape = x.dims().to_vec();
+        match shape.last_mut() {
+            Some(last) if *last == in_dim => *last = out_dim,
+            _ => bail!("a linear layer {in_dim} -> {out_dim} of {shape:?}"),
+        }
+        let forward = move |x: &[f32], weight: &[f32], bias: &[f32]| {
+            kernels::linear(x, &kernels::pack_linear(weight, out_dim, Some(bias)), Epilogue::Store)
+        };
+        let backward = move |x: &[f32], weight: &[f32], dy: &[f32]| {
+            [
+                linear_input_gradient(dy, weight, out_dim, None),
+                linear_weight_gradient(x, dy, in_dim, out_dim),
+                column_sums(dy, out_dim),
+            ]
+        };
+        differentiable("linear", [x, weight, bias], shape, forward, backward)
+            .unwrap_or_else(|| self.forward(x, Pass::INFERENCE))
+    }
+
     /// Weight and bias, unless they are packed.
     fn tensors(&self) -> Option<(&Tensor, Option<&Tensor>)> {
         match self {

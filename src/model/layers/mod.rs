@@ -25,6 +25,8 @@ pub(crate) use builder::{Backend, Builder};
 pub(crate) use column_pool::ColumnClassifier;
 pub(crate) use conv::{Conv2d, ConvConfig};
 pub(crate) use layer_norm::LayerNorm;
+#[cfg(feature = "train")]
+pub(crate) use linear::Linear;
 pub(crate) use linear::Mlp;
 pub(crate) use patch_conv::PatchConv;
 
