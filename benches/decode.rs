@@ -24,8 +24,8 @@ fn words(count: usize) -> Vec<String> {
     (0..count).map(|_| (0..2 + next(3)).map(|_| SYLLABLES[next(12) as usize]).collect()).collect()
 }
 
-/// Scores of a network that reads a text and is `sure` of it (nats between it and the rest).
-fn scores(steps: usize, classes: usize, text: &[usize], sure: f32) -> LogProbs {
+/// Emissions of a network that reads a text and is `sure` of it (nats between it and the rest).
+fn emissions(steps: usize, classes: usize, text: &[usize], sure: f32) -> LogProbs {
     let mut logits = Vec::with_capacity(steps * classes);
     for step in 0..steps {
         let symbol = step * text.len() / steps;
@@ -62,26 +62,27 @@ fn english(criterion: &mut Criterion) {
     ];
     let mut group = criterion.benchmark_group("32x95");
     for (sureness, sure) in [("sure", 9.0), ("unsure", 3.0)] {
-        let scores = scores(32, 95, &text, sure);
+        let emissions = emissions(32, 95, &text, sure);
         for (name, decoder) in &searches {
             group.bench_function(BenchmarkId::new(*name, sureness), |bencher| {
-                bencher.iter(|| decoder.decode(black_box(&scores)))
+                bencher.iter(|| decoder.decode(black_box(&emissions)))
             });
         }
         group.bench_function(BenchmarkId::new("forward-backward", sureness), |bencher| {
-            bencher.iter(|| ForwardBackward::new(black_box(&scores), &text))
+            bencher.iter(|| ForwardBackward::new(black_box(&emissions), &text))
         });
     }
 }
 
 fn large_charset(criterion: &mut Criterion) {
     let text: Vec<usize> = (1..=30).map(|i| i * 200).collect();
-    let scores = scores(80, 6625, &text, 12.0);
+    let emissions = emissions(80, 6625, &text, 12.0);
     let mut group = criterion.benchmark_group("80x6625");
     for (name, decoder) in
         [("greedy", Decoder::greedy()), ("beam 10", Decoder::beam(BeamSearch::default()))]
     {
-        group.bench_function(name, |bencher| bencher.iter(|| decoder.decode(black_box(&scores))));
+        group
+            .bench_function(name, |bencher| bencher.iter(|| decoder.decode(black_box(&emissions))));
     }
 }
 

@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             ["resize", ref numbers @ ..] => resize(numbers)?,
             ["recognize", weights, image, passes] => recognize(weights, image, passes.parse()?)?,
             ["open", weights, image] => open(weights, image)?,
-            ["decode", scores, kind, passes] => decode(scores, kind, passes.parse()?)?,
+            ["decode", emissions, kind, passes] => decode(emissions, kind, passes.parse()?)?,
             _ => return Err(format!("cannot read {line:?}").into()),
         };
         println!("{answer}");
@@ -122,7 +122,7 @@ fn recognize(weights: &str, image: &str, passes: usize) -> Result<String, Box<dy
         let (mut whole, mut network) = (Vec::new(), Vec::new());
         for _ in 0..passes {
             whole.push(timed(|| recognizer.recognize(Crop::decode(&bytes)?))?);
-            network.push(timed(|| recognizer.scores(&resized))?);
+            network.push(timed(|| recognizer.emissions(&resized))?);
         }
         Ok((whole, network))
     })?;
@@ -149,13 +149,13 @@ fn open(weights: &str, image: &str) -> Result<String, Box<dyn Error>> {
     Ok(format!("{:.4} | {} | {peak:.1}", times.0, list(&times.1)))
 }
 
-fn decode(scores: &str, kind: &str, passes: usize) -> Result<String, Box<dyn Error>> {
-    let tensor = candle_core::safetensors::load(scores, &Device::Cpu)?
+fn decode(emissions: &str, kind: &str, passes: usize) -> Result<String, Box<dyn Error>> {
+    let tensor = candle_core::safetensors::load(emissions, &Device::Cpu)?
         .remove("scores")
         .ok_or("there is no tensor `scores`")?;
     let (_, steps, classes) = tensor.dims3()?;
     let values = tensor.flatten_all()?.to_vec1::<f32>()?;
-    let scores = values
+    let emissions = values
         .chunks_exact(steps * classes)
         .map(|values| LogProbs::from_logits(steps, classes, values.to_vec()))
         .collect::<Result<Vec<_>, _>>()?;
@@ -175,13 +175,13 @@ fn decode(scores: &str, kind: &str, passes: usize) -> Result<String, Box<dyn Err
     for _ in 0..passes {
         times.push(timed(|| -> Result<(), svtrv2::Error> {
             texts.clear();
-            for scores in &scores {
-                texts.push(decoder.decode(scores)?);
+            for emissions in &emissions {
+                texts.push(decoder.decode(emissions)?);
             }
             Ok(())
         })?);
     }
-    let times: Vec<f64> = times.iter().map(|time| time / scores.len() as f64).collect();
+    let times: Vec<f64> = times.iter().map(|time| time / emissions.len() as f64).collect();
     let spell = |text: &[usize]| text.iter().map(|class| format!("{class},")).collect::<String>();
     let texts = texts.iter().map(|found| spell(found.first().map_or(&[], |best| &best.text)) + ";");
     Ok(format!("{} | {}", list(&times), texts.collect::<Vec<_>>().join(" ")))

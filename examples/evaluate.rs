@@ -151,7 +151,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
         CorrectnessArgument::Exact => Correctness::Exact,
     };
     let keep = measure::Keep {
-        scores: arguments.fit_temperature.is_some(),
+        emissions: arguments.fit_temperature.is_some(),
         gallery: if arguments.html.is_some() { arguments.gallery } else { 0 },
     };
     let options = measure::Options {
@@ -184,7 +184,7 @@ fn run(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
             .with_temperature(temperature)?
             .save(path, StorageType::F32)?;
         eprintln!(
-            "temperature {temperature:.3} written to {}; mean confidence of the {} readings \
+            "temperature {temperature:.3} written to {}; mean confidence of the {} recognitions \
              before {before:.3}, with it {after:.3}",
             path.display(),
             measured.iter().map(|set| set.scored.len()).sum::<usize>(),

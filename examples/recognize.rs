@@ -19,7 +19,7 @@ use serde_json::json;
 use support::decoder::DecoderArguments;
 use support::drawing;
 use support::network::NetworkArguments;
-use svtrv2::{Crop, Reading, Rotation, Span};
+use svtrv2::{Crop, Recognition, Rect, Rotation};
 
 /// Reads the text in image crops: files, folders (their PNG and JPEG files) and glob patterns.
 #[derive(Parser)]
@@ -98,25 +98,27 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         // A file that cannot be read keeps its place in the list.
         let opened: Vec<_> = paths.par_iter().map(Crop::open).collect();
         let crops: Vec<Crop> = opened.iter().flatten().cloned().collect();
-        let (readings, times) = recognizer.recognize_batch_timed(&crops);
-        let mut results = readings.into_iter().zip(times);
+        let (recognitions, times) = recognizer.recognize_batch_timed(&crops);
+        let mut results = recognitions.into_iter().zip(times);
         for (path, opened) in paths.iter().zip(opened) {
             let result = opened.and_then(|crop| {
-                let (reading, time) = results.next().ok_or_else(|| {
+                let (recognition, time) = results.next().ok_or_else(|| {
                     candle_core::Error::Msg("the recogniser gave too few results".into())
                 })?;
-                let reading = reading?;
+                let recognition = recognition?;
                 if arguments.draw.is_some() {
-                    drawn.push((path.to_string_lossy().into_owned(), crop, reading.clone()));
+                    drawn.push((path.to_string_lossy().into_owned(), crop, recognition.clone()));
                 }
-                Ok((reading, time))
+                Ok((recognition, time))
             });
             progress.suspend(|| -> std::io::Result<()> {
                 match result {
-                    Ok((reading, time)) if arguments.json => {
-                        writeln!(out, "{}", to_json(path, &reading, time))
+                    Ok((recognition, time)) if arguments.json => {
+                        writeln!(out, "{}", to_json(path, &recognition, time))
                     }
-                    Ok((reading, time)) => writeln!(out, "{}", to_row(path, &reading, time)),
+                    Ok((recognition, time)) => {
+                        writeln!(out, "{}", to_row(path, &recognition, time))
+                    }
                     Err(error) => {
                         failed += 1;
                         eprintln!("{}: {error}", path.display());
@@ -174,43 +176,43 @@ fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn to_row(path: &Path, reading: &Reading, time: Duration) -> String {
-    let size = format!("{}x{}", reading.size.height, reading.size.width);
-    let Reading { confidence, score, text, .. } = reading;
+fn to_row(path: &Path, recognition: &Recognition, time: Duration) -> String {
+    let size = format!("{}x{}", recognition.size.height, recognition.size.width);
+    let Recognition { confidence, score, text, .. } = recognition;
     let (ms, path) = (milliseconds(time), path.display());
     let mut row =
         format!("{confidence:>5.3}  {score:>5.3}  {text:<24}  {size:>7}  {ms:>8.1}  {path}");
-    for next in &reading.alternatives {
+    for next in &recognition.alternatives {
         row += &format!("\n{:>12}  {:<24}  {:>7.2} nats", "or", next.text, next.score);
     }
     row
 }
 
-fn to_json(path: &Path, reading: &Reading, time: Duration) -> serde_json::Value {
-    let chars: Vec<_> = reading
+fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json::Value {
+    let chars: Vec<_> = recognition
         .chars
         .iter()
         .map(|c| {
-            let Span { x0, x1, y0, y1 } = c.span;
+            let Rect { x0, x1, y0, y1 } = c.bounds;
             json!({
                 "symbol": c.symbol, "score": c.score, "posterior": c.posterior,
                 "x0": x0, "x1": x1, "y0": y0, "y1": y1,
             })
         })
         .collect();
-    let alternatives: Vec<_> = reading
+    let alternatives: Vec<_> = recognition
         .alternatives
         .iter()
         .map(|a| json!({"text": a.text, "log_prob": a.log_prob, "score": a.score}))
         .collect();
     json!({
         "path": path.to_string_lossy(),
-        "text": reading.text,
-        "confidence": reading.confidence,
-        "score": reading.score,
-        "log_prob": reading.log_prob,
-        "size": [reading.size.height, reading.size.width],
-        "rotation": match reading.rotation {
+        "text": recognition.text,
+        "confidence": recognition.confidence,
+        "score": recognition.score,
+        "log_prob": recognition.log_prob,
+        "size": [recognition.size.height, recognition.size.width],
+        "rotation": match recognition.rotation {
             Rotation::None => 0,
             Rotation::CounterClockwise => 90,
             Rotation::Clockwise => -90,

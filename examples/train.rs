@@ -26,7 +26,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use settings::Settings;
 use svtrv2::data::Dataset;
-use svtrv2::evaluation::{Correctness, Metrics, Tally};
+use svtrv2::evaluation::{Accumulator, Correctness, Metrics};
 use svtrv2::train::{StepReport, Trainer};
 use svtrv2::weights::{StorageType, Weights};
 use svtrv2::{Crop, Options, Recognizer};
@@ -322,18 +322,18 @@ fn validate(
 fn read_set(recognizer: &Recognizer, set: &Dataset) -> Metrics {
     let read = |index: usize| {
         let sample = set.sample(index).ok()?;
-        let reading = Crop::decode(&sample.image).and_then(|crop| recognizer.recognize(&crop));
+        let recognition = Crop::decode(&sample.image).and_then(|crop| recognizer.recognize(&crop));
         // What cannot be read is an empty text.
-        let (text, confidence) =
-            reading.map_or((String::new(), 0.0), |reading| (reading.text, reading.confidence));
+        let (text, confidence) = recognition
+            .map_or((String::new(), 0.0), |recognition| (recognition.text, recognition.confidence));
         Some((sample.label, text, confidence))
     };
-    let readings: Vec<_> = (0..set.len()).into_par_iter().filter_map(read).collect();
-    let mut tally = Tally::new(Correctness::Protocol);
-    for (label, text, confidence) in &readings {
-        tally.add(label, text, *confidence, Duration::ZERO);
+    let recognitions: Vec<_> = (0..set.len()).into_par_iter().filter_map(read).collect();
+    let mut accumulator = Accumulator::new(Correctness::Protocol);
+    for (label, text, confidence) in &recognitions {
+        accumulator.add(label, text, *confidence, Duration::ZERO);
     }
-    tally.metrics()
+    accumulator.metrics()
 }
 
 /// The device that the settings name.

@@ -26,7 +26,7 @@ pub enum Error {
     Config(#[from] ConfigError),
     /// The scores handed to a decoder are not a `[time, class]` distribution.
     #[error(transparent)]
-    Scores(#[from] ScoresError),
+    Emissions(#[from] EmissionsError),
     /// A language model could not be read or estimated.
     #[error(transparent)]
     LanguageModel(#[from] LanguageModelError),
@@ -347,7 +347,7 @@ impl ConfigError {
 /// Why scores cannot be decoded.
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
-pub enum ScoresError {
+pub enum EmissionsError {
     /// The number of scores is not `steps * classes`.
     #[error("{found} scores cannot be {steps} steps of {classes} classes")]
     Size {
@@ -355,7 +355,7 @@ pub enum ScoresError {
         steps: usize,
         /// Classes, the blank included.
         classes: usize,
-        /// Scores given.
+        /// Emissions given.
         found: usize,
     },
     /// No classes, or only the blank.

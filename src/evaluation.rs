@@ -79,9 +79,9 @@ impl Bin {
 
 /// Sorts readings, each with its confidence (0..=1) and whether it is right, into bins of equal
 /// width over the confidence.
-pub fn reliability(readings: &[(f32, bool)], bins: usize) -> Vec<Bin> {
+pub fn reliability(recognitions: &[(f32, bool)], bins: usize) -> Vec<Bin> {
     let mut found = vec![Bin::default(); bins.max(1)];
-    for &(confidence, right) in readings {
+    for &(confidence, right) in recognitions {
         let at = ((f64::from(confidence) * found.len() as f64) as usize).min(found.len() - 1);
         found[at].count += 1;
         found[at].right += usize::from(right);
@@ -96,11 +96,11 @@ pub fn reliability(readings: &[(f32, bool)], bins: usize) -> Vec<Bin> {
 /// Expected calibration error, 0..=1: the mean over the readings of |accuracy - mean confidence| of
 /// their bin (Guo et al., "On Calibration of Modern Neural Networks", section 2). The published
 /// choice is 15 bins.
-pub fn expected_calibration_error(readings: &[(f32, bool)], bins: usize) -> f64 {
-    let gaps = reliability(readings, bins)
+pub fn expected_calibration_error(recognitions: &[(f32, bool)], bins: usize) -> f64 {
+    let gaps = reliability(recognitions, bins)
         .into_iter()
         .map(|bin| bin.count as f64 * (bin.accuracy() - bin.mean_confidence).abs());
-    gaps.sum::<f64>() / readings.len().max(1) as f64
+    gaps.sum::<f64>() / recognitions.len().max(1) as f64
 }
 
 /// Bins of the expected calibration error in [`Metrics`].
@@ -108,7 +108,7 @@ pub const CALIBRATION_BINS: usize = 15;
 
 /// Sums over readings that [`Metrics`] come from.
 #[derive(Debug, Clone, Default)]
-pub struct Tally {
+pub struct Accumulator {
     correctness: Correctness,
     images: usize,
     words: usize,
@@ -120,10 +120,10 @@ pub struct Tally {
     time: Duration,
 }
 
-impl Tally {
+impl Accumulator {
     /// No readings yet. Calibration is judged by the given correctness.
     pub fn new(correctness: Correctness) -> Self {
-        Tally { correctness, ..Tally::default() }
+        Accumulator { correctness, ..Accumulator::default() }
     }
 
     /// Adds a reading.
@@ -247,27 +247,27 @@ mod tests {
     #[test]
     fn calibration() {
         // Ten at 0.8 of which seven are right, ten at 1 of which all are: 0.1 on half of them.
-        let readings: Vec<(f32, bool)> =
+        let recognitions: Vec<(f32, bool)> =
             (0..10).map(|i| (0.8, i < 7)).chain((0..10).map(|_| (1.0, true))).collect();
-        assert!((expected_calibration_error(&readings, 15) - 0.05).abs() < 1e-6);
+        assert!((expected_calibration_error(&recognitions, 15) - 0.05).abs() < 1e-6);
         assert_eq!(expected_calibration_error(&[], 15), 0.0);
-        let bins = reliability(&readings, 10);
+        let bins = reliability(&recognitions, 10);
         assert_eq!((bins[8].count, bins[8].right, bins[9].count), (10, 7, 10));
     }
 
     #[test]
     fn sums_and_averages() {
-        let mut tally = Tally::new(Correctness::Protocol);
-        assert_eq!(tally.metrics().word_accuracy, 0.0);
+        let mut accumulator = Accumulator::new(Correctness::Protocol);
+        assert_eq!(accumulator.metrics().word_accuracy, 0.0);
         let time = Duration::from_millis(2);
-        tally.add("Abc", "abc", 0.5, time);
-        tally.add("--", "--", 0.75, time);
-        let metrics = tally.metrics();
+        accumulator.add("Abc", "abc", 0.5, time);
+        accumulator.add("--", "--", 0.75, time);
+        let metrics = accumulator.metrics();
         assert_eq!((metrics.images, metrics.words), (2, 1));
         assert_eq!((metrics.word_accuracy, metrics.exact_accuracy), (1.0, 0.5));
         assert!((metrics.similarity - (2.0 / 3.0 + 1.0) / 2.0).abs() < 1e-12);
         assert_eq!((metrics.mean_confidence, metrics.milliseconds), (0.625, 2.0));
-        let mean = Metrics::average(&[metrics, Tally::default().metrics()]).unwrap();
+        let mean = Metrics::average(&[metrics, Accumulator::default().metrics()]).unwrap();
         assert_eq!((mean.images, mean.word_accuracy, mean.exact_accuracy), (2, 0.5, 0.25));
         assert!(Metrics::average(&[]).is_none());
     }

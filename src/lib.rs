@@ -5,10 +5,10 @@
 //!
 //! ```no_run
 //! let recognizer = svtrv2::Recognizer::open("svtrv2_b.safetensors")?;
-//! let reading = recognizer.recognize(&image::open("crop.png")?)?;
-//! println!("{} ({:.2})", reading.text, reading.score);
-//! for c in &reading.chars {
-//!     println!("{} {:.2} x {:.0}..{:.0}", c.symbol, c.score, c.span.x0, c.span.x1);
+//! let recognition = recognizer.recognize(&image::open("crop.png")?)?;
+//! println!("{} ({:.2})", recognition.text, recognition.score);
+//! for c in &recognition.chars {
+//!     println!("{} {:.2} x {:.0}..{:.0}", c.symbol, c.score, c.bounds.x0, c.bounds.x1);
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
@@ -25,10 +25,10 @@
 //! | resize | [`resize`] | RGB of any size | RGB of one of a few target sizes |
 //! | network | [`model`] | `[batch, 3, height, width]` | logits `[batch, time, class]` |
 //! | decoding | [`decode`] | log-probabilities `[time, class]` | texts, probabilities, time spans |
-//! | text | [`Charset`], [`Reading`] | classes | symbols, scores, boxes in pixels |
+//! | text | [`Charset`], [`Recognition`] | classes | symbols, scores, boxes in pixels |
 //!
 //! [`Recognizer`] does all of it in one call, for one crop or many, and offers each step by itself
-//! ([`Recognizer::resize`], [`Recognizer::scores`], [`Recognizer::decode`]). [`weights`] reads
+//! ([`Recognizer::resize`], [`Recognizer::emissions`], [`Recognizer::decode`]). [`weights`] reads
 //! parameters from files of several formats.
 //!
 //! # Features
@@ -58,16 +58,18 @@
 )]
 
 mod charset;
+mod cpu;
 mod crop;
 #[cfg(feature = "data")]
 pub mod data;
 pub mod decode;
+mod emissions;
 mod error;
 #[cfg(feature = "data")]
 pub mod evaluation;
-mod kernels;
+mod locate;
 pub mod model;
-mod reading;
+mod recognition;
 mod recognizer;
 pub mod resize;
 #[cfg(feature = "train")]
@@ -76,12 +78,14 @@ pub mod weights;
 
 pub use charset::Charset;
 pub use crop::{Crop, PixelFormat, Rotation};
+pub use emissions::{Attention, Emissions};
 pub use error::{
-    CharsetError, ConfigError, Error, ImageError, LanguageModelError, Result, ScoresError,
+    CharsetError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError, Result,
     ShapeMismatch, WeightsError,
 };
-pub use reading::{Alternative, Attention, Character, Reading, Span};
-pub use recognizer::{Options, Orientation, Recognizer, ResizedCrop, Scores};
+pub use recognition::{Alternative, Character, Recognition, Rect};
+pub use recognizer::{Options, Orientation, Recognizer};
+pub use resize::ResizedCrop;
 
 /// Compiles the README's examples.
 #[cfg(doctest)]

@@ -35,15 +35,15 @@ fn extreme_sizes_and_contents() {
         ("large", random_crop(3, 3000, 2000), (48, 96)),
     ];
     for (name, image, (height, width)) in cases {
-        let reading = recognizer.recognize(&image).unwrap();
-        assert_eq!((reading.size.height, reading.size.width), (height, width), "{name}");
-        assert!((0.0..=1.0).contains(&reading.score), "{name}: {}", reading.score);
-        assert_eq!(reading.text.is_empty(), reading.chars.is_empty(), "{name}");
-        for c in &reading.chars {
+        let recognition = recognizer.recognize(&image).unwrap();
+        assert_eq!((recognition.size.height, recognition.size.width), (height, width), "{name}");
+        assert!((0.0..=1.0).contains(&recognition.score), "{name}: {}", recognition.score);
+        assert_eq!(recognition.text.is_empty(), recognition.chars.is_empty(), "{name}");
+        for c in &recognition.chars {
             let (width, height) = (image.width() as f32, image.height() as f32);
-            assert!(0.0 <= c.span.x0 && c.span.x0 < c.span.x1, "{name}: {c:?}");
-            assert!(0.0 <= c.span.y0 && c.span.y0 < c.span.y1, "{name}: {c:?}");
-            assert!(c.span.x1 <= width && c.span.y1 <= height, "{name}: {c:?}");
+            assert!(0.0 <= c.bounds.x0 && c.bounds.x0 < c.bounds.x1, "{name}: {c:?}");
+            assert!(0.0 <= c.bounds.y0 && c.bounds.y0 < c.bounds.y1, "{name}: {c:?}");
+            assert!(c.bounds.x1 <= width && c.bounds.y1 <= height, "{name}: {c:?}");
             assert!(!c.steps.is_empty() && (0.0..=1.0).contains(&c.posterior), "{name}: {c:?}");
         }
     }
@@ -115,10 +115,10 @@ fn stages_equal_the_whole() {
     let image = random_crop(6, 90, 31);
     let crop = Crop::from_rgb(&image).unwrap();
     let resized = recognizer.resize(&crop).unwrap();
-    let scores = recognizer.scores(&resized).unwrap();
-    assert_eq!((scores[0].log_probs.steps(), scores[0].log_probs.classes()), (28, 95));
-    let reading = recognizer.decode(&resized[0], &scores[0]).unwrap();
-    assert_eq!(reading, recognizer.recognize(&crop).unwrap());
+    let emissions = recognizer.emissions(&resized).unwrap();
+    assert_eq!((emissions[0].log_probs.steps(), emissions[0].log_probs.classes()), (28, 95));
+    let recognition = recognizer.decode(&resized[0], &emissions[0]).unwrap();
+    assert_eq!(recognition, recognizer.recognize(&crop).unwrap());
 }
 
 #[test]
@@ -137,17 +137,17 @@ fn orientations() {
     assert_eq!(as_is.recognize(&tall).unwrap().rotation, Rotation::None);
 
     let rotating = with(Orientation::RotateTall);
-    let reading = rotating.recognize(&tall).unwrap();
-    assert_eq!(reading.rotation, Rotation::CounterClockwise);
+    let recognition = rotating.recognize(&tall).unwrap();
+    assert_eq!(recognition.rotation, Rotation::CounterClockwise);
     let upright = as_is.recognize(&turned).unwrap();
-    assert_eq!(reading.text, upright.text);
-    assert!(!reading.chars.is_empty());
-    for (turned, upright) in reading.chars.iter().zip(&upright.chars) {
+    assert_eq!(recognition.text, upright.text);
+    assert!(!recognition.chars.is_empty());
+    for (turned, upright) in recognition.chars.iter().zip(&upright.chars) {
         let close = |a: f32, b: f32| assert!((a - b).abs() < 1e-3, "{turned:?} {upright:?}");
-        close(turned.span.x0, 30.0 - upright.span.y1);
-        close(turned.span.x1, 30.0 - upright.span.y0);
-        close(turned.span.y0, upright.span.x0);
-        close(turned.span.y1, upright.span.x1);
+        close(turned.bounds.x0, 30.0 - upright.bounds.y1);
+        close(turned.bounds.x1, 30.0 - upright.bounds.y0);
+        close(turned.bounds.y0, upright.bounds.x0);
+        close(turned.bounds.y1, upright.bounds.x1);
     }
     assert_eq!(rotating.recognize(&not_tall).unwrap(), as_is.recognize(&not_tall).unwrap());
 

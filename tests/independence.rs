@@ -5,7 +5,7 @@ mod support;
 use image::RgbImage;
 use support::{pattern_weights, random_crop, toy_config, trained_weights};
 use svtrv2::weights::Weights;
-use svtrv2::{Charset, Crop, Error, Options, Orientation, Reading, Recognizer};
+use svtrv2::{Charset, Crop, Error, Options, Orientation, Recognition, Recognizer};
 
 /// Crops of many shapes, several of each target size.
 fn mixed_crops(count: u64) -> Vec<RgbImage> {
@@ -25,10 +25,10 @@ fn in_threads<T: Send>(threads: usize, run: impl FnOnce() -> T + Send) -> T {
 fn check(weights: &Weights, options: &Options, crops: &[RgbImage]) {
     let crops: Vec<Crop> = crops.iter().map(|crop| Crop::from_rgb(crop).unwrap()).collect();
     let recognizer = Recognizer::new(weights, options.clone()).unwrap();
-    let read = |crops: &[Crop]| -> Vec<Reading> {
+    let read = |crops: &[Crop]| -> Vec<Recognition> {
         recognizer.recognize_batch(crops).into_iter().map(|r| r.unwrap()).collect()
     };
-    let alone: Vec<Reading> =
+    let alone: Vec<Recognition> =
         in_threads(1, || crops.iter().map(|crop| recognizer.recognize(crop).unwrap()).collect());
     // A fixed shuffle: multiplication by a number prime to the count.
     let count = crops.len();
@@ -36,17 +36,17 @@ fn check(weights: &Weights, options: &Options, crops: &[RgbImage]) {
     let shuffled: Vec<Crop> = order.iter().map(|&i| crops[i].clone()).collect();
     for threads in [1, 2, 3] {
         assert_eq!(in_threads(threads, || read(&crops)), alone, "{threads} threads");
-        let readings = in_threads(threads, || read(&shuffled));
+        let recognitions = in_threads(threads, || read(&shuffled));
         for (place, &i) in order.iter().enumerate() {
-            assert_eq!(readings[place], alone[i], "crop {i} shuffled, {threads} threads");
+            assert_eq!(recognitions[place], alone[i], "crop {i} shuffled, {threads} threads");
         }
     }
     for batch_pixels in [0, 1, 5 * 32 * 128, usize::MAX] {
         let options = Options { batch_pixels, ..options.clone() };
         let recognizer = Recognizer::new(weights, options).unwrap();
-        let readings: Vec<Reading> =
+        let recognitions: Vec<Recognition> =
             recognizer.recognize_batch(&crops).into_iter().map(|r| r.unwrap()).collect();
-        assert_eq!(readings, alone, "{batch_pixels} pixels a pass");
+        assert_eq!(recognitions, alone, "{batch_pixels} pixels a pass");
     }
 }
 
@@ -93,6 +93,6 @@ fn empty_batch() -> Result<(), Error> {
     let options = Options { charset: Some(Charset::english()), ..Options::default() };
     let recognizer = Recognizer::new(&pattern_weights(&toy_config()), options)?;
     assert!(recognizer.recognize_batch(&[]).is_empty());
-    assert!(recognizer.scores(&[])?.is_empty());
+    assert!(recognizer.emissions(&[])?.is_empty());
     Ok(())
 }

@@ -106,8 +106,8 @@ fn trainer(source: Rendered, recipe: Recipe, loading: LoaderOptions) -> Trainer 
 fn read(weights: &Weights, crops: &Rendered) -> f64 {
     let recognizer = Recognizer::new(weights, Options::default()).unwrap();
     let right = crops.0.iter().filter(|crop| {
-        let reading = recognizer.recognize(&Crop::from_rgb(&crop.image).unwrap()).unwrap();
-        reading.text == crop.label
+        let recognition = recognizer.recognize(&Crop::from_rgb(&crop.image).unwrap()).unwrap();
+        recognition.text == crop.label
     });
     right.count() as f64 / crops.0.len() as f64
 }

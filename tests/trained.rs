@@ -26,21 +26,25 @@ fn reference_probabilities_and_texts() {
     for name in names {
         let crop = Crop::open(folder.join("crops").join(&name)).unwrap();
         let resized = recognizer.resize(&crop).unwrap();
-        let all_scores = &recognizer.scores(&resized).unwrap()[0];
-        let scores = &all_scores.log_probs;
-        let found: Vec<f32> = scores.as_slice().iter().map(|p| p.exp()).collect();
+        let all_scores = &recognizer.emissions(&resized).unwrap()[0];
+        let emissions = &all_scores.log_probs;
+        let found: Vec<f32> = emissions.as_slice().iter().map(|p| p.exp()).collect();
         let (shape, reference) = probabilities.f32(&name);
-        assert_eq!(shape, [scores.steps(), scores.classes()], "{name}");
+        assert_eq!(shape, [emissions.steps(), emissions.classes()], "{name}");
         let difference = max_difference(&found, &reference);
         assert!(difference <= TOLERANCE, "{name}: probabilities differ by {difference}");
         largest = largest.max(difference);
 
-        let reading = recognizer.decode(&resized[0], all_scores).unwrap();
+        let recognition = recognizer.decode(&resized[0], all_scores).unwrap();
         let expected = &expected[&name];
-        assert_eq!(reading.text, expected["text"].as_str().unwrap(), "{name}");
+        assert_eq!(recognition.text, expected["text"].as_str().unwrap(), "{name}");
         let score = expected["confidence"].as_f64().unwrap() as f32;
-        assert!((reading.score - score).abs() <= TOLERANCE, "{name}: score {}", reading.score);
-        let size = [reading.size.height, reading.size.width].map(u64::from);
+        assert!(
+            (recognition.score - score).abs() <= TOLERANCE,
+            "{name}: score {}",
+            recognition.score
+        );
+        let size = [recognition.size.height, recognition.size.width].map(u64::from);
         for (found, expected) in size.iter().zip(expected["target_hw"].as_array().unwrap()) {
             assert_eq!(Some(*found), expected.as_u64(), "{name}");
         }
@@ -56,7 +60,7 @@ fn word_accuracy() {
     use std::time::Duration;
 
     use svtrv2::data::{Dataset, Sample};
-    use svtrv2::evaluation::{Correctness, Tally};
+    use svtrv2::evaluation::{Accumulator, Correctness};
 
     let data = support::outside("SVTRV2_DATA");
     let weights = Weights::open(trained_weights()).unwrap();
@@ -67,20 +71,25 @@ fn word_accuracy() {
         let set = Dataset::open(data.join(name)).unwrap();
         let samples: Vec<Sample> = (0..set.len()).map(|i| set.sample(i).unwrap()).collect();
         let crops: Vec<Crop> = samples.iter().map(|s| Crop::decode(&s.image).unwrap()).collect();
-        let readings = recognizer.recognize_batch(&crops);
-        let mut tally = Tally::new(Correctness::Protocol);
+        let recognitions = recognizer.recognize_batch(&crops);
+        let mut accumulator = Accumulator::new(Correctness::Protocol);
         let mut rows = String::new();
-        for (sample, reading) in samples.iter().zip(readings) {
-            let reading = reading.unwrap();
-            tally.add(&sample.label, &reading.text, reading.confidence, Duration::ZERO);
+        for (sample, recognition) in samples.iter().zip(recognitions) {
+            let recognition = recognition.unwrap();
+            accumulator.add(
+                &sample.label,
+                &recognition.text,
+                recognition.confidence,
+                Duration::ZERO,
+            );
             let path = data.join(name).join(&sample.name);
-            rows += &format!("{}\t{}\n", path.display(), reading.text);
+            rows += &format!("{}\t{}\n", path.display(), recognition.text);
         }
         if let Some(predictions) = std::env::var_os("SVTRV2_PREDICTIONS") {
             let file = std::path::Path::new(&predictions).join(format!("{name}.tsv"));
             std::fs::write(file, rows).unwrap();
         }
-        let metrics = tally.metrics();
+        let metrics = accumulator.metrics();
         let percent = 100.0 * metrics.word_accuracy;
         println!("{name}: {percent:.2} % of {} words", metrics.words);
         assert_eq!(metrics.words, words, "{name}");

@@ -9,8 +9,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use svtrv2::data::{Dataset, Sample};
 use svtrv2::decode::LogProbs;
-use svtrv2::evaluation::{Correctness, Tally};
-use svtrv2::{Crop, Reading, Recognizer, ResizedCrop, Scores};
+use svtrv2::evaluation::{Accumulator, Correctness};
+use svtrv2::{Crop, Emissions, Recognition, Recognizer, ResizedCrop};
 
 use crate::SettingArguments;
 
@@ -48,7 +48,7 @@ impl Setting {
 /// What is kept beside texts and figures; it takes memory.
 pub struct Keep {
     /// The scores of the first setting.
-    pub scores: bool,
+    pub emissions: bool,
     /// So many errors of the first setting, of each set.
     pub gallery: usize,
 }
@@ -70,7 +70,7 @@ pub struct Measured {
     /// read nevertheless.
     pub outside_charset: usize,
     /// By setting.
-    pub tallies: Vec<Tally>,
+    pub tallies: Vec<Accumulator>,
     pub scored: Vec<Scored>,
     pub gallery: Vec<Exhibit>,
     pub correctness: Correctness,
@@ -93,7 +93,7 @@ pub struct Outcome {
     pub time: Duration,
 }
 
-/// Scores and the text that was found in them.
+/// Emissions and the text that was found in them.
 pub struct Scored {
     pub log_probs: LogProbs,
     pub text: Vec<usize>,
@@ -106,7 +106,7 @@ pub struct Exhibit {
     pub crop: usize,
     pub image: Vec<u8>,
     pub size: (u32, u32),
-    pub reading: Reading,
+    pub recognition: Recognition,
 }
 
 pub fn measure(
@@ -143,7 +143,7 @@ fn measure_set(
         crops: Vec::new(),
         skipped: BTreeMap::new(),
         outside_charset: 0,
-        tallies: settings.iter().map(|_| Tally::new(options.correctness)).collect(),
+        tallies: settings.iter().map(|_| Accumulator::new(options.correctness)).collect(),
         scored: Vec::new(),
         gallery: Vec::new(),
         correctness: options.correctness,
@@ -177,7 +177,7 @@ fn measure_set(
 /// What the network said of a batch, and the time a crop took.
 struct Seen {
     variants: Vec<Vec<ResizedCrop>>,
-    scores: Vec<Vec<Scores>>,
+    emissions: Vec<Vec<Emissions>>,
     time: Duration,
 }
 
@@ -186,9 +186,9 @@ fn see(recognizer: &Recognizer, crops: &[(Sample, Crop)]) -> Result<Seen, Box<dy
     let resize = |(_, crop): &(Sample, Crop)| recognizer.resize(crop);
     let variants: Vec<Vec<ResizedCrop>> = crops.par_iter().map(resize).collect::<Result<_, _>>()?;
     let flat: Vec<ResizedCrop> = variants.iter().flatten().cloned().collect();
-    let mut flat = recognizer.scores(&flat)?.into_iter();
-    let scores = variants.iter().map(|own| flat.by_ref().take(own.len()).collect()).collect();
-    Ok(Seen { variants, scores, time: start.elapsed() / crops.len() as u32 })
+    let mut flat = recognizer.emissions(&flat)?.into_iter();
+    let emissions = variants.iter().map(|own| flat.by_ref().take(own.len()).collect()).collect();
+    Ok(Seen { variants, emissions, time: start.elapsed() / crops.len() as u32 })
 }
 
 fn read_batch(
@@ -199,7 +199,7 @@ fn read_batch(
     measured: &mut Measured,
 ) -> Result<(), Box<dyn Error>> {
     let mut seen: Vec<Option<Seen>> = Vec::new();
-    let mut readings: Vec<(Vec<Reading>, Duration)> = Vec::new();
+    let mut recognitions: Vec<(Vec<Recognition>, Duration)> = Vec::new();
     for (setting, recognizer) in settings.iter().zip(recognizers) {
         seen.push(match setting.shares {
             Some(_) => None,
@@ -208,14 +208,14 @@ fn read_batch(
         let source = setting.shares.unwrap_or(seen.len() - 1);
         let Some(source) = &seen[source] else { continue };
         let start = Instant::now();
-        let decoded: Vec<Reading> = source
+        let decoded: Vec<Recognition> = source
             .variants
             .par_iter()
-            .zip(&source.scores)
-            .map(|(variants, scores)| recognizer.decode_best(variants, scores))
+            .zip(&source.emissions)
+            .map(|(variants, emissions)| recognizer.decode_best(variants, emissions))
             .collect::<Result<_, _>>()?;
         let time = source.time + start.elapsed() / samples.len() as u32;
-        readings.push((decoded, time));
+        recognitions.push((decoded, time));
     }
     for (index, (sample, crop)) in samples.into_iter().enumerate() {
         let label = sample.label;
@@ -223,33 +223,33 @@ fn read_batch(
         let letters: String = label.chars().filter(|c| !c.is_whitespace()).collect();
         measured.outside_charset += usize::from(charset.encode(&letters).is_err());
         let mut read = Vec::new();
-        for ((readings, time), tally) in readings.iter().zip(&mut measured.tallies) {
-            let Reading { text, score, confidence, .. } = &readings[index];
-            tally.add(&label, text, *confidence, *time);
+        for ((recognitions, time), accumulator) in recognitions.iter().zip(&mut measured.tallies) {
+            let Recognition { text, score, confidence, .. } = &recognitions[index];
+            accumulator.add(&label, text, *confidence, *time);
             let (score, confidence) = (*score, *confidence);
             read.push(Outcome { text: text.clone(), score, confidence, time: *time });
         }
-        let reading = &readings[0].0[index];
-        let right = options.correctness.judge(&label, &reading.text);
+        let recognition = &recognitions[0].0[index];
+        let right = options.correctness.judge(&label, &recognition.text);
         if right == Some(false) && measured.gallery.len() < options.keep.gallery {
             measured.gallery.push(Exhibit {
                 crop: measured.crops.len(),
                 image: sample.image,
                 size: (crop.width(), crop.height()),
-                reading: reading.clone(),
+                recognition: recognition.clone(),
             });
         }
-        if let (true, Some(right), Some(seen)) = (options.keep.scores, right, &seen[0]) {
-            let chosen = seen.variants[index].iter().zip(&seen.scores[index]);
-            let chosen = chosen.into_iter().find(|(crop, _)| crop.rotation == reading.rotation);
+        if let (true, Some(right), Some(seen)) = (options.keep.emissions, right, &seen[0]) {
+            let chosen = seen.variants[index].iter().zip(&seen.emissions[index]);
+            let chosen = chosen.into_iter().find(|(crop, _)| crop.rotation == recognition.rotation);
             let text: Vec<usize> =
-                reading.chars.iter().filter_map(|c| charset.class(&c.symbol)).collect();
-            if let Some((_, scores)) = chosen {
+                recognition.chars.iter().filter_map(|c| charset.class(&c.symbol)).collect();
+            if let Some((_, emissions)) = chosen {
                 // What the confidence was taken from.
                 let decoder = recognizers[0].decoder();
                 let log_probs = match &decoder.classes {
-                    Some(mask) => scores.log_probs.restricted(mask, decoder.renormalize)?,
-                    None => scores.log_probs.clone(),
+                    Some(mask) => emissions.log_probs.restricted(mask, decoder.renormalize)?,
+                    None => emissions.log_probs.clone(),
                 };
                 measured.scored.push(Scored { log_probs, text, right });
             }
@@ -266,13 +266,14 @@ impl Measured {
         &self,
         setting: usize,
         group: impl Fn(&Read) -> Option<usize>,
-    ) -> BTreeMap<usize, Tally> {
+    ) -> BTreeMap<usize, Accumulator> {
         let mut tallies = BTreeMap::new();
         for crop in &self.crops {
             if let Some(group) = group(crop) {
-                let tally = tallies.entry(group).or_insert_with(|| Tally::new(self.correctness));
+                let accumulator =
+                    tallies.entry(group).or_insert_with(|| Accumulator::new(self.correctness));
                 let Outcome { text, confidence, time, .. } = &crop.read[setting];
-                tally.add(&crop.label, text, *confidence, *time);
+                accumulator.add(&crop.label, text, *confidence, *time);
             }
         }
         tallies

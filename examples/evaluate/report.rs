@@ -73,8 +73,8 @@ fn figures(page: &mut String, measured: &[Measured], compared: &[String]) {
         );
     };
     for set in measured {
-        for (setting, tally) in set.tallies.iter().enumerate() {
-            row(&set.name, setting, &tally.metrics());
+        for (setting, accumulator) in set.tallies.iter().enumerate() {
+            row(&set.name, setting, &accumulator.metrics());
         }
     }
     for setting in 0..=compared.len() {
@@ -143,8 +143,8 @@ fn reliability_diagram(page: &mut String, set: &Measured) {
 
 fn accuracy_by_length(page: &mut String, set: &Measured) {
     begin_chart(page, "Word accuracy by length of the label", "");
-    for (group, tally) in set.by(0, length_group) {
-        let Metrics { words, word_accuracy, .. } = tally.metrics();
+    for (group, accumulator) in set.by(0, length_group) {
+        let Metrics { words, word_accuracy, .. } = accumulator.metrics();
         bar(
             page,
             group,
@@ -179,8 +179,8 @@ fn show(page: &mut String, set: &Measured, exhibit: &Exhibit) {
         height * scale,
         STANDARD.encode(&exhibit.image),
     );
-    for character in &exhibit.reading.chars {
-        let span = &character.span;
+    for character in &exhibit.recognition.chars {
+        let span = &character.bounds;
         let _ = write!(
             page,
             "<rect x=\"{:.2}\" y=\"{:.2}\" width=\"{:.2}\" height=\"{:.2}\" fill=\"none\" \
@@ -200,10 +200,10 @@ fn show(page: &mut String, set: &Measured, exhibit: &Exhibit) {
         page,
         "</svg><span class=\"label\">{}</span><br><span class=\"wrong\">{}</span> {:.3}",
         encode_text(&crop.label),
-        encode_text(&exhibit.reading.text),
-        exhibit.reading.confidence,
+        encode_text(&exhibit.recognition.text),
+        exhibit.recognition.confidence,
     );
-    for next in &exhibit.reading.alternatives {
+    for next in &exhibit.recognition.alternatives {
         let text = encode_text(&next.text);
         let _ = write!(page, "<br><span class=\"next\">{text} {:.2} nats</span>", next.score);
     }

@@ -13,8 +13,12 @@ pub fn groups(set: &Measured, setting: usize) -> Vec<(&'static str, &'static str
     let lengths = set.by(setting, length_group).into_iter();
     let ratios = set.by(setting, ratio_group).into_iter();
     lengths
-        .map(|(group, tally)| ("length", LENGTHS[group].0, tally.metrics()))
-        .chain(ratios.map(|(group, tally)| ("aspect ratio", RATIOS[group].0, tally.metrics())))
+        .map(|(group, accumulator)| ("length", LENGTHS[group].0, accumulator.metrics()))
+        .chain(
+            ratios.map(|(group, accumulator)| {
+                ("aspect ratio", RATIOS[group].0, accumulator.metrics())
+            }),
+        )
         .collect()
 }
 
@@ -52,8 +56,8 @@ pub fn print(
     )?;
     let settings = compared.len() + 1;
     for set in measured {
-        for (index, tally) in set.tallies.iter().enumerate() {
-            row(out, &set.name, width, &setting(index), &tally.metrics())?;
+        for (index, accumulator) in set.tallies.iter().enumerate() {
+            row(out, &set.name, width, &setting(index), &accumulator.metrics())?;
         }
     }
     if measured.len() > 1 {
@@ -172,8 +176,8 @@ pub fn csv(measured: &[Measured], out: &mut impl Write) -> Result<(), Box<dyn Er
         table.serialize((set, setting + 1, by, group, metrics))
     };
     for set in measured {
-        for (setting, tally) in set.tallies.iter().enumerate() {
-            record(&set.name, setting, "", "", &tally.metrics())?;
+        for (setting, accumulator) in set.tallies.iter().enumerate() {
+            record(&set.name, setting, "", "", &accumulator.metrics())?;
             for (kind, group, metrics) in groups(set, setting) {
                 record(&set.name, setting, kind, group, &metrics)?;
             }

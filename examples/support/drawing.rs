@@ -2,7 +2,7 @@
 
 use ab_glyph::{Font, FontVec, PxScale, ScaleFont};
 use image::{Rgb, RgbImage, imageops};
-use svtrv2::{Character, Crop, Reading, Rotation};
+use svtrv2::{Character, Crop, Recognition, Rotation};
 
 const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
 const INK: Rgb<u8> = Rgb([20; 3]);
@@ -88,9 +88,11 @@ impl Fonts {
 }
 
 /// Paints readings below each other.
-pub fn draw(readings: &[(String, Crop, Reading)], fonts: &mut Fonts) -> RgbImage {
-    let panels: Vec<RgbImage> =
-        readings.iter().map(|(name, crop, reading)| panel(name, crop, reading, fonts)).collect();
+pub fn draw(recognitions: &[(String, Crop, Recognition)], fonts: &mut Fonts) -> RgbImage {
+    let panels: Vec<RgbImage> = recognitions
+        .iter()
+        .map(|(name, crop, recognition)| panel(name, crop, recognition, fonts))
+        .collect();
     let width = panels.iter().map(RgbImage::width).max().unwrap_or(1);
     let height = panels.iter().map(RgbImage::height).sum::<u32>().max(1);
     let mut picture = RgbImage::from_pixel(width, height, BACKGROUND);
@@ -104,11 +106,11 @@ pub fn draw(readings: &[(String, Crop, Reading)], fonts: &mut Fonts) -> RgbImage
 
 /// One crop: a line with text, confidence and name; the crop with boxes; every character and its
 /// posterior probability in percent beside its box.
-fn panel(name: &str, crop: &Crop, reading: &Reading, fonts: &mut Fonts) -> RgbImage {
-    let title = format!("{}   {:.3}   {name}", reading.text, reading.confidence);
+fn panel(name: &str, crop: &Crop, recognition: &Recognition, fonts: &mut Fonts) -> RgbImage {
+    let title = format!("{}   {:.3}   {name}", recognition.text, recognition.confidence);
     fonts.prepare(&title);
-    let upright = reading.rotation == Rotation::None;
-    let scale = scale(crop, reading);
+    let upright = recognition.rotation == Rotation::None;
+    let scale = scale(crop, recognition);
     let scaled = |length: u32| ((length as f32 * scale).round() as u32).max(1);
     let (width, height) = (scaled(crop.width()), scaled(crop.height()));
     let notes = (TEXT_HEIGHT + SMALL_HEIGHT) as u32 + MARGIN;
@@ -125,9 +127,9 @@ fn panel(name: &str, crop: &Crop, reading: &Reading, fonts: &mut Fonts) -> RgbIm
         let pixels = imageops::resize(&pixels, width, height, imageops::FilterType::CatmullRom);
         imageops::replace(&mut picture, &pixels, i64::from(MARGIN), i64::from(top));
     }
-    for character in &reading.chars {
+    for character in &recognition.chars {
         let color = color(character);
-        let span = &character.span;
+        let span = &character.bounds;
         let x = [span.x0, span.x1].map(|x| MARGIN as f32 + x * scale);
         let y = [span.y0, span.y1].map(|y| top as f32 + y * scale);
         rectangle(&mut picture, x, y, color);
@@ -154,10 +156,10 @@ fn panel(name: &str, crop: &Crop, reading: &Reading, fonts: &mut Fonts) -> RgbIm
 }
 
 /// Large enough to see the boxes and to write below them, small enough for a screen.
-fn scale(crop: &Crop, reading: &Reading) -> f32 {
+fn scale(crop: &Crop, recognition: &Recognition) -> f32 {
     let (width, height) = (crop.width() as f32, crop.height() as f32);
-    let count = reading.chars.len().max(1) as f32;
-    let upright = reading.rotation == Rotation::None;
+    let count = recognition.chars.len().max(1) as f32;
+    let upright = recognition.rotation == Rotation::None;
     let (along, across) = if upright { (width, height) } else { (height, width) };
     let wanted = (96.0 / across).max(30.0 * count / along);
     wanted.min(4000.0 / width.max(height)).min(16.0)

@@ -9,7 +9,7 @@ use heed::types::Bytes;
 use heed::{CommitOrAbort, Database, Env};
 
 use super::{DataError, Sample};
-use crate::kernels::{create_lmdb, open_lmdb};
+use crate::cpu::{create_lmdb, open_lmdb};
 
 /// What is open: LMDB allows one mapping of a file in a process, so data sets share it.
 static OPEN: Mutex<Vec<Mapped>> = Mutex::new(Vec::new());

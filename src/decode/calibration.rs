@@ -2,7 +2,7 @@
 //! of a whole text.
 
 use super::{LogProbs, log_probability};
-use crate::error::{ConfigError, ScoresError};
+use crate::error::{ConfigError, EmissionsError};
 
 /// Where temperatures are looked for.
 const RANGE: (f64, f64) = (0.05, 20.0);
@@ -52,11 +52,11 @@ pub fn confidence(scores: &LogProbs, text: &[usize], temperature: f32) -> Result
 /// them wrong, are the least that gives a useful figure.
 ///
 /// # Errors
-/// [`ScoresError::NothingToFit`] without both a right and a wrong text.
-pub fn fit_temperature(texts: &[(&LogProbs, &[usize], bool)]) -> Result<f32, ScoresError> {
+/// [`EmissionsError::NothingToFit`] without both a right and a wrong text.
+pub fn fit_temperature(texts: &[(&LogProbs, &[usize], bool)]) -> Result<f32, EmissionsError> {
     let right = texts.iter().filter(|text| text.2).count();
     if right == 0 || right == texts.len() {
-        return Err(ScoresError::NothingToFit { right, wrong: texts.len() - right });
+        return Err(EmissionsError::NothingToFit { right, wrong: texts.len() - right });
     }
     // Golden section on the logarithm: the loss falls, then rises.
     let (mut low, mut high) = (RANGE.0.ln(), RANGE.1.ln());

@@ -2,7 +2,7 @@
 
 use super::LogProbs;
 use crate::charset::Charset;
-use crate::error::{CharsetError, Result, ScoresError};
+use crate::error::{CharsetError, EmissionsError, Result};
 
 /// A set of permitted classes; the blank is always one of them.
 ///
@@ -87,11 +87,13 @@ impl LogProbs {
     /// comparable to unrestricted ones.
     ///
     /// # Errors
-    /// [`ScoresError::Size`] if the mask is for another number of classes.
+    /// [`EmissionsError::Size`] if the mask is for another number of classes.
     pub fn restricted(&self, mask: &ClassMask, renormalize: bool) -> Result<LogProbs> {
         let (steps, classes) = (self.steps(), self.classes());
         if mask.classes() != classes {
-            return Err(ScoresError::Size { steps, classes, found: steps * mask.classes() }.into());
+            return Err(
+                EmissionsError::Size { steps, classes, found: steps * mask.classes() }.into()
+            );
         }
         let mut values = self.as_slice().to_vec();
         for row in values.chunks_exact_mut(classes) {
@@ -150,6 +152,6 @@ mod tests {
             assert!((found - expected).abs() < 1e-6);
         }
         let other = ClassMask::allow(&Charset::english(), ["a"]).unwrap();
-        assert!(matches!(scores.restricted(&other, true), Err(Error::Scores(_))));
+        assert!(matches!(scores.restricted(&other, true), Err(Error::Emissions(_))));
     }
 }

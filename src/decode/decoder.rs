@@ -1,7 +1,7 @@
 //! A search with everything that guides it.
 
 use super::{BeamSearch, ClassMask, Hypothesis, LogProbs, greedy, log_probability};
-use crate::error::{Result, ScoresError};
+use crate::error::{EmissionsError, Result};
 
 /// How texts are found in scores.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +64,7 @@ impl Decoder {
         match &self.classes {
             Some(mask) if mask.classes() != classes => {
                 let found = mask.classes();
-                Err(ScoresError::Size { steps: 1, classes, found }.into())
+                Err(EmissionsError::Size { steps: 1, classes, found }.into())
             }
             _ => Ok(()),
         }

@@ -87,7 +87,7 @@ fn first_maximum(row: &[f32]) -> usize {
 mod tests {
     use super::*;
 
-    /// Scores in which each step's class has 0.6 and the others share the rest.
+    /// Emissions in which each step's class has 0.6 and the others share the rest.
     fn path(classes: usize, path: &[usize]) -> LogProbs {
         let rest = 0.4 / (classes - 1) as f32;
         let probabilities = path

@@ -1,6 +1,6 @@
 //! The scores that decoding starts from.
 
-use crate::error::{Result, ScoresError};
+use crate::error::{EmissionsError, Result};
 
 /// Natural-log probabilities `[time, class]`; class 0 is the CTC blank.
 ///
@@ -32,20 +32,20 @@ impl LogProbs {
     /// From scores before the softmax, row-major `[steps, classes]`.
     ///
     /// # Errors
-    /// [`ScoresError`] if the count is not `steps * classes`, there are fewer than 2 classes, a
+    /// [`EmissionsError`] if the count is not `steps * classes`, there are fewer than 2 classes, a
     /// logit is NaN or `+inf`, or all logits of a step are `-inf`.
     pub fn from_logits(steps: usize, classes: usize, mut logits: Vec<f32>) -> Result<Self> {
         check_size(steps, classes, &logits)?;
         for (step, row) in logits.chunks_exact_mut(classes).enumerate() {
             for (class, &value) in row.iter().enumerate() {
                 if value.is_nan() || value == f32::INFINITY {
-                    return Err(ScoresError::Value { kind: "logit", step, class, value }.into());
+                    return Err(EmissionsError::Value { kind: "logit", step, class, value }.into());
                 }
             }
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             if max == f32::NEG_INFINITY {
                 let (kind, class, value) = ("logit", 0, max);
-                return Err(ScoresError::Value { kind, step, class, value }.into());
+                return Err(EmissionsError::Value { kind, step, class, value }.into());
             }
             // In f64: over thousands of classes the rounding of an f32 sum would show.
             let sum: f64 = row.iter().map(|&logit| f64::from(logit - max).exp()).sum();
@@ -60,7 +60,7 @@ impl LogProbs {
     /// From probabilities, row-major `[steps, classes]`.
     ///
     /// # Errors
-    /// [`ScoresError`] as for [`LogProbs::from_logits`], or if a probability lies outside 0..=1 or
+    /// [`EmissionsError`] as for [`LogProbs::from_logits`], or if a probability lies outside 0..=1 or
     /// the probabilities of a step do not sum to 1.
     pub fn from_probabilities(
         steps: usize,
@@ -72,7 +72,7 @@ impl LogProbs {
             let outside = row.iter().position(|p| !(0.0..=1.0).contains(p));
             if let Some(class) = outside {
                 let (kind, value) = ("probability", row[class]);
-                return Err(ScoresError::Value { kind, step, class, value }.into());
+                return Err(EmissionsError::Value { kind, step, class, value }.into());
             }
             check_sum(step, row.iter().sum())?;
             row.iter_mut().for_each(|p| *p = p.ln());
@@ -83,7 +83,7 @@ impl LogProbs {
     /// From natural-log probabilities, row-major `[steps, classes]`; `-inf` is probability 0.
     ///
     /// # Errors
-    /// [`ScoresError`] as for [`LogProbs::from_probabilities`].
+    /// [`EmissionsError`] as for [`LogProbs::from_probabilities`].
     pub fn from_log_probabilities(
         steps: usize,
         classes: usize,
@@ -95,7 +95,7 @@ impl LogProbs {
             let outside = row.iter().position(|p| p.is_nan() || *p > SUM_TOLERANCE);
             if let Some(class) = outside {
                 let (kind, value) = ("log-probability", row[class]);
-                return Err(ScoresError::Value { kind, step, class, value }.into());
+                return Err(EmissionsError::Value { kind, step, class, value }.into());
             }
             check_sum(step, row.iter().map(|p| p.exp()).sum())?;
         }
@@ -139,18 +139,18 @@ impl LogProbs {
     }
 }
 
-fn check_size(steps: usize, classes: usize, scores: &[f32]) -> Result<(), ScoresError> {
+fn check_size(steps: usize, classes: usize, scores: &[f32]) -> Result<(), EmissionsError> {
     if classes < 2 {
-        return Err(ScoresError::Classes { classes });
+        return Err(EmissionsError::Classes { classes });
     }
     if steps.checked_mul(classes) != Some(scores.len()) {
-        return Err(ScoresError::Size { steps, classes, found: scores.len() });
+        return Err(EmissionsError::Size { steps, classes, found: scores.len() });
     }
     Ok(())
 }
 
-fn check_sum(step: usize, sum: f32) -> Result<(), ScoresError> {
-    if (sum - 1.0).abs() <= SUM_TOLERANCE { Ok(()) } else { Err(ScoresError::Sum { step, sum }) }
+fn check_sum(step: usize, sum: f32) -> Result<(), EmissionsError> {
+    if (sum - 1.0).abs() <= SUM_TOLERANCE { Ok(()) } else { Err(EmissionsError::Sum { step, sum }) }
 }
 
 #[cfg(test)]
@@ -195,7 +195,10 @@ mod tests {
             ("NaN log", logs, 1, 2, vec![NAN, 0.0]),
         ];
         for (name, make, steps, classes, scores) in cases {
-            assert!(matches!(make(steps, classes, scores), Err(crate::Error::Scores(_))), "{name}");
+            assert!(
+                matches!(make(steps, classes, scores), Err(crate::Error::Emissions(_))),
+                "{name}"
+            );
         }
     }
 

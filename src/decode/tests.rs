@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::charset::Charset;
 
-/// Scores of noise, some of them sure, some with classes that are impossible.
+/// Emissions of noise, some of them sure, some with classes that are impossible.
 pub(super) fn log_probs(
     steps: RangeInclusive<usize>,
     classes: RangeInclusive<usize>,

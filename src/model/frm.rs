@@ -4,7 +4,7 @@
 use candle_core::{Result, Tensor};
 
 use super::config::Config;
-use super::layers::{Builder, ColumnClassifier, Grid, LayerNorm, Mlp, SelfAttention};
+use super::layers::{Builder, Grid, LayerNorm, Mlp, SelfAttention, VerticalAttention};
 use super::pass::Pass;
 
 /// Epsilon of the norms of the horizontal block.
@@ -14,14 +14,14 @@ const EPS: f64 = 1e-5;
 #[derive(Debug, Clone)]
 pub(super) struct Frm {
     horizontal: HorizontalBlock,
-    columns: ColumnClassifier,
+    columns: VerticalAttention,
 }
 
 impl Frm {
     pub(super) fn new(config: &Config, builder: &Builder) -> Result<Self> {
         let dim = config.feature_dim();
         let horizontal = HorizontalBlock::new(dim, config.frm_heads, &builder.pp("w_atten_block"))?;
-        let columns = ColumnClassifier::new(dim, config.num_classes, builder)?;
+        let columns = VerticalAttention::new(dim, config.num_classes, builder)?;
         Ok(Frm { horizontal, columns })
     }
 

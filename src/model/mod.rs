@@ -13,7 +13,7 @@ mod layers;
 mod parameters;
 mod pass;
 #[cfg(feature = "train")]
-mod recorded;
+mod tape;
 #[cfg(feature = "train")]
 mod training;
 
@@ -21,8 +21,8 @@ use candle_core::Tensor;
 use candle_nn::VarBuilder;
 use rayon::prelude::*;
 
+use crate::cpu::MAP_REACH;
 use crate::error::Result;
-use crate::kernels::MAP_REACH;
 use encoder::Encoder;
 use frm::Frm;
 pub(crate) use layers::{Backend, Builder};
@@ -35,7 +35,7 @@ pub(crate) use encoder::block_index;
 pub(crate) use layers::{LayerNorm, Linear};
 pub use parameters::parameter_shapes;
 #[cfg(feature = "train")]
-pub(crate) use recorded::Tape;
+pub(crate) use tape::Tape;
 #[cfg(feature = "train")]
 pub use training::BatchNormMode;
 #[cfg(feature = "train")]

@@ -3,7 +3,7 @@
 use candle_core::{Result, Shape, Tensor};
 
 #[cfg(feature = "train")]
-use super::recorded::Tape;
+use super::tape::Tape;
 #[cfg(feature = "train")]
 use super::training::Training;
 

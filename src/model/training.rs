@@ -6,7 +6,7 @@ use candle_core::Tensor;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::recorded::Tape;
+use super::tape::Tape;
 
 /// What the batch norms of the patch embedding normalise with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

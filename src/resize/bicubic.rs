@@ -3,9 +3,9 @@
 use image::RgbImage;
 
 use super::coefficients::filter;
+use crate::cpu::resample;
 use crate::crop::Crop;
 use crate::error::{ImageError, Result};
-use crate::kernels::resample;
 
 /// Resizes a crop to exactly `width` x `height`, the aspect ratio not kept.
 ///
@@ -48,8 +48,8 @@ pub(crate) fn resize_rgb(crop: &Crop, width: u32, height: u32) -> Result<Vec<u8>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cpu::PRECISION_BITS;
     use crate::crop::PixelFormat;
-    use crate::kernels::PRECISION_BITS;
     use proptest::prelude::*;
 
     /// The definition in plain f64 for one axis, before rounding.

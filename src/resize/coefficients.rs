@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::kernels::{Filter, PRECISION_BITS};
+use crate::cpu::{Filter, PRECISION_BITS};
 
 /// Reach of the cubic kernel on either side of its centre, in input pixels at scale 1.
 const SUPPORT: f64 = 2.0;

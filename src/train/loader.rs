@@ -14,8 +14,7 @@ use super::sampler::{Draw, Sampler, mix};
 use super::{Source, TrainError, WeightedSource};
 use crate::charset::Charset;
 use crate::crop::Crop;
-use crate::recognizer::normalize_rgb;
-use crate::resize::{TargetSize, resize_rgb, target_size};
+use crate::resize::{TargetSize, normalize_rgb, resize_rgb, target_size};
 
 /// Pixels of a crop with an aspect ratio of 4: batches of wider ones have fewer crops.
 const PIXELS: usize = 32 * 128;

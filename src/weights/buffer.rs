@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use crate::kernels::FileMap;
+use crate::cpu::FileMap;
 
 /// A file's bytes, or those of a tensor.
 pub(super) enum Buffer {

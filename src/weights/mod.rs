@@ -30,9 +30,9 @@ use candle_core::{DType, Device, Shape, Tensor};
 use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
 
 use crate::charset::Charset;
+use crate::cpu::FileMap;
 use crate::decode::check_temperature;
 use crate::error::{Error, Result, ShapeMismatch, WeightsError};
-use crate::kernels::FileMap;
 use crate::model::{Config, Model, parameter_shapes};
 use buffer::Buffer;
 use tensor::StoredTensor;

@@ -3,13 +3,13 @@
 use candle_core::{D, Result, Tensor};
 
 use super::builder::{Backend, Builder};
-use super::kernel_op::unary;
+use super::custom_op::unary;
 use super::linear::Linear;
 use super::{Grid, widened};
-use crate::kernels;
+use crate::cpu;
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
-use crate::model::recorded;
+use crate::model::tape;
 
 /// Multi-head self-attention over all tokens of a sequence.
 #[derive(Debug, Clone)]
@@ -46,19 +46,19 @@ impl SelfAttention {
         let qkv = self.qkv.forward(x, pass)?;
         #[cfg(feature = "train")]
         if let (Backend::Tensors, Some(tape)) = (self.backend, pass.tape()) {
-            return recorded::attention(tape, &qkv, self.heads);
+            return tape::attention(tape, &qkv, self.heads);
         }
         match self.backend {
             Backend::Tensors => Ok(attend(&qkv, self.heads)?.0),
             Backend::Kernels => unary("attention", &qkv, x.shape(), |qkv| {
-                kernels::attention(qkv, tokens, self.heads, dim)
+                cpu::attention(qkv, tokens, self.heads, dim)
             }),
         }
     }
 
     /// As [`SelfAttention::forward_add`], and a map of what the tokens of each column look at,
     /// `[sequences, columns, rows, 2 * MAP_REACH + 1]`: the mean over heads and over a column's
-    /// tokens of the weights, for the columns up to [`MAP_REACH`](kernels::MAP_REACH) to either
+    /// tokens of the weights, for the columns up to [`MAP_REACH`](cpu::MAP_REACH) to either
     /// side.
     pub(crate) fn forward_add_with_map(
         &self,
@@ -68,7 +68,7 @@ impl SelfAttention {
     ) -> Result<(Tensor, Tensor)> {
         let (sequences, tokens, dim) = x.dims3()?;
         let qkv = self.qkv.forward(x, Pass::INFERENCE)?;
-        let width = 2 * kernels::MAP_REACH + 1;
+        let width = 2 * cpu::MAP_REACH + 1;
         let map_shape = (sequences, grid.width, grid.height, width);
         let (mixed, map) = match self.backend {
             Backend::Tensors => {
@@ -78,7 +78,7 @@ impl SelfAttention {
             Backend::Kernels => {
                 let (values, entries) = (x.elem_count(), sequences * tokens * width);
                 let both = unary("attention_with_map", &qkv, values + entries, |qkv| {
-                    kernels::attention_with_map(qkv, tokens, self.heads, dim, grid.width)
+                    cpu::attention_with_map(qkv, tokens, self.heads, dim, grid.width)
                 })?;
                 let mixed = both.narrow(0, 0, values)?.reshape(x.shape())?;
                 (mixed, both.narrow(0, values, entries)?.reshape(map_shape)?)
@@ -91,7 +91,7 @@ impl SelfAttention {
 /// The map of weights `[sequences, heads, tokens, tokens]`.
 fn map(weights: &Tensor, grid: Grid) -> Result<Tensor> {
     let Grid { height, width } = grid;
-    let reach = kernels::MAP_REACH;
+    let reach = cpu::MAP_REACH;
     let means = weights.mean(1)?.reshape(((), height, width, height, width))?.mean(1)?;
     let padded = means.pad_with_zeros(D::Minus1, reach, reach)?;
     let columns = (0..width)

@@ -5,7 +5,7 @@ use candle_nn::init::{ONE, ZERO};
 
 use super::{Builder, widened};
 use crate::model::pass::Pass;
-use crate::model::recorded::{self, BatchNormInput};
+use crate::model::tape::{self, BatchNormInput};
 use crate::model::training::{BatchNormMode, Training};
 
 /// Epsilon of the batch norms.
@@ -44,7 +44,7 @@ impl BatchNorm {
                 },
             };
             let (y, found) =
-                recorded::batch_norm(tape, x, &self.weight, &self.bias, EPS as f32, input)?;
+                tape::batch_norm(tape, x, &self.weight, &self.bias, EPS as f32, input)?;
             if let (Some(training), Some((mean, variance))) = (of_batch, found) {
                 let channels = mean.len();
                 let mean = Tensor::from_vec(mean, channels, x.device())?;

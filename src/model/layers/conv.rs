@@ -9,12 +9,12 @@ use candle_nn::{
 };
 
 use super::builder::{Backend, Builder, values};
-use super::kernel_op::{binary, unary};
+use super::custom_op::{binary, unary};
 use super::{Grid, widened};
-use crate::kernels::{self, Epilogue, PackedConv};
+use crate::cpu::{self, Epilogue, PackedConv};
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
-use crate::model::recorded;
+use crate::model::tape;
 
 /// The published initialisation: Kaiming normal, fan-out.
 const WEIGHT_INIT: Init = Init::Kaiming {
@@ -106,7 +106,7 @@ impl Conv2d {
                 self.convolve(x, grid, weight, bias.as_ref())?
             }
             Parameters::Kernels(packed) => unary("conv2d", x, self.output_shape(x, out)?, |x| {
-                kernels::conv(x, grid.height, grid.width, packed, Epilogue::Store)
+                cpu::conv(x, grid.height, grid.width, packed, Epilogue::Store)
             })?,
         };
         Ok((y, out))
@@ -127,7 +127,7 @@ impl Conv2d {
             Parameters::Kernels(packed) => {
                 let out = self.config.output_grid(grid);
                 let y = unary("conv2d_gelu", x, self.output_shape(x, out)?, |x| {
-                    kernels::conv(x, grid.height, grid.width, packed, Epilogue::Gelu)
+                    cpu::conv(x, grid.height, grid.width, packed, Epilogue::Gelu)
                 })?;
                 Ok((y, out))
             }
@@ -150,7 +150,7 @@ impl Conv2d {
             Parameters::Tensors { .. } => residual + self.forward(x, grid, pass)?.0,
             Parameters::Kernels(packed) => {
                 binary("conv2d_add", x, residual, residual.shape(), |x, residual| {
-                    kernels::conv(x, grid.height, grid.width, packed, Epilogue::Add(residual))
+                    cpu::conv(x, grid.height, grid.width, packed, Epilogue::Add(residual))
                 })
             }
         }
@@ -168,7 +168,7 @@ impl Conv2d {
         let Parameters::Tensors { weight, bias } = &self.parameters else {
             return None;
         };
-        Some(recorded::conv(tape, x, grid, self.config, weight, bias.as_ref(), residual))
+        Some(tape::conv(tape, x, grid, self.config, weight, bias.as_ref(), residual))
     }
 
     fn output_shape(&self, x: &Tensor, out: Grid) -> Result<(usize, usize, usize)> {
@@ -212,7 +212,7 @@ impl Conv2d {
 pub(super) fn gelu(x: &Tensor, pass: Pass) -> Result<Tensor> {
     #[cfg(feature = "train")]
     if let Some(tape) = pass.tape() {
-        return recorded::gelu(tape, x);
+        return tape::gelu(tape, x);
     }
     let _ = pass;
     x.gelu_erf()

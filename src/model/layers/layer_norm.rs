@@ -9,15 +9,15 @@ use candle_nn::init::{ONE, ZERO};
 
 use super::builder::{Backend, Builder, values};
 #[cfg(feature = "train")]
-use super::kernel_op::differentiable;
-use super::kernel_op::unary;
+use super::custom_op::differentiable;
+use super::custom_op::unary;
 use super::widened;
-use crate::kernels;
+use crate::cpu;
 #[cfg(feature = "train")]
-use crate::kernels::backward::layer_norm_backward;
+use crate::cpu::backward::layer_norm_backward;
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
-use crate::model::recorded;
+use crate::model::tape;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dimension.
 #[derive(Debug, Clone)]
@@ -56,9 +56,8 @@ impl LayerNorm {
             bail!("a layer norm of {dim} over {:?}", x.shape());
         }
         let eps = self.eps as f32;
-        let forward = move |x: &[f32], weight: &[f32], bias: &[f32]| {
-            kernels::layer_norm(x, weight, bias, eps)
-        };
+        let forward =
+            move |x: &[f32], weight: &[f32], bias: &[f32]| cpu::layer_norm(x, weight, bias, eps);
         let backward = move |x: &[f32], weight: &[f32], dy: &[f32]| {
             let found = layer_norm_backward(x, weight, eps, dy);
             [found.input, found.weight, found.bias]
@@ -72,14 +71,14 @@ impl LayerNorm {
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         #[cfg(feature = "train")]
         if let (Parameters::Tensors(weight, bias), Some(tape)) = (&self.parameters, pass.tape()) {
-            return recorded::layer_norm(tape, x, weight, bias, self.eps as f32);
+            return tape::layer_norm(tape, x, weight, bias, self.eps as f32);
         }
         let (weight, bias) = match &self.parameters {
             Parameters::Tensors(weight, bias) => (weight, bias),
             Parameters::Kernels(parameters) => {
                 let (weight, bias) = parameters.as_ref();
                 return unary("layer_norm", x, x.shape(), |x| {
-                    kernels::layer_norm(x, weight, bias, self.eps as f32)
+                    cpu::layer_norm(x, weight, bias, self.eps as f32)
                 });
             }
         };

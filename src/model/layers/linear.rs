@@ -7,14 +7,14 @@ use candle_nn::{Init, init::ZERO};
 
 use super::builder::{Backend, Builder, values};
 #[cfg(feature = "train")]
-use super::kernel_op::differentiable;
-use super::kernel_op::{binary, unary};
+use super::custom_op::differentiable;
+use super::custom_op::{binary, unary};
 #[cfg(feature = "train")]
-use crate::kernels::backward::{column_sums, linear_input_gradient, linear_weight_gradient};
-use crate::kernels::{self, Epilogue, PackedMatrix};
+use crate::cpu::backward::{column_sums, linear_input_gradient, linear_weight_gradient};
+use crate::cpu::{self, Epilogue, PackedMatrix};
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
-use crate::model::recorded;
+use crate::model::tape;
 
 /// The published initialisation (a truncation at 100 standard deviations, which has no effect).
 const WEIGHT_INIT: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
@@ -52,7 +52,7 @@ impl Linear {
             Backend::Tensors => Ok(Linear::Tensors { weight, bias }),
             Backend::Kernels => {
                 let bias = bias.as_ref().map(values).transpose()?;
-                let packed = kernels::pack_linear(&values(&weight)?, out_dim, bias.as_deref());
+                let packed = cpu::pack_linear(&values(&weight)?, out_dim, bias.as_deref());
                 Ok(Linear::Kernels(Arc::new(packed)))
             }
         }
@@ -63,7 +63,7 @@ impl Linear {
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         #[cfg(feature = "train")]
         if let (Linear::Tensors { weight, bias }, Some(tape)) = (self, pass.tape()) {
-            return recorded::linear(tape, x, weight, bias.as_ref(), None);
+            return tape::linear(tape, x, weight, bias.as_ref(), None);
         }
         match self {
             Linear::Tensors { weight, bias } => {
@@ -79,7 +79,7 @@ impl Linear {
                 y.reshape([leading, &[weight.dim(0)?]].concat())
             }
             Linear::Kernels(packed) => unary("linear", x, out_shape(x, packed), |x| {
-                kernels::linear(x, packed, Epilogue::Store)
+                cpu::linear(x, packed, Epilogue::Store)
             }),
         }
     }
@@ -88,13 +88,13 @@ impl Linear {
     pub(crate) fn forward_add(&self, x: &Tensor, residual: &Tensor, pass: Pass) -> Result<Tensor> {
         #[cfg(feature = "train")]
         if let (Linear::Tensors { weight, bias }, Some(tape)) = (self, pass.tape()) {
-            return recorded::linear(tape, x, weight, bias.as_ref(), Some(residual));
+            return tape::linear(tape, x, weight, bias.as_ref(), Some(residual));
         }
         match self {
             Linear::Tensors { .. } => residual + self.forward(x, pass)?,
             Linear::Kernels(packed) => {
                 binary("linear_add", x, residual, out_shape(x, packed), |x, residual| {
-                    kernels::linear(x, packed, Epilogue::Add(residual))
+                    cpu::linear(x, packed, Epilogue::Add(residual))
                 })
             }
         }
@@ -124,7 +124,7 @@ impl Linear {
             _ => bail!("a linear layer {in_dim} -> {out_dim} of {shape:?}"),
         }
         let forward = move |x: &[f32], weight: &[f32], bias: &[f32]| {
-            kernels::linear(x, &kernels::pack_linear(weight, out_dim, Some(bias)), Epilogue::Store)
+            cpu::linear(x, &cpu::pack_linear(weight, out_dim, Some(bias)), Epilogue::Store)
         };
         let backward = move |x: &[f32], weight: &[f32], dy: &[f32]| {
             [
@@ -182,7 +182,7 @@ impl Mlp {
         match (&self.fc1, &self.fc2) {
             (Linear::Kernels(fc1), Linear::Kernels(fc2)) => {
                 binary("mlp_add", x, residual, x.shape(), |x, residual| {
-                    kernels::mlp(x, fc1, fc2, residual)
+                    cpu::mlp(x, fc1, fc2, residual)
                 })
             }
             (fc1, fc2) => fc2.forward_add(&fc1.forward(x, pass)?.gelu_erf()?, residual, pass),
@@ -198,6 +198,6 @@ impl Mlp {
     ) -> Option<Result<Tensor>> {
         let tape = pass.tape()?;
         let (fc1, fc2) = (self.fc1.tensors()?, self.fc2.tensors()?);
-        Some(recorded::mlp(tape, x, fc1, fc2, residual))
+        Some(tape::mlp(tape, x, fc1, fc2, residual))
     }
 }

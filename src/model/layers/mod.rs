@@ -13,22 +13,22 @@ mod attention;
 #[cfg(feature = "train")]
 mod batch_norm;
 mod builder;
-mod column_pool;
 mod conv;
-mod kernel_op;
+mod custom_op;
 mod layer_norm;
 mod linear;
 mod patch_conv;
+mod vertical_attention;
 
 pub(crate) use attention::SelfAttention;
 pub(crate) use builder::{Backend, Builder};
-pub(crate) use column_pool::ColumnClassifier;
 pub(crate) use conv::{Conv2d, ConvConfig};
 pub(crate) use layer_norm::LayerNorm;
 #[cfg(feature = "train")]
 pub(crate) use linear::Linear;
 pub(crate) use linear::Mlp;
 pub(crate) use patch_conv::PatchConv;
+pub(crate) use vertical_attention::VerticalAttention;
 
 /// Half-precision values in f32, in which sums are taken; others as they are.
 fn widened(x: &Tensor) -> Result<Tensor> {

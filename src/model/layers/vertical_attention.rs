@@ -7,12 +7,12 @@ use candle_core::{D, Result, Tensor};
 use candle_nn::Init;
 
 use super::builder::{Backend, Builder, values};
-use super::kernel_op::unary;
+use super::custom_op::unary;
 use super::linear::Linear;
-use crate::kernels::{self, Epilogue, PackedMatrix};
+use crate::cpu::{self, Epilogue, PackedMatrix};
 use crate::model::pass::Pass;
 #[cfg(feature = "train")]
-use crate::model::recorded;
+use crate::model::tape;
 
 /// Gathers each column into one vector and classifies it.
 ///
@@ -20,7 +20,7 @@ use crate::model::recorded;
 /// the score `t.k`; the softmax over a column's scores weighs the values, whose sum goes through
 /// the classifier `Wc`.
 #[derive(Debug, Clone)]
-pub(crate) enum ColumnClassifier {
+pub(crate) enum VerticalAttention {
     Tensors {
         /// Key and value.
         fc_kv: Linear,
@@ -34,12 +34,12 @@ pub(crate) enum ColumnClassifier {
     Kernels { score: Arc<Vec<f32>>, classifier: Arc<PackedMatrix> },
 }
 
-impl ColumnClassifier {
+impl VerticalAttention {
     pub(crate) fn new(dim: usize, classes: usize, builder: &Builder) -> Result<Self> {
         let token_init = Init::Randn { mean: 0.0, stdev: 0.02 };
         let token = builder.get((1, 1, dim), "char_token", token_init)?;
         match builder.backend() {
-            Backend::Tensors => Ok(ColumnClassifier::Tensors {
+            Backend::Tensors => Ok(VerticalAttention::Tensors {
                 fc_kv: Linear::new(dim, 2 * dim, &builder.pp("fc_kv"))?,
                 token,
                 fc: Linear::new(dim, classes, &builder.pp("fc"))?,
@@ -78,31 +78,31 @@ impl ColumnClassifier {
                 row.iter().zip(value_bias).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
             bias.push((dot + f64::from(*own)) as f32);
         }
-        let classifier = kernels::pack_linear(&weight, classes, Some(&bias));
-        Ok(ColumnClassifier::Kernels { score: Arc::new(score), classifier: Arc::new(classifier) })
+        let classifier = cpu::pack_linear(&weight, classes, Some(&bias));
+        Ok(VerticalAttention::Kernels { score: Arc::new(score), classifier: Arc::new(classifier) })
     }
 
     /// `[batch, height, width, dim]` to logits `[batch, width, classes]`.
     pub(crate) fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
         let (batch, height, width, dim) = x.dims4()?;
         #[cfg(feature = "train")]
-        if let (ColumnClassifier::Tensors { fc_kv, token, fc }, Some(tape)) = (self, pass.tape()) {
+        if let (VerticalAttention::Tensors { fc_kv, token, fc }, Some(tape)) = (self, pass.tape()) {
             let kv = fc_kv.forward(x, pass)?;
-            return fc.forward(&recorded::column_pool(tape, &kv, token)?, pass);
+            return fc.forward(&tape::vertical_attention(tape, &kv, token)?, pass);
         }
         match self {
-            ColumnClassifier::Tensors { fc_kv, token, fc } => {
+            VerticalAttention::Tensors { fc_kv, token, fc } => {
                 let kv = fc_kv.forward(x, pass)?;
                 let (key, value) = (kv.narrow(D::Minus1, 0, dim)?, kv.narrow(D::Minus1, dim, dim)?);
                 let scores = key.broadcast_mul(&token.flatten_all()?)?.sum_keepdim(D::Minus1)?;
                 let weights = candle_nn::ops::softmax(&scores, 1)?;
                 fc.forward(&value.broadcast_mul(&weights)?.sum(1)?, pass)
             }
-            ColumnClassifier::Kernels { score, classifier } => {
+            VerticalAttention::Kernels { score, classifier } => {
                 let shape = (batch, width, classifier.n());
                 unary("column_classifier", x, shape, |x| {
-                    let columns = kernels::column_pool(x, score, height, width);
-                    kernels::linear(&columns, classifier, Epilogue::Store)
+                    let columns = cpu::vertical_attention(x, score, height, width);
+                    cpu::linear(&columns, classifier, Epilogue::Store)
                 })
             }
         }

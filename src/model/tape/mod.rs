@@ -5,10 +5,10 @@
 
 mod attention;
 mod batch_norm;
-mod column_pool;
 mod conv;
 mod layer_norm;
 mod linear;
+mod vertical_attention;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
@@ -18,10 +18,10 @@ use rayon::prelude::*;
 
 pub(crate) use attention::attention;
 pub(crate) use batch_norm::{BatchNormInput, batch_norm};
-pub(crate) use column_pool::column_pool;
 pub(crate) use conv::conv;
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{gelu, linear, mlp};
+pub(crate) use vertical_attention::vertical_attention;
 
 /// Values that a task of an elementwise operation covers.
 const BLOCK: usize = 1 << 15;

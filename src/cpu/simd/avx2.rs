@@ -7,7 +7,7 @@ use super::Simd;
 
 /// Eight lanes on x86-64 since 2013.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx2;
+pub(in crate::cpu) struct Avx2;
 
 // SAFETY of the blocks below: the trait's contract says that the CPU has these instructions, and
 // that pointers are good for 8 elements.

@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 
 use super::{Tape, with_values};
-use crate::kernels;
-use crate::kernels::backward::layer_norm_backward;
+use crate::cpu;
+use crate::cpu::backward::layer_norm_backward;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dimension.
 pub(crate) fn layer_norm(
@@ -16,7 +16,7 @@ pub(crate) fn layer_norm(
 ) -> Result<Tensor> {
     let y = with_values(x, |x| {
         with_values(weight, |weight| {
-            with_values(bias, |bias| kernels::layer_norm(x, weight, bias, eps))
+            with_values(bias, |bias| cpu::layer_norm(x, weight, bias, eps))
         })
     })???;
     let parameters = tape.tracks(weight) || tape.tracks(bias);

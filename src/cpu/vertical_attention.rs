@@ -5,7 +5,12 @@
 ///
 /// A small share of the network's work: plain code, in sixteen partial sums that compilers turn
 /// into vectors.
-pub(crate) fn column_pool(x: &[f32], score: &[f32], height: usize, width: usize) -> Vec<f32> {
+pub(crate) fn vertical_attention(
+    x: &[f32],
+    score: &[f32],
+    height: usize,
+    width: usize,
+) -> Vec<f32> {
     let dim = score.len();
     let mut pooled = Vec::with_capacity(x.len() / height.max(1));
     let mut weights = vec![0.0; height];
@@ -71,6 +76,6 @@ mod tests {
                 }
             }
         }
-        assert_close(&column_pool(&x, &score, height, width), &expected, 1e-5, "columns");
+        assert_close(&vertical_attention(&x, &score, height, width), &expected, 1e-5, "columns");
     }
 }

@@ -5,7 +5,7 @@ mod conv;
 mod gelu;
 mod layer_norm;
 mod linear;
-mod outer;
+mod transposed_product;
 
 pub(crate) use attention::attention_backward;
 pub(crate) use conv::{ConvShape, conv_input_gradient, conv_weight_gradient};

@@ -74,7 +74,7 @@ pub(super) mod tests {
     use super::*;
 
     /// Pseudo-random values in -1..1.
-    pub(in crate::kernels) fn noise(seed: u32, count: usize) -> Vec<f32> {
+    pub(in crate::cpu) fn noise(seed: u32, count: usize) -> Vec<f32> {
         let mut state = seed.wrapping_mul(2_654_435_761) | 1;
         (0..count)
             .map(|_| {
@@ -86,7 +86,7 @@ pub(super) mod tests {
             .collect()
     }
 
-    pub(in crate::kernels) fn assert_close(found: &[f32], expected: &[f64], at: f64, row: &str) {
+    pub(in crate::cpu) fn assert_close(found: &[f32], expected: &[f64], at: f64, row: &str) {
         assert_eq!(found.len(), expected.len(), "{row}");
         for (i, (found, expected)) in found.iter().zip(expected).enumerate() {
             let error = (f64::from(*found) - expected).abs();

@@ -7,7 +7,7 @@ use super::{Tape, with_values};
 
 /// Keys and values `[batch, height, width, 2 * dim]`, weighed by the softmax over the height of
 /// `token.key`, to `[batch, width, dim]`.
-pub(crate) fn column_pool(tape: &Tape, kv: &Tensor, token: &Tensor) -> Result<Tensor> {
+pub(crate) fn vertical_attention(tape: &Tape, kv: &Tensor, token: &Tensor) -> Result<Tensor> {
     let (batch, height, width, dim) = kv.dims4()?;
     let dim = dim / 2;
     if token.elem_count() != dim {

@@ -3,8 +3,8 @@
 use candle_core::{Result, Tensor};
 
 use super::{Tape, with_values};
-use crate::kernels::backward::{ConvShape, column_sums, conv_input_gradient, conv_weight_gradient};
-use crate::kernels::{self, Epilogue, PackedConv};
+use crate::cpu::backward::{ConvShape, column_sums, conv_input_gradient, conv_weight_gradient};
+use crate::cpu::{self, Epilogue, PackedConv};
 use crate::model::layers::{ConvConfig, Grid};
 
 /// A convolution with padding 1, plus `residual` if there is one.
@@ -25,9 +25,8 @@ pub(crate) fn conv(
     let packed = with_values(weight, |weight| {
         PackedConv::new(weight, &bias_values, in_dim, groups, stride)
     })?;
-    let run = |x: &[f32], epilogue: Epilogue| {
-        kernels::conv(x, grid.height, grid.width, &packed, epilogue)
-    };
+    let run =
+        |x: &[f32], epilogue: Epilogue| cpu::conv(x, grid.height, grid.width, &packed, epilogue);
     let y = with_values(x, |x| match residual {
         None => Ok(run(x, Epilogue::Store)),
         Some(residual) => with_values(residual, |residual| run(x, Epilogue::Add(residual))),

@@ -5,7 +5,7 @@ use super::super::dispatch::Isa;
 use super::super::gemm::{Epilogue, PackedMatrix};
 use super::super::linear::linear;
 use super::super::parallel::parallel;
-use super::outer::{DensePieces, outer_products};
+use super::transposed_product::{DensePieces, outer_products};
 
 /// Rows of a segment of a dense matrix.
 const SEGMENT_ROWS: usize = 256;
@@ -105,7 +105,7 @@ pub(crate) fn column_sums(x: &[f32], columns: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::super::super::linear::tests::{assert_close, noise};
-    use super::super::outer::outer_products_for;
+    use super::super::transposed_product::outer_products_for;
     use super::*;
 
     /// `a^T b` in f64.

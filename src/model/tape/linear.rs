@@ -3,10 +3,10 @@
 use candle_core::{Result, Tensor};
 
 use super::{Gradients, Tape, with_values};
-use crate::kernels::backward::{
+use crate::cpu::backward::{
     self, column_sums, gelu_backward, linear_input_gradient, linear_weight_gradient,
 };
-use crate::kernels::{self, Epilogue};
+use crate::cpu::{self, Epilogue};
 
 /// Weight `[out, in]` and bias `[out]` of a linear layer.
 #[derive(Clone)]
@@ -29,8 +29,8 @@ impl Layer {
             None => None,
         };
         with_values(&self.weight, |weight| {
-            let packed = kernels::pack_linear(weight, self.out_dim, bias.as_deref());
-            kernels::linear(x, &packed, epilogue)
+            let packed = cpu::pack_linear(weight, self.out_dim, bias.as_deref());
+            cpu::linear(x, &packed, epilogue)
         })
     }
 

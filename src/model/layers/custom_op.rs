@@ -6,7 +6,7 @@ use candle_core::CustomOp3;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, DType, Layout, Result, Shape, Tensor, bail};
 
 #[cfg(feature = "train")]
-use crate::model::recorded::with_values;
+use crate::model::tape::with_values;
 
 /// A kernel of one operand, and the shape of its result.
 struct Unary<F> {

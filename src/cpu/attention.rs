@@ -148,7 +148,7 @@ impl Kernel for Head<'_> {
         let width = self.isa.panel_width();
         let key_panels = tokens.div_ceil(width);
         let value_panels = head_dim.div_ceil(width);
-        // Scores to the base 2.
+        // Emissions to the base 2.
         let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
 
         // Keys, scaled, as a matrix [d, tokens]; values as a matrix [tokens, d].
@@ -354,7 +354,7 @@ mod tests {
             {
                 let row = format!("{isa:?}, {sequences} x {tokens}, {heads} heads of {dim}");
                 let mut qkv = noise(1, sequences * tokens * 3 * dim);
-                // Scores from near 0 to far apart.
+                // Emissions from near 0 to far apart.
                 qkv.iter_mut().step_by(5).for_each(|x| *x *= 6.0);
                 let found = attention_for(isa, &qkv, tokens, heads, dim);
                 assert_close(&found, &plain(&qkv, tokens, heads, dim), 1e-5, &row);

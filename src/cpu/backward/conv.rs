@@ -5,7 +5,7 @@ use super::super::conv::{
 };
 use super::super::dispatch::Isa;
 use super::super::gemm::{Epilogue, PackedMatrix};
-use super::outer::{Pieces, outer_products};
+use super::transposed_product::{Pieces, outer_products};
 
 /// What a convolution with padding 1 is of: `in_dim` channels in `groups`, from an input of
 /// `height * width` tokens.

@@ -7,7 +7,7 @@ use super::Simd;
 
 /// Eight lanes of plain arithmetic.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Portable;
+pub(in crate::cpu) struct Portable;
 
 const LANES: usize = 8;
 /// Whether the target multiplies and adds in one instruction; otherwise `f32::mul_add` is a call

@@ -79,7 +79,7 @@ pub(super) mod tests {
     use super::*;
 
     /// erf by its Taylor series, and by its continued fraction where that converges badly.
-    pub(in crate::kernels) fn erf(x: f64) -> f64 {
+    pub(in crate::cpu) fn erf(x: f64) -> f64 {
         let tail = |x: f64| {
             let fraction = (1..60).rev().fold(x, |f, n| x + f64::from(n) / 2.0 / f);
             (-x * x).exp() / (fraction * std::f64::consts::PI.sqrt())
@@ -98,7 +98,7 @@ pub(super) mod tests {
         }
     }
 
-    pub(in crate::kernels) fn gelu(x: f64) -> f64 {
+    pub(in crate::cpu) fn gelu(x: f64) -> f64 {
         0.5 * x * (1.0 + erf(x * std::f64::consts::FRAC_1_SQRT_2))
     }
 

@@ -14,7 +14,6 @@ mod attention;
 #[cfg(feature = "train")]
 pub(crate) mod backward;
 mod buffer;
-mod column_pool;
 mod conv;
 mod dispatch;
 mod file_map;
@@ -29,9 +28,9 @@ mod memory;
 mod parallel;
 mod resample;
 mod simd;
+mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
-pub(crate) use column_pool::column_pool;
 pub(crate) use conv::{PackedConv, conv};
 pub(crate) use file_map::FileMap;
 pub(crate) use gemm::{Epilogue, PackedMatrix};
@@ -42,3 +41,4 @@ pub(crate) use lmdb::{create_lmdb, open_lmdb};
 #[cfg(feature = "train")]
 pub(crate) use memory::keep_freed_memory;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
+pub(crate) use vertical_attention::vertical_attention;

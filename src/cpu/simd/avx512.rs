@@ -6,7 +6,7 @@ use super::Simd;
 
 /// Sixteen lanes on x86-64 servers.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx512;
+pub(in crate::cpu) struct Avx512;
 
 // SAFETY of the blocks below: the trait's contract says that the CPU has these instructions, and
 // that pointers are good for 16 elements.
