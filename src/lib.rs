@@ -67,6 +67,7 @@ mod emissions;
 mod error;
 #[cfg(feature = "data")]
 pub mod evaluation;
+mod geometry;
 mod locate;
 pub mod model;
 mod recognition;
@@ -83,7 +84,8 @@ pub use error::{
     CharsetError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError, Result,
     ShapeMismatch, WeightsError,
 };
-pub use recognition::{Alternative, Character, Recognition, Rect};
+pub use geometry::{Point, Quad, Rect};
+pub use recognition::{Alternative, Character, Recognition};
 pub use recognizer::{Options, Orientation, Recognizer};
 pub use resize::ResizedCrop;
 
