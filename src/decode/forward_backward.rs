@@ -161,8 +161,14 @@ impl<'a> ForwardBackward<'a> {
         self.log_prob
     }
 
-    fn states(&self) -> usize {
+    /// States of the text's chain.
+    pub(crate) fn states(&self) -> usize {
         2 * self.text.len() + 1
+    }
+
+    /// The class that a state stands for.
+    pub(crate) fn class(&self, state: usize) -> usize {
+        Chain { text: self.text }.class(state)
     }
 
     /// The probability (0..=1) that step `step` belongs to the symbol `symbol` of the text, given
@@ -178,10 +184,9 @@ impl<'a> ForwardBackward<'a> {
     }
 
     /// The probability that an alignment of the text is in a state at a step.
-    fn in_state(&self, step: usize, state: usize) -> f64 {
-        let class = if state % 2 == 1 { self.text[state / 2] } else { Charset::BLANK };
+    pub(crate) fn in_state(&self, step: usize, state: usize) -> f64 {
         // Both sums hold the step's own probability.
-        let own = f64::from(self.row(step)[class]);
+        let own = f64::from(self.row(step)[self.class(state)]);
         if own == IMPOSSIBLE {
             return 0.0;
         }

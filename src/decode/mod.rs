@@ -28,7 +28,6 @@ mod ngram;
 mod trie;
 
 pub use beam::{BeamSearch, Hypothesis};
-pub(crate) use calibration::check_temperature;
 pub use calibration::{confidence, fit_temperature};
 pub use class_mask::ClassMask;
 pub use decoder::{Decoder, Search};

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::decode::{ForwardBackward, LogProbs};
+
 /// The CTC loss of every sample, `[batch]`: minus the log-probability of its label, for logits
 /// `[batch, time, class]` before the softmax (class 0 is the blank).
 ///
@@ -81,88 +83,28 @@ impl CustomOp1 for Ctc {
     }
 }
 
-/// The loss of a sample of logits `[time, class]`; writes its gradient for them.
+/// The loss of a sample of logits `[time, class]`; writes its gradient for them. Logits that are
+/// not finite have the loss NaN.
 fn sample_loss(logits: &[f32], classes: usize, label: &[u32], gradient: &mut [f32]) -> f64 {
     let time = logits.len() / classes.max(1);
-    // Blank, symbol, blank, .., symbol, blank.
-    let states = 2 * label.len() + 1;
-    let class = |state: usize| if state.is_multiple_of(2) { 0 } else { label[state / 2] as usize };
-    // Whether a state may be reached from the one before the last: between different symbols.
-    let skips = |state: usize| state > 1 && class(state) != 0 && class(state) != class(state - 2);
-
-    // Log-probabilities of every time step: only the states' are kept.
-    let mut steps = vec![0.0f64; time * states];
-    for (t, (logits, gradient)) in
-        logits.chunks_exact(classes).zip(gradient.chunks_exact_mut(classes)).enumerate()
-    {
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|&x| f64::from(x - largest).exp()).sum();
-        let log_sum = f64::from(largest) + sum.ln();
-        for state in 0..states {
-            steps[t * states + state] = f64::from(logits[class(state)]) - log_sum;
-        }
-        for (gradient, &logit) in gradient.iter_mut().zip(logits) {
-            *gradient = (f64::from(logit) - log_sum).exp() as f32;
-        }
-    }
-    if time == 0 {
-        return if label.is_empty() { 0.0 } else { f64::INFINITY };
-    }
-
-    let mut alpha = vec![f64::NEG_INFINITY; time * states];
-    for (state, first) in alpha.iter_mut().enumerate().take(states.min(2)) {
-        *first = steps[state];
-    }
-    for t in 1..time {
-        let (before, now) = alpha[(t - 1) * states..].split_at_mut(states);
-        for state in 0..states {
-            let mut sum = before[state];
-            if state > 0 {
-                sum = log_add(sum, before[state - 1]);
-            }
-            if skips(state) {
-                sum = log_add(sum, before[state - 2]);
-            }
-            now[state] = sum + steps[t * states + state];
-        }
-    }
-    let last = &alpha[(time - 1) * states..];
-    let total =
-        log_add(last[states - 1], if states > 1 { last[states - 2] } else { f64::NEG_INFINITY });
-    if total == f64::NEG_INFINITY {
+    let label: Vec<usize> = label.iter().map(|&class| class as usize).collect();
+    let Ok(log_probs) = LogProbs::from_logits(time, classes, logits.to_vec()) else {
+        gradient.fill(f32::NAN);
+        return f64::NAN;
+    };
+    let Some(alignments) = ForwardBackward::new(&log_probs, &label) else {
         return f64::INFINITY;
+    };
+    // The softmax minus the posterior of each class.
+    for (gradient, log_prob) in gradient.iter_mut().zip(log_probs.as_slice()) {
+        *gradient = log_prob.exp();
     }
-
-    // Log-probabilities of the rest of a label behind each state, of a time step on.
-    let mut beta = vec![f64::NEG_INFINITY; states];
-    beta[states.saturating_sub(2)..].fill(0.0);
-    for t in (0..time).rev() {
-        for state in 0..states {
-            let occupancy = (alpha[t * states + state] + beta[state] - total).exp();
-            gradient[t * classes + class(state)] -= occupancy as f32;
+    for (step, gradient) in gradient.chunks_exact_mut(classes).enumerate() {
+        for state in 0..alignments.states() {
+            gradient[alignments.class(state)] -= alignments.in_state(step, state) as f32;
         }
-        let now = &steps[t * states..][..states];
-        let behind: Vec<f64> = (0..states)
-            .map(|state| {
-                let mut sum = beta[state] + now[state];
-                if state + 1 < states {
-                    sum = log_add(sum, beta[state + 1] + now[state + 1]);
-                }
-                if state + 2 < states && skips(state + 2) {
-                    sum = log_add(sum, beta[state + 2] + now[state + 2]);
-                }
-                sum
-            })
-            .collect();
-        beta = behind;
     }
-    -total
-}
-
-/// `ln(exp(a) + exp(b))`.
-fn log_add(a: f64, b: f64) -> f64 {
-    let (larger, smaller) = if a > b { (a, b) } else { (b, a) };
-    if smaller == f64::NEG_INFINITY { larger } else { larger + (smaller - larger).exp().ln_1p() }
+    -alignments.log_probability()
 }
 
 #[cfg(test)]
