@@ -31,7 +31,6 @@ mod trie;
 
 pub use alignment::best_alignment;
 pub use beam::{BeamSearch, Hypothesis};
-pub(crate) use calibration::check_temperature;
 pub use calibration::{confidence, fit_temperature};
 pub use class_mask::ClassMask;
 #[cfg(feature = "train")]

@@ -19,6 +19,7 @@
 
 mod augment;
 mod checkpoint;
+mod context;
 mod ctc;
 mod distill;
 mod error;
@@ -33,11 +34,12 @@ mod sampler;
 mod schedule;
 mod sgm;
 mod sgm_labels;
+mod sgm_layers;
 mod source;
 pub mod synth;
 mod trainer;
 
-pub use crate::model::BatchNormMode;
+pub use context::BatchNormMode;
 pub use ctc::ctc_loss;
 pub use distill::distillation_loss;
 pub use error::TrainError;

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::charset::Charset;
 use crate::error::Result;
-use crate::model::Model;
+use crate::inference::Execution;
 use crate::weights::Weights;
 
 /// What a step did.
@@ -59,7 +59,7 @@ pub struct Trainer {
     loader: Loader,
     optimizer: AdamW,
     average: Option<BTreeMap<String, Tensor>>,
-    teacher: Option<Model>,
+    teacher: Option<Execution>,
     step: u64,
     best: f64,
 }
@@ -123,7 +123,7 @@ impl Trainer {
         if !same {
             return Err(TrainError::Options("the teacher has another charset".to_owned()));
         }
-        self.teacher = Some(teacher.model(DType::F32, self.network.device())?);
+        self.teacher = Some(teacher.execution_on(self.network.device())?);
         Ok(self)
     }
 
@@ -241,7 +241,7 @@ impl Trainer {
         };
         let drop_path = self.recipe.drop_path;
         let precision = self.recipe.precision;
-        let options = PassOptions { drop_path, batch_norm, seed, precision, kernels: true };
+        let options = PassOptions { drop_path, batch_norm, seed, precision, tape: true };
         let images = batch.images.to_device(self.network.device())?;
         let pass = self.network.forward(&images, &options)?;
         let scalar = |x: &Tensor| -> Result<f64, TrainError> {
@@ -260,7 +260,7 @@ impl Trainer {
             loss = (loss + (guided * sgm_weight)?)?;
         }
         if let (Some(teacher), true) = (&self.teacher, distillation_weight > 0.0) {
-            let logits = teacher.forward(&images)?;
+            let logits = teacher.logits(&images)?;
             let divergence = distillation_loss(pass.logits(), &logits, self.recipe.temperature)?;
             *report.distillation.get_or_insert(0.0) += scalar(&divergence)?;
             loss = (loss + (divergence * distillation_weight)?)?;
@@ -324,7 +324,7 @@ impl Trainer {
             loader: self.loader.state(),
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
-            fresh: self.network.fresh(),
+            fresh: self.network.start(),
         };
         checkpoint::write(
             path.as_ref(),
