@@ -21,6 +21,19 @@ pub fn distillation_loss(student: &Tensor, teacher: &Tensor, temperature: f64) -
     divergence.mean_all()? * (temperature * temperature)
 }
 
+/// The mean squared difference of a student's features from the teacher's of the same shape, as a
+/// share of the mean square of the teacher's.
+///
+/// No gradient goes to the teacher.
+///
+/// # Errors
+/// If shapes differ or the device fails.
+pub fn feature_loss(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
+    let teacher = teacher.detach();
+    let scale = f64::from(teacher.sqr()?.mean_all()?.to_dtype(DType::F32)?.to_vec0::<f32>()?);
+    (student - teacher)?.sqr()?.mean_all()? / scale.max(1e-12)
+}
+
 #[cfg(test)]
 mod tests {
     use candle_core::{Device, Var};
@@ -42,5 +55,16 @@ mod tests {
         assert!(gradient[0][1].iter().all(|g| g.abs() < 1e-6));
         let same = distillation_loss(&student, &student, 3.0).unwrap();
         assert!(same.to_vec0::<f32>().unwrap().abs() < 1e-6);
+    }
+
+    #[test]
+    fn features_differ_by_their_mean_square() {
+        let student = Var::new(&[[1.0f32, 2.0]], &Device::Cpu).unwrap();
+        let teacher = Tensor::new(&[[3.0f32, 1.0]], &Device::Cpu).unwrap();
+        let loss = feature_loss(&student, &teacher).unwrap();
+        assert!((loss.to_vec0::<f32>().unwrap() - 2.5 / 5.0).abs() < 1e-6);
+        let gradient = loss.backward().unwrap().get(&student).unwrap().to_vec2::<f32>().unwrap();
+        assert!((gradient[0][0] + 2.0 / 5.0).abs() < 1e-6, "{gradient:?}");
+        assert!((gradient[0][1] - 1.0 / 5.0).abs() < 1e-6, "{gradient:?}");
     }
 }

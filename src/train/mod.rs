@@ -39,7 +39,7 @@ mod trainer;
 
 pub use crate::model::BatchNormMode;
 pub use ctc::ctc_loss;
-pub use distill::distillation_loss;
+pub use distill::{distillation_loss, feature_loss};
 pub use error::TrainError;
 pub use finetune::CharsetChange;
 pub use gradients::Gradients;
@@ -51,7 +51,7 @@ pub use recipe::Recipe;
 pub use schedule::Schedule;
 pub use sgm::Sgm;
 pub use sgm_labels::{SgmLabels, SgmTargets};
-pub use source::{LabelledCrop, Source, WeightedSource};
+pub use source::{LabelledCrop, PartlyAugmented, Source, WeightedSource};
 pub use trainer::{StepReport, Trainer};
 
 /// Asks the system's allocator to keep freed memory for the next step instead of giving it back to
