@@ -78,11 +78,11 @@ pub mod train;
 pub mod weights;
 
 pub use charset::Charset;
-pub use crop::{Crop, PixelFormat, Rotation};
+pub use crop::{Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation};
 pub use emissions::{Attention, Emissions};
 pub use error::{
-    CharsetError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError, Result,
-    ShapeMismatch, WeightsError,
+    CharsetError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError, RegionError,
+    Result, ShapeMismatch, WeightsError,
 };
 pub use geometry::{Point, Quad, Rect};
 pub use recognition::{Alternative, Character, Recognition};
