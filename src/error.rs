@@ -422,11 +422,11 @@ impl ConfigError {
 #[derive(Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum EmissionsError {
-    /// The number of scores is not `steps * classes`.
-    #[error("{found} scores cannot be {steps} steps of {classes} classes")]
+    /// The number of numbers is not `frames * classes`.
+    #[error("{found} numbers cannot be {frames} frames of {classes} classes")]
     Size {
-        /// Time steps.
-        steps: usize,
+        /// Frames.
+        frames: usize,
         /// Classes, the blank included.
         classes: usize,
         /// Emissions given.
@@ -439,12 +439,12 @@ pub enum EmissionsError {
         classes: usize,
     },
     /// A score that its kind does not permit: NaN anywhere, `+inf`, a probability outside 0..=1.
-    #[error("the {kind} at step {step}, class {class} is {value}")]
+    #[error("the {kind} at frame {frame}, class {class} is {value}")]
     Value {
-        /// What the scores were said to be.
+        /// What the numbers were said to be.
         kind: &'static str,
-        /// The step.
-        step: usize,
+        /// The frame.
+        frame: usize,
         /// The class.
         class: usize,
         /// The score.
@@ -458,11 +458,11 @@ pub enum EmissionsError {
         /// Texts that were wrong.
         wrong: usize,
     },
-    /// Probabilities of a step that do not sum to 1.
-    #[error("the probabilities at step {step} sum to {sum} instead of 1")]
+    /// Probabilities of a frame that do not sum to 1.
+    #[error("the probabilities at frame {frame} sum to {sum} instead of 1")]
     Sum {
-        /// The step.
-        step: usize,
+        /// The frame.
+        frame: usize,
         /// The sum.
         sum: f32,
     },

@@ -17,11 +17,11 @@ pub struct Recognition {
     /// The text; it may be empty.
     pub text: String,
     /// The reference implementation's score, 0..=1: the mean probability of the characters at
-    /// their first steps; 0 for an empty text.
+    /// their first frames; 0 for an empty text.
     pub score: f32,
     /// The natural-log probability of the text, summed over all of its alignments; `-inf` if the
     /// decoder found no text that fits (then the text is empty). The empty text has the probability
-    /// that all steps are blank.
+    /// that all frames are blank.
     pub log_prob: f64,
     /// The probability (0..=1) that the text is right: its probability at the weights' temperature
     /// ([`confidence`]). Calibrated if the weights are.
@@ -53,13 +53,13 @@ pub struct Alternative {
 pub struct Character {
     /// The charset's entry, of one or more code points.
     pub symbol: String,
-    /// Its probability (0..=1) at the first of its steps.
+    /// Its probability (0..=1) at the first of its frames.
     pub score: f32,
     /// Its probability (0..=1) among everything that could stand in its place
     /// ([`ForwardBackward::posterior`]).
     pub posterior: f32,
-    /// Its time steps in the most probable alignment; never empty.
-    pub steps: Range<usize>,
+    /// Its frames in the most probable alignment; never empty.
+    pub frames: Range<usize>,
     /// Where it lies in the crop, in pixels of the crop as it was given (resizing and rotation
     /// undone): an estimate. The middle is that of what the network looked at
     /// when it read the character; the columns are those from there to halfway to the nearer
@@ -114,20 +114,20 @@ impl Recognition {
             size: crop.size,
             rotation: crop.rotation,
         };
-        let (Some(sums), Some(steps)) = (sums, best_alignment(log_probs, text)) else {
+        let (Some(sums), Some(frames)) = (sums, best_alignment(log_probs, text)) else {
             return Ok(recognition);
         };
         recognition.log_prob = sums.log_probability();
         recognition.confidence = confidence(log_probs, text, temperature)?;
-        let spans = locate(&steps, &emissions.attention);
-        let chars = text.iter().zip(steps).zip(spans).enumerate();
+        let spans = locate(&frames, &emissions.attention);
+        let chars = text.iter().zip(frames).zip(spans).enumerate();
         recognition.chars = chars
-            .map(|(index, ((&class, steps), (x, y)))| Character {
+            .map(|(index, ((&class, frames), (x, y)))| Character {
                 symbol: charset.symbol(class).unwrap_or_default().to_owned(),
-                score: log_probs.probability(steps.start, class).unwrap_or(0.0),
+                score: log_probs.probability(frames.start, class).unwrap_or(0.0),
                 posterior: sums.posterior(index).unwrap_or(0.0) as f32,
                 bounds: rect_from_shares(x, y, crop.source_size, crop.rotation),
-                steps,
+                frames,
             })
             .collect();
         if !recognition.chars.is_empty() {

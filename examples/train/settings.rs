@@ -259,13 +259,14 @@ impl Settings {
         Ok(match stages {
             None => base,
             Some(stages) => {
-                let stages = stages.map(|[dim, heads, local_blocks, global_blocks]| StageConfig {
-                    dim,
-                    heads,
-                    local_blocks,
-                    global_blocks,
-                });
-                Config { frm_heads: stages[2].heads, stages, ..base }
+                let stages = stages
+                    .map(|[dim, heads, local, global]| StageConfig::new(dim, heads, local, global));
+                Config {
+                    frm_heads: stages[2].heads,
+                    frm_mlp_dim: stages[2].mlp_dim,
+                    stages,
+                    ..base
+                }
             }
         })
     }

@@ -40,20 +40,20 @@ impl Block {
             stride: (1, 1),
         };
         let conv = |i: usize| Conv2d::new(config, &builder.pp("mixer").pp(i));
-        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage.dim, depth, builder)
+        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage, depth, builder)
     }
 
     pub(super) fn global(stage: &StageConfig, depth: f64, builder: &Builder) -> Result<Self> {
         let attention = SelfAttention::new(stage.dim, stage.heads, true, &builder.pp("mixer"))?;
-        Self::new(Mixer::Global(attention), stage.dim, depth, builder)
+        Self::new(Mixer::Global(attention), stage, depth, builder)
     }
 
-    fn new(mixer: Mixer, dim: usize, depth: f64, builder: &Builder) -> Result<Self> {
+    fn new(mixer: Mixer, stage: &StageConfig, depth: f64, builder: &Builder) -> Result<Self> {
         Ok(Block {
             mixer,
-            norm1: LayerNorm::new(dim, EPS, &builder.pp("norm1"))?,
-            mlp: Mlp::new(dim, &builder.pp("mlp"))?,
-            norm2: LayerNorm::new(dim, EPS, &builder.pp("norm2"))?,
+            norm1: LayerNorm::new(stage.dim, EPS, &builder.pp("norm1"))?,
+            mlp: Mlp::new(stage.dim, stage.mlp_dim, &builder.pp("mlp"))?,
+            norm2: LayerNorm::new(stage.dim, EPS, &builder.pp("norm2"))?,
             depth,
         })
     }

@@ -20,7 +20,7 @@ pub(super) struct Frm {
 impl Frm {
     pub(super) fn new(config: &Config, builder: &Builder) -> Result<Self> {
         let dim = config.feature_dim();
-        let horizontal = HorizontalBlock::new(dim, config.frm_heads, &builder.pp("w_atten_block"))?;
+        let horizontal = HorizontalBlock::new(config, &builder.pp("w_atten_block"))?;
         let columns = VerticalAttention::new(dim, config.num_classes, builder)?;
         Ok(Frm { horizontal, columns })
     }
@@ -45,12 +45,13 @@ struct HorizontalBlock {
 }
 
 impl HorizontalBlock {
-    fn new(dim: usize, heads: usize, builder: &Builder) -> Result<Self> {
+    fn new(config: &Config, builder: &Builder) -> Result<Self> {
+        let (dim, heads) = (config.feature_dim(), config.frm_heads);
         Ok(HorizontalBlock {
             norm1: LayerNorm::new(dim, EPS, &builder.pp("norm1"))?,
             attention: SelfAttention::new(dim, heads, false, &builder.pp("attn"))?,
             norm2: LayerNorm::new(dim, EPS, &builder.pp("norm2"))?,
-            mlp: Mlp::new(dim, &builder.pp("mlp"))?,
+            mlp: Mlp::new(dim, config.frm_mlp_dim, &builder.pp("mlp"))?,
         })
     }
 

@@ -124,15 +124,15 @@ impl Recognizer {
         let images = Tensor::from_vec(input, (crops.len(), 3, height, width), &self.device)?;
         let (logits, attention) =
             self.model.forward_with_attention(&images.to_dtype(self.dtype)?)?;
-        let (_, steps, classes) = logits.dims3()?;
+        let (_, frames, classes) = logits.dims3()?;
         let (_, _, rows, reach) = attention.dims4()?;
         let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
         let (logits, attention) = (values(&logits)?, values(&attention)?);
-        let logits = logits.chunks_exact((steps * classes).max(1));
-        let attention = attention.chunks_exact((steps * rows * reach).max(1));
+        let logits = logits.chunks_exact((frames * classes).max(1));
+        let attention = attention.chunks_exact((frames * rows * reach).max(1));
         let emissions = |(logits, attention): (&[f32], &[f32])| {
-            let log_probs = LogProbs::from_logits(steps, classes, logits.to_vec())?;
-            Ok(Emissions { log_probs, attention: Attention::new(steps, rows, attention.to_vec()) })
+            let log_probs = LogProbs::from_logits(frames, classes, logits.to_vec())?;
+            Ok(Emissions { log_probs, attention: Attention::new(frames, rows, attention.to_vec()) })
         };
         Ok(logits.zip(attention).map(emissions).collect())
     }

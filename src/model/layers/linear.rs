@@ -154,11 +154,7 @@ pub(crate) struct Mlp {
 }
 
 impl Mlp {
-    /// The hidden layer's width as a multiple of the dimension.
-    const RATIO: usize = 4;
-
-    pub(crate) fn new(dim: usize, builder: &Builder) -> Result<Self> {
-        let hidden = dim * Self::RATIO;
+    pub(crate) fn new(dim: usize, hidden: usize, builder: &Builder) -> Result<Self> {
         let fc1 = Linear::new(dim, hidden, &builder.pp("fc1"))?;
         let fc2 = Linear::new(hidden, dim, &builder.pp("fc2"))?;
         Ok(Mlp { fc1, fc2 })
