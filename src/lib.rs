@@ -82,11 +82,11 @@ pub mod train;
 pub mod weights;
 
 pub use charset::Charset;
-pub use crop::{Crop, PixelFormat, Rotation};
+pub use crop::{Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation};
 pub use emissions::{Attention, Emissions};
 pub use error::{
     CharsetError, ComputeError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError,
-    Result, ShapeMismatch, WeightsError,
+    RegionError, Result, ShapeMismatch, WeightsError,
 };
 pub use geometry::{Point, Quad, Rect};
 pub use inference::{Device, Precision};
