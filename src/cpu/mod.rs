@@ -26,8 +26,10 @@ mod math;
 #[cfg(feature = "train")]
 mod memory;
 mod parallel;
+mod parts;
 mod resample;
 mod simd;
+mod softmax;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
