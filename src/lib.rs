@@ -69,6 +69,7 @@ mod emissions;
 mod error;
 #[cfg(feature = "data")]
 pub mod evaluation;
+mod geometry;
 pub mod inference;
 mod locate;
 pub mod model;
@@ -81,14 +82,16 @@ pub mod train;
 pub mod weights;
 
 pub use charset::Charset;
-pub use crop::{Crop, PixelFormat, Rotation};
+pub use crop::{Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation};
 pub use emissions::{Attention, Emissions};
 pub use error::{
     CharsetError, ComputeError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError,
-    Result, ShapeMismatch, WeightsError,
+    RegionError, Result, ShapeMismatch, WeightsError,
 };
+pub use geometry::{Point, Quad, Rect};
 pub use inference::{Device, Precision};
-pub use recognition::{Alternative, Character, Recognition, Rect};
+pub use recognition::{Alternative, Character, Recognition};
+
 pub use recognizer::{Options, Orientation, Recognizer};
 pub use resize::ResizedCrop;
 

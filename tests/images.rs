@@ -45,7 +45,7 @@ fn extreme_sizes_and_contents() {
             assert!(0.0 <= c.bounds.x0 && c.bounds.x0 < c.bounds.x1, "{name}: {c:?}");
             assert!(0.0 <= c.bounds.y0 && c.bounds.y0 < c.bounds.y1, "{name}: {c:?}");
             assert!(c.bounds.x1 <= width && c.bounds.y1 <= height, "{name}: {c:?}");
-            assert!(!c.steps.is_empty() && (0.0..=1.0).contains(&c.posterior), "{name}: {c:?}");
+            assert!(!c.frames.is_empty() && (0.0..=1.0).contains(&c.posterior), "{name}: {c:?}");
         }
     }
 }
@@ -117,7 +117,7 @@ fn stages_equal_the_whole() {
     let crop = Crop::from_rgb(&image).unwrap();
     let resized = recognizer.resize(&crop).unwrap();
     let emissions = recognizer.emissions(&resized).unwrap();
-    assert_eq!((emissions[0].log_probs.steps(), emissions[0].log_probs.classes()), (28, 95));
+    assert_eq!((emissions[0].log_probs.frames(), emissions[0].log_probs.classes()), (28, 95));
     let recognition = recognizer.decode(&resized[0], &emissions[0]).unwrap();
     assert_eq!(recognition, recognizer.recognize(&crop).unwrap());
 }

@@ -60,15 +60,11 @@ fn words(symbols: &str, count: u64, seed: u64) -> Rendered {
 }
 
 fn config(charset: &Charset) -> Config {
-    let stage = |dim, heads, local_blocks, global_blocks| StageConfig {
-        dim,
-        heads,
-        local_blocks,
-        global_blocks,
-    };
+    let stage = StageConfig::new;
     Config {
         stages: [stage(16, 1, 1, 0), stage(32, 1, 1, 1), stage(64, 2, 0, 2)],
         frm_heads: 2,
+        frm_mlp_dim: 256,
         num_classes: charset.classes(),
         max_ratio: 4,
     }

@@ -62,11 +62,8 @@ pub(super) struct Mlp<L: Layers> {
 }
 
 impl<L: Layers> Mlp<L> {
-    /// The hidden layer's width as a multiple of the dimension.
-    const RATIO: usize = 4;
-
-    pub(super) fn new(dim: usize, scope: &Scope<L::Parameter>) -> Result<Self> {
-        let hidden = dim * Self::RATIO;
+    /// `dim` channels, `hidden` units between the two layers.
+    pub(super) fn new(dim: usize, hidden: usize, scope: &Scope<L::Parameter>) -> Result<Self> {
         let fc1 = layers::linear::<L>(dim, hidden, &scope.below("fc1"))?;
         let fc2 = layers::linear::<L>(hidden, dim, &scope.below("fc2"))?;
         Ok(Mlp { fc1, fc2 })

@@ -42,7 +42,7 @@ impl<L: Layers> Block<L> {
             stride: (1, 1),
         };
         let conv = |i: usize| layers::conv::<L>(config, &scope.below("mixer").below(i));
-        Self::new(Mixer::Local([conv(0)?, conv(1)?]), stage.dim, depth, scope)
+        Self::new(Mixer::Local([conv(0)?, conv(1)?]), stage, depth, scope)
     }
 
     pub(super) fn global(
@@ -51,15 +51,20 @@ impl<L: Layers> Block<L> {
         scope: &Scope<L::Parameter>,
     ) -> Result<Self> {
         let attention = SelfAttention::new(stage.dim, stage.heads, true, &scope.below("mixer"))?;
-        Self::new(Mixer::Global(attention), stage.dim, depth, scope)
+        Self::new(Mixer::Global(attention), stage, depth, scope)
     }
 
-    fn new(mixer: Mixer<L>, dim: usize, depth: f64, scope: &Scope<L::Parameter>) -> Result<Self> {
+    fn new(
+        mixer: Mixer<L>,
+        stage: &StageConfig,
+        depth: f64,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
         Ok(Block {
             mixer,
-            norm1: layers::layer_norm::<L>(dim, EPS, &scope.below("norm1"))?,
-            mlp: Mlp::new(dim, &scope.below("mlp"))?,
-            norm2: layers::layer_norm::<L>(dim, EPS, &scope.below("norm2"))?,
+            norm1: layers::layer_norm::<L>(stage.dim, EPS, &scope.below("norm1"))?,
+            mlp: Mlp::new(stage.dim, stage.mlp_dim, &scope.below("mlp"))?,
+            norm2: layers::layer_norm::<L>(stage.dim, EPS, &scope.below("norm2"))?,
             depth,
         })
     }

@@ -19,8 +19,7 @@ pub(super) struct Frm<L: Layers> {
 impl<L: Layers> Frm<L> {
     pub(super) fn new(config: &Config, scope: &Scope<L::Parameter>) -> Result<Self> {
         let dim = config.feature_dim();
-        let horizontal =
-            HorizontalBlock::new(dim, config.frm_heads, &scope.below("w_atten_block"))?;
+        let horizontal = HorizontalBlock::new(config, &scope.below("w_atten_block"))?;
         let vertical = L::vertical_attention(VerticalAttentionParameters {
             token: scope.get("char_token", &[1, 1, dim], layers::LINEAR_INIT)?,
             key_value: layers::linear_parameters(dim, 2 * dim, &scope.below("fc_kv"))?,
@@ -50,12 +49,13 @@ struct HorizontalBlock<L: Layers> {
 }
 
 impl<L: Layers> HorizontalBlock<L> {
-    fn new(dim: usize, heads: usize, scope: &Scope<L::Parameter>) -> Result<Self> {
+    fn new(config: &Config, scope: &Scope<L::Parameter>) -> Result<Self> {
+        let (dim, heads) = (config.feature_dim(), config.frm_heads);
         Ok(HorizontalBlock {
             norm1: layers::layer_norm::<L>(dim, EPS, &scope.below("norm1"))?,
             attention: SelfAttention::new(dim, heads, false, &scope.below("attn"))?,
             norm2: layers::layer_norm::<L>(dim, EPS, &scope.below("norm2"))?,
-            mlp: Mlp::new(dim, &scope.below("mlp"))?,
+            mlp: Mlp::new(dim, config.frm_mlp_dim, &scope.below("mlp"))?,
         })
     }
 

@@ -122,12 +122,12 @@ impl Recognizer {
         }
         let shape = [crops.len(), 3, height, width];
         let (logits, attention) = self.execution.forward_with_attention(&input, shape)?;
-        let ([_, steps, classes], [_, _, rows, reach]) = (logits.shape, attention.shape);
-        let logits = logits.values.chunks_exact((steps * classes).max(1));
-        let attention = attention.values.chunks_exact((steps * rows * reach).max(1));
+        let ([_, frames, classes], [_, _, rows, reach]) = (logits.shape, attention.shape);
+        let logits = logits.values.chunks_exact((frames * classes).max(1));
+        let attention = attention.values.chunks_exact((frames * rows * reach).max(1));
         let emissions = |(logits, attention): (&[f32], &[f32])| {
-            let log_probs = LogProbs::from_logits(steps, classes, logits.to_vec())?;
-            Ok(Emissions { log_probs, attention: Attention::new(steps, rows, attention.to_vec()) })
+            let log_probs = LogProbs::from_logits(frames, classes, logits.to_vec())?;
+            Ok(Emissions { log_probs, attention: Attention::new(frames, rows, attention.to_vec()) })
         };
         Ok(logits.zip(attention).map(emissions).collect())
     }

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::decode::{ForwardBackward, LogProbs};
+use crate::decode;
 
 /// The CTC loss of every sample, `[batch]`: minus the log-probability of its label, for logits
 /// `[batch, time, class]` before the softmax (class 0 is the blank).
@@ -26,13 +26,14 @@ pub fn ctc_loss(logits: &Tensor, labels: &[Vec<u32>], zero_infinity: bool) -> Re
             bail!("the label {label:?} holds the class {class}, not in 1..{classes}");
         }
     }
-    let op = Ctc { labels: labels.to_vec(), zero_infinity, gradient: OnceLock::new() };
+    let labels = labels.iter().map(|label| label.iter().map(|&c| c as usize).collect()).collect();
+    let op = Ctc { labels, zero_infinity, gradient: OnceLock::new() };
     let host = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
     host.apply_op1(op)?.to_device(logits.device())
 }
 
 struct Ctc {
-    labels: Vec<Vec<u32>>,
+    labels: Vec<Vec<usize>>,
     zero_infinity: bool,
     /// Of every sample's loss for its logits.
     gradient: OnceLock<Vec<f32>>,
@@ -56,9 +57,8 @@ impl CustomOp1 for Ctc {
             .zip(logits.par_chunks(size))
             .zip(&self.labels)
             .map(|((gradient, logits), label)| {
-                let loss = sample_loss(logits, classes, label, gradient);
-                if loss.is_infinite() && loss > 0.0 {
-                    gradient.fill(0.0);
+                let loss = decode::ctc_loss(logits, classes, label, gradient);
+                if loss == f64::INFINITY {
                     return if self.zero_infinity { 0.0 } else { f32::INFINITY };
                 }
                 loss as f32
@@ -81,30 +81,6 @@ impl CustomOp1 for Ctc {
         });
         Ok(Some(Tensor::from_vec(scaled, arg.shape(), arg.device())?))
     }
-}
-
-/// The loss of a sample of logits `[time, class]`; writes its gradient for them. Logits that are
-/// not finite have the loss NaN.
-fn sample_loss(logits: &[f32], classes: usize, label: &[u32], gradient: &mut [f32]) -> f64 {
-    let time = logits.len() / classes.max(1);
-    let label: Vec<usize> = label.iter().map(|&class| class as usize).collect();
-    let Ok(log_probs) = LogProbs::from_logits(time, classes, logits.to_vec()) else {
-        gradient.fill(f32::NAN);
-        return f64::NAN;
-    };
-    let Some(alignments) = ForwardBackward::new(&log_probs, &label) else {
-        return f64::INFINITY;
-    };
-    // The softmax minus the posterior of each class.
-    for (gradient, log_prob) in gradient.iter_mut().zip(log_probs.as_slice()) {
-        *gradient = log_prob.exp();
-    }
-    for (step, gradient) in gradient.chunks_exact_mut(classes).enumerate() {
-        for state in 0..alignments.states() {
-            gradient[alignments.class(state)] -= alignments.in_state(step, state) as f32;
-        }
-    }
-    -alignments.log_probability()
 }
 
 #[cfg(test)]

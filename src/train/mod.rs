@@ -53,7 +53,7 @@ pub use recipe::Recipe;
 pub use schedule::Schedule;
 pub use sgm::Sgm;
 pub use sgm_labels::{SgmLabels, SgmTargets};
-pub use source::{LabelledCrop, Source, WeightedSource};
+pub use source::{LabelledCrop, PartlyAugmented, Source, WeightedSource};
 pub use trainer::{StepReport, Trainer};
 
 /// Asks the system's allocator to keep freed memory for the next step instead of giving it back to

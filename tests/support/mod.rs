@@ -95,9 +95,10 @@ pub fn toy_config() -> Config {
     for (stage, (dim, local, global)) in
         config.stages.iter_mut().zip([(8, 1, 0), (8, 1, 1), (16, 0, 1)])
     {
-        *stage = StageConfig { dim, heads: 1, local_blocks: local, global_blocks: global };
+        *stage = StageConfig::new(dim, 1, local, global);
     }
     config.frm_heads = 1;
+    config.frm_mlp_dim = 64;
     config
 }
 
