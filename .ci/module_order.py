@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 # One crop's way, then data, evaluation and training.
-ORDER = """error cpu crop resize charset ops model inference weights decode emissions locate recognition
+ORDER = """error geometry cpu crop resize charset ops model inference weights decode emissions locate recognition
 recognizer data evaluation train""".split()
 
 SRC = Path(__file__).resolve().parent.parent / "src"
@@ -57,13 +57,12 @@ def children(folder):
 def uses(files, folder, modules):
     """Which of a folder's modules these files name."""
     inside = "crate" + "".join(f"::{part}" for part in folder.relative_to(SRC).parts)
+    # What the folder's own module exports again stands for the module that it comes from.
     exported = {}
-    if folder != SRC:
-        # What the folder's own module exports again stands for the module that it comes from.
-        text = code(folder / "mod.rs")
-        for match in re.finditer(r"pub(?:\([^)]*\))? use (?:self::)?(\w+)::(\{[^}]*\}|\w+)", text):
-            if match[1] in modules:
-                exported.update((name, match[1]) for name in re.findall(r"\w+", match[2]))
+    text = code(folder / ("lib.rs" if folder == SRC else "mod.rs"))
+    for match in re.finditer(r"pub(?:\([^)]*\))? use (?:self::)?(\w+)::(\{[^}]*\}|\w+)", text):
+        if match[1] in modules:
+            exported.update((name, match[1]) for name in re.findall(r"\w+", match[2]))
     found = set()
     for path in files:
         text = code(path)
