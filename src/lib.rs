@@ -69,6 +69,7 @@ mod error;
 pub mod evaluation;
 mod locate;
 pub mod model;
+mod rans;
 mod recognition;
 mod recognizer;
 pub mod resize;
