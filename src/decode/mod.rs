@@ -15,8 +15,12 @@
 mod arpa;
 mod beam;
 mod calibration;
+mod cased_lm;
 mod class_mask;
+mod compact_ngram;
 mod decoder;
+#[cfg(feature = "embedded")]
+mod english;
 mod forward_backward;
 mod greedy;
 mod hot_words;
@@ -25,16 +29,20 @@ mod language_model;
 mod lexicon;
 mod log_probs;
 mod ngram;
+mod prune;
 mod trie;
 
 pub use beam::{BeamSearch, Hypothesis};
 pub(crate) use calibration::check_temperature;
 pub use calibration::{confidence, fit_temperature};
+pub use cased_lm::CasedLm;
 pub use class_mask::ClassMask;
+pub use compact_ngram::CompactNgram;
 pub use decoder::{Decoder, Search};
 pub use forward_backward::{ForwardBackward, best_alignment, log_probability};
 pub use greedy::{Decoded, DecodedSymbol, greedy};
 pub use hot_words::HotWords;
+pub use kneser_ney::Smoothing;
 pub use language_model::{LanguageModel, LmState, lm_log_probability};
 pub use lexicon::Lexicon;
 pub use log_probs::LogProbs;

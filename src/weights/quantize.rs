@@ -45,7 +45,7 @@ pub enum Rate {
     Bits(u8),
     /// The finest rounding with which the file has at most so many bytes. The integers reach up to
     /// 127; the scale is the same share of the root mean square of every row, for a parameter in
-    /// proportion to the square root of its size, so that small parameters, which cost little, are
+    /// proportion to the cube root of its size, so that small parameters, which cost little, are
     /// rounded finely.
     Bytes(u64),
 }
@@ -109,12 +109,12 @@ impl Weights {
                 let at = |log_step: f64| {
                     write(&|matrix| {
                         let size = matrix.values.len() as f64 / largest;
-                        matrix.rounded_to_step((log_step - matrix.extra_bits).exp2() * size.sqrt())
+                        matrix.rounded_to_step((log_step - matrix.extra_bits).exp2() * size.cbrt())
                     })
                 };
                 // The finest step makes 127 of an eighth of the root mean square, the coarsest
                 // rounds nearly everything to 0.
-                finest(most, [-10.0, 3.0], at)
+                finest(most, [-10.0, 8.0], at)
             }
         }
     }
@@ -136,8 +136,8 @@ fn finest(
         let detail = format!("{most} bytes are too few, {} the least", best.len());
         return Err(ConfigError::new("rate", detail).into());
     }
-    // 13 * 2^-13: a step is found to 0.1 %.
-    for _ in 0..13 {
+    // 18 * 2^-14: a step is found to 0.1 %.
+    for _ in 0..14 {
         let middle = (low + high) / 2.0;
         let bytes = at(middle)?;
         if fits(&bytes) {
