@@ -10,6 +10,7 @@ mod buffer;
 mod fold;
 mod format;
 mod infer;
+mod levels;
 mod names;
 #[cfg(feature = "onnx")]
 mod onnx;
@@ -41,11 +42,13 @@ use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
+#[cfg(feature = "train")]
+pub(crate) use format::METADATA_KEY;
+pub use levels::QuantizedTensor;
 pub use quantize::{Coding, QuantizeOptions, Rate};
-pub use quantized::QuantizedTensor;
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
-pub(crate) use safetensors::{Encoded, METADATA_KEY, write_file};
+pub(crate) use safetensors::{Encoded, write_file};
 #[cfg(feature = "train")]
 pub(crate) use training::Values;
 
@@ -362,3 +365,8 @@ impl WeightsFile {
 
 /// Shares a buffer between the tensors that lie in it.
 type SharedBuffer = Arc<Buffer>;
+
+/// The product of the dimensions; `None` if it overflows.
+fn element_count(shape: &[usize]) -> Option<usize> {
+    shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
+}

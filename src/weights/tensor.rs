@@ -3,8 +3,10 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::SharedBuffer;
-use super::quantized::{QuantizedTensor, StoredLevels};
+use safetensors::tensor::Dtype;
+
+use super::levels::{QuantizedTensor, StoredLevels};
+use super::{SharedBuffer, element_count};
 use crate::error::{Result, WeightsError};
 
 /// Element types that weights are stored in.
@@ -17,6 +19,17 @@ pub(super) enum ElementType {
 }
 
 impl ElementType {
+    /// `None` if weights are not stored in it.
+    pub(super) fn from_safetensors(dtype: Dtype) -> Option<Self> {
+        match dtype {
+            Dtype::F16 => Some(ElementType::F16),
+            Dtype::BF16 => Some(ElementType::Bf16),
+            Dtype::F32 => Some(ElementType::F32),
+            Dtype::F64 => Some(ElementType::F64),
+            _ => None,
+        }
+    }
+
     pub(super) fn size(self) -> usize {
         match self {
             ElementType::F16 | ElementType::Bf16 => 2,
@@ -215,11 +228,6 @@ impl fmt::Debug for StoredTensor {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "StoredTensor({:?})", self.shape)
     }
-}
-
-/// The product of the dimensions; `None` if it overflows.
-pub(super) fn element_count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
 }
 
 fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
