@@ -2,6 +2,7 @@
 
 mod batch;
 mod options;
+mod page;
 
 use std::path::Path;
 
