@@ -33,14 +33,64 @@ pub enum Error {
     /// A language model could not be read or estimated.
     #[error(transparent)]
     LanguageModel(#[from] LanguageModelError),
-    /// The tensor library or the device failed.
-    #[error("computation failed: {0}")]
-    Compute(Box<candle_core::Error>),
+    /// The network cannot compute with what it was given, or the device failed.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
 }
 
+#[cfg(feature = "candle")]
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        Error::Compute(Box::new(error))
+        ComputeError::Device(Box::new(error)).into()
+    }
+}
+
+/// Why the network cannot compute.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComputeError {
+    /// Images whose shape or number of values does not fit.
+    #[error("images are [batch, 3, height, width] without a 0, not {shape:?} with {values} values")]
+    Images {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Values that were given.
+        values: usize,
+    },
+    /// An operand of an operation whose shape does not fit.
+    #[error("an operand of {operation} is {found:?}, not {expected:?}")]
+    Operand {
+        /// The operation.
+        operation: &'static str,
+        /// The operand's rows and channels.
+        found: [usize; 2],
+        /// Rows and channels that fit.
+        expected: [usize; 2],
+    },
+    /// A parameter that the source of a network's parameters lacks.
+    #[error("there is no parameter {0}")]
+    MissingParameter(String),
+    /// A parameter of another shape than the network asks for.
+    #[error("a parameter does not fit the network: {0}")]
+    ParameterShape(ShapeMismatch),
+    /// Something that this execution of the network cannot compute.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// A part of a batch gave no result, because another one failed.
+    #[error("the pass through the network failed: {0}")]
+    Pass(String),
+    /// The device failed, or the library that drives it.
+    #[error("computation failed: {0}")]
+    Device(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ComputeError {
+    pub(crate) fn operand(
+        operation: &'static str,
+        found: [usize; 2],
+        expected: [usize; 2],
+    ) -> Error {
+        ComputeError::Operand { operation, found, expected }.into()
     }
 }
 
@@ -280,7 +330,8 @@ pub enum WeightsError {
 }
 
 /// A tensor whose shape is not the network's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is {found:?} instead of {expected:?}")]
 pub struct ShapeMismatch {
     /// The tensor.
     pub name: String,
@@ -416,6 +467,14 @@ impl ConfigError {
     pub(crate) fn new(field: &'static str, detail: impl Into<String>) -> Self {
         ConfigError { field, detail: detail.into() }
     }
+
+    /// Checks that a value is a finite number above 0.
+    pub(crate) fn check_positive(field: &'static str, value: f32) -> Result<(), ConfigError> {
+        if value.is_finite() && value > 0.0 {
+            return Ok(());
+        }
+        Err(ConfigError::new(field, format!("{value} is not above 0")))
+    }
 }
 
 /// Why scores cannot be decoded.
@@ -501,6 +560,12 @@ pub enum LanguageModelError {
         order: usize,
         /// The highest order.
         most: usize,
+    },
+    /// The bytes are not a compact model, or are damaged.
+    #[error("not a compact language model, or a damaged one: {detail}")]
+    Compact {
+        /// What is wrong.
+        detail: String,
     },
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]

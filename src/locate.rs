@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::cpu::MAP_REACH;
 use crate::emissions::Attention;
+use crate::ops::MAP_REACH;
 
 /// Where the characters of a text lie, in shares of the width and of the height.
 ///

@@ -27,12 +27,17 @@ fn the_pixels_are_pillows() {
             .iter()
             .map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap());
         let worst = crop.rgb().iter().zip(expected).map(|(&a, b)| a.abs_diff(b)).max().unwrap();
-        // JPEG decoders differ in the rounding of the transform and of the colours.
-        let most = if name.ends_with(".jpg") { 3 } else { 0 };
+        // JPEG decoders differ in the rounding of the transform and of the colours, and more in
+        // the interpolation of colours that are stored at half the resolution.
+        let most = match name {
+            "subsampled.jpg" => 9,
+            name if name.ends_with(".jpg") => 3,
+            _ => 0,
+        };
         assert!(worst <= most, "{name}, {kind}: {worst} levels");
         files += 1;
     }
-    assert_eq!(files, 2 * 25);
+    assert_eq!(files, 2 * 26);
 }
 
 #[test]

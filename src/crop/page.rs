@@ -100,8 +100,8 @@ impl<'a> Page<'a> {
     /// A rectangle with whole coordinates gives the page's own pixels. Any other region is
     /// resampled: quadrilaterals and turned rectangles through a homography, polygons along their
     /// centre line. Such a crop is as wide and high as the region's longer edges (a polygon's
-    /// centre line and mean height); one that is more than four times as high as the network's
-    /// input is shrunk to two to four times that height.
+    /// centre line and mean height); one that is at least six times as high as the network's
+    /// input is shrunk to three to six times that height.
     ///
     /// Where a region reaches beyond the page, the nearest pixel of the page is taken.
     ///
