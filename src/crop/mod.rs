@@ -18,7 +18,7 @@ mod region;
 mod warp;
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::{DynamicImage, RgbImage};
 
@@ -215,6 +215,24 @@ impl<'a> TryFrom<&'a Crop<'_>> for Crop<'a> {
 
     fn try_from(crop: &'a Crop<'_>) -> Result<Self> {
         Ok(crop.borrowed())
+    }
+}
+
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<PathBuf> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: PathBuf) -> Result<Self> {
+        Crop::open(path)
+    }
+}
+
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<&Path> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: &Path) -> Result<Self> {
+        Crop::open(path)
     }
 }
 
