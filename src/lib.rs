@@ -21,7 +21,8 @@
 //!
 //! | step | module | from | to |
 //! |---|---|---|---|
-//! | image | [`Crop`] | a file, an [`image::DynamicImage`], raw pixels | 8-bit RGB |
+//! | image | [`Crop`] | a file, an `image::DynamicImage`, raw pixels | 8-bit RGB |
+//! | region | [`Page::crop`] | a [`Region`] of a [`Page`] | a crop, rectified |
 //! | resize | [`resize`] | RGB of any size | RGB of one of a few target sizes |
 //! | network | [`model`], [`inference`] | `[batch, 3, height, width]` | logits `[batch, time, class]` |
 //! | decoding | [`decode`] | log-probabilities `[time, class]` | texts, probabilities, time spans |
@@ -33,6 +34,8 @@
 //!
 //! # Features
 //!
+//! - `image` (on by default): takes the images of the crate `image`.
+//! - `serde`: derives serde's traits.
 //! - `onnx`: reads the ONNX export of SVTRv2 as a weights file.
 //! - `data`: labelled data sets (module `data`) and the metrics of recognition (`evaluation`).
 //! - `lmdb`: data sets as LMDB folders.

@@ -2,6 +2,7 @@
 
 mod batch;
 mod options;
+mod page;
 mod stream;
 
 use std::path::Path;
