@@ -237,6 +237,7 @@ impl<'a> TryFrom<&'a Crop<'_>> for Crop<'a> {
 
 /// A turn by a quarter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rotation {
     /// As it is.
     #[default]
