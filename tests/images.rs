@@ -8,7 +8,8 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use support::{pattern_weights, random_crop, toy_config, toy_file};
 use svtrv2::weights::Weights;
 use svtrv2::{
-    Charset, Crop, Error, ImageError, Options, Orientation, PixelFormat, Recognizer, Rotation,
+    Charset, Crop, Device, Error, ImageError, Options, Orientation, PixelFormat, Recognizer,
+    Rotation,
 };
 
 fn recognizer() -> Recognizer {
@@ -167,7 +168,12 @@ fn options_out_of_range() {
     for (name, options) in [
         ("max_ratio", Options { max_ratio: Some(0), ..Options::default() }),
         ("max_ratio", Options { max_ratio: Some(5000), ..Options::default() }),
-        ("dtype", Options { dtype: candle_core::DType::U8, ..Options::default() }),
+        #[cfg(not(feature = "cuda"))]
+        ("device", Options { device: Device::Cuda(0), ..Options::default() }),
+        #[cfg(not(feature = "metal"))]
+        ("device", Options { device: Device::Metal(0), ..Options::default() }),
+        #[cfg(not(feature = "candle"))]
+        ("precision", Options { precision: svtrv2::Precision::F16, ..Options::default() }),
     ] {
         let result = Recognizer::new(&weights, Options { charset: charset.clone(), ..options });
         assert!(matches!(&result, Err(Error::Config(e)) if e.field == name), "{result:?}");

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::cpu::MAP_REACH;
 use crate::emissions::Attention;
+use crate::ops::MAP_REACH;
 
 /// The power that attention weights are raised to: it keeps what the network looks at most and
 /// removes the faint rest.
