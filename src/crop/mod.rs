@@ -264,6 +264,7 @@ fn check_raw(
 
 /// A turn by a quarter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rotation {
     /// As it is.
     #[default]
