@@ -195,7 +195,7 @@ fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json
         .map(|c| {
             let Rect { x0, x1, y0, y1 } = c.bounds;
             json!({
-                "symbol": c.symbol, "score": c.score, "posterior": c.posterior,
+                "symbol": c.symbol, "score": c.score, "confidence": c.confidence,
                 "x0": x0, "x1": x1, "y0": y0, "y1": y1,
             })
         })

@@ -96,7 +96,7 @@ pub use geometry::{Point, Quad, Rect};
 pub use inference::{Device, Precision};
 pub use recognition::{Alternative, Character, Recognition};
 
-pub use recognizer::{Options, Orientation, Recognizer};
+pub use recognizer::{Options, Orientation, RecognitionStream, Recognizer};
 pub use resize::ResizedCrop;
 
 /// Compiles the README's examples.

@@ -189,10 +189,10 @@ fn show(page: &mut String, set: &Measured, exhibit: &Exhibit) {
             span.y0,
             span.x1 - span.x0,
             span.y1 - span.y0,
-            120.0 * character.posterior,
+            120.0 * character.confidence,
             1.5 / scale,
             encode_text(&character.symbol),
-            character.posterior,
+            character.confidence,
         );
     }
     let crop = &set.crops[exhibit.crop];

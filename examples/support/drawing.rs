@@ -105,7 +105,7 @@ pub fn draw(recognitions: &[(String, Crop, Recognition)], fonts: &mut Fonts) -> 
 }
 
 /// One crop: a line with text, confidence and name; the crop with boxes; every character and its
-/// posterior probability in percent beside its box.
+/// confidence in percent beside its box.
 fn panel(name: &str, crop: &Crop, recognition: &Recognition, fonts: &mut Fonts) -> RgbImage {
     let title = format!("{}   {:.3}   {name}", recognition.text, recognition.confidence);
     fonts.prepare(&title);
@@ -133,7 +133,7 @@ fn panel(name: &str, crop: &Crop, recognition: &Recognition, fonts: &mut Fonts) 
         let x = [span.x0, span.x1].map(|x| MARGIN as f32 + x * scale);
         let y = [span.y0, span.y1].map(|y| top as f32 + y * scale);
         rectangle(&mut picture, x, y, color);
-        let percent = format!("{:.0}", 100.0 * character.posterior);
+        let percent = format!("{:.0}", 100.0 * character.confidence);
         let (middle_x, middle_y) = ((x[0] + x[1]) / 2.0, (y[0] + y[1]) / 2.0);
         let symbol_width = fonts.width(&character.symbol, TEXT_HEIGHT);
         let percent_width = fonts.width(&percent, SMALL_HEIGHT);
@@ -165,9 +165,9 @@ fn scale(crop: &Crop, recognition: &Recognition) -> f32 {
     wanted.min(4000.0 / width.max(height)).min(16.0)
 }
 
-/// From red (posterior 0) to green (1).
+/// From red (confidence 0) to green (1).
 fn color(character: &Character) -> Rgb<u8> {
-    let sure = character.posterior.clamp(0.0, 1.0);
+    let sure = character.confidence.clamp(0.0, 1.0);
     Rgb([(220.0 * (1.0 - sure)) as u8, (160.0 * sure) as u8, 30])
 }
 

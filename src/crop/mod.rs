@@ -18,7 +18,7 @@ mod region;
 mod warp;
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 #[cfg(feature = "image")]
 use image::{DynamicImage, RgbImage};
@@ -224,6 +224,24 @@ impl<'a> TryFrom<&'a Crop<'_>> for Crop<'a> {
     }
 }
 
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<PathBuf> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: PathBuf) -> Result<Self> {
+        Crop::open(path)
+    }
+}
+
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<&Path> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: &Path) -> Result<Self> {
+        Crop::open(path)
+    }
+}
+
 /// The bytes that raw pixels need, if they are there.
 fn check_raw(
     format: PixelFormat,
@@ -246,6 +264,7 @@ fn check_raw(
 
 /// A turn by a quarter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rotation {
     /// As it is.
     #[default]
