@@ -117,7 +117,7 @@ impl DecoderArguments {
             search.language_model = Some(Arc::new(SymbolLm::new(ngram, charset, self.lm_words)));
         }
         if let Some(words) = words {
-            let lexicon = Lexicon::new(charset, words, self.lexicon_penalty, self.ignore_case);
+            let lexicon = Lexicon::new(charset, words, self.lexicon_penalty, self.ignore_case)?;
             warn_of_skipped("lexicon", lexicon.skipped());
             search.lexicon = Some(Arc::new(lexicon));
         }
