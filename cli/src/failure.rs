@@ -29,6 +29,7 @@ pub enum Failure {
     #[cfg(feature = "train")]
     #[error(transparent)]
     Training(#[from] svtrv2::train::TrainError),
+    #[cfg(feature = "train")]
     #[error("computation failed: {0}")]
     Compute(#[from] candle_core::Error),
 }

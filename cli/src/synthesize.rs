@@ -11,7 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use svtrv2::data::{Sample, write_lmdb};
 use svtrv2::train::TrainError;
-use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, SyntheticWord, Texts};
+use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, SyntheticWord, Texts, read_pictures};
 
 use crate::failure::{Failure, Result, read_text, say};
 
@@ -41,9 +41,12 @@ pub struct Arguments {
     /// instead of an LMDB
     #[arg(long)]
     folder: bool,
-    /// Use the fonts in this folder instead of the system's
-    #[arg(long, value_name = "FOLDER")]
+    /// Use the fonts in this folder, or of this list, instead of the system's
+    #[arg(long, value_name = "PATH")]
     fonts: Option<PathBuf>,
+    /// The least legibility of a list's fonts, 0 to 1
+    #[arg(long, value_name = "SCORE", default_value_t = 0.0)]
+    least_score: f64,
     /// Hold back one font family in so many, for validation
     #[arg(long, value_name = "COUNT", default_value_t = 10)]
     hold_every: usize,
@@ -129,6 +132,7 @@ fn pack(folder: &Path, chunks: impl Iterator<Item = Chunk>) -> Result<u64> {
 
 fn synthesizer(arguments: &Arguments) -> Result<Synthesizer> {
     let fonts = match &arguments.fonts {
+        Some(list) if list.is_file() => Fonts::from_list(list, arguments.least_score)?,
         Some(folder) => Fonts::from_folder(folder)?,
         None => Fonts::system()?,
     };
@@ -148,23 +152,10 @@ fn synthesizer(arguments: &Arguments) -> Result<Synthesizer> {
         None => SynthOptions::default(),
     };
     let backgrounds = match &arguments.backgrounds {
-        Some(folder) => images_of(folder)?,
+        Some(folder) => read_pictures(folder)?,
         None => Vec::new(),
     };
     Ok(Synthesizer::new(fonts, texts, options)?.with_backgrounds(backgrounds))
-}
-
-/// The images in a folder; other files may lie there too.
-fn images_of(folder: &Path) -> Result<Vec<RgbImage>> {
-    let mut images = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(Failure::file(folder))? {
-        let path = entry.map_err(Failure::file(folder))?.path();
-        images.extend(image::open(path).map(|image| image.into_rgb8()));
-    }
-    if images.is_empty() {
-        return Err(Failure::Input(format!("{}: no image can be read", folder.display())));
-    }
-    Ok(images)
 }
 
 /// The smaller of a PNG and a JPEG file of high quality.

@@ -1,4 +1,4 @@
-//! From scores of every time step to text: [`LogProbs`] in, texts with scores and spans out.
+//! From log-probabilities of every frame to text: [`LogProbs`] in, texts with log-probabilities and spans out.
 //!
 //! | what | where |
 //! |---|---|
@@ -12,10 +12,12 @@
 //!
 //! Searches with everything that guides them are one value, a [`Decoder`].
 
+mod alignment;
 mod arpa;
 mod beam;
 mod calibration;
 mod class_mask;
+mod ctc;
 mod decoder;
 mod forward_backward;
 mod greedy;
@@ -27,12 +29,15 @@ mod log_probs;
 mod ngram;
 mod trie;
 
+pub use alignment::best_alignment;
 pub use beam::{BeamSearch, Hypothesis};
-pub(crate) use calibration::check_temperature;
 pub use calibration::{confidence, fit_temperature};
 pub use class_mask::ClassMask;
+#[cfg(feature = "train")]
+pub(crate) use ctc::ctc_loss;
+pub use ctc::log_probability;
 pub use decoder::{Decoder, Search};
-pub use forward_backward::{ForwardBackward, best_alignment, log_probability};
+pub use forward_backward::ForwardBackward;
 pub use greedy::{Decoded, DecodedSymbol, greedy};
 pub use hot_words::HotWords;
 pub use language_model::{LanguageModel, LmState, lm_log_probability};

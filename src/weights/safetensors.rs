@@ -66,7 +66,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         let tensor = tensor.ok_or_else(|| malformed(format!("tensor {name} is out of place")))?;
         tensors.push((name, tensor));
     }
-    let mut file = WeightsFile::of_tensors(tensors);
+    let mut file = WeightsFile::from_tensors(tensors);
     if let Some(json) = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)) {
         let metadata: Metadata = serde_json::from_str(json).map_err(bad_metadata)?;
         file.config = Some(metadata.config);

@@ -2,6 +2,7 @@
 
 mod curves;
 mod progress;
+mod samples;
 mod settings;
 mod tables;
 mod validation;
@@ -9,7 +10,7 @@ mod validation;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use progress::Progress;
@@ -32,7 +33,10 @@ use crate::failure::{Failure, Result, say};
 Examples: start or resume; a shorter training; weights for inference
     svtrv2 train docs/small.toml
     svtrv2 train docs/small.toml --set recipe.steps=100 --set out=short
-    svtrv2 train docs/small.toml --export small.safetensors")]
+    svtrv2 train docs/small.toml --export small.safetensors
+
+What the network sees: fifty crops, rendered and augmented
+    svtrv2 train docs/small.toml --samples look --count 50")]
 pub struct Arguments {
     /// The settings, a TOML file
     settings: PathBuf,
@@ -48,6 +52,12 @@ pub struct Arguments {
     /// Export 16-bit parameters
     #[arg(long, requires = "export")]
     f16: bool,
+    /// Write crops as the training receives them, with labels.tsv, and stop
+    #[arg(long, value_name = "FOLDER")]
+    samples: Option<PathBuf>,
+    /// The number of these crops
+    #[arg(long, default_value_t = 100)]
+    count: usize,
     /// Save and stop after this many minutes
     #[arg(long)]
     minutes: Option<f64>,
@@ -63,6 +73,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let storage = if arguments.f16 { StorageType::F16 } else { StorageType::F32 };
         Trainer::weights_of(&from)?.save(file, storage)?;
         note(format!("{} -> {}", from.display(), file.display()));
+        return Ok(());
+    }
+    if let Some(folder) = &arguments.samples {
+        let count = samples::write(settings.loader()?, folder, arguments.count)?;
+        note(format!("{count} crops in {}", folder.display()));
         return Ok(());
     }
     let limit = arguments.minutes.map(|minutes| Duration::try_from_secs_f64(minutes * 60.0));
@@ -81,6 +96,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .map_err(|error| Failure::Input(format!("Ctrl-C cannot be handled: {error}")))?;
 
     let mut progress = Progress::new(&trainer, tables.steps.last());
+    let mut saved = Instant::now();
     while !trainer.is_done() {
         // A failing step leaves the last checkpoint as it is.
         let report = trainer.step()?;
@@ -103,8 +119,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             }
             tables.add_step(row)?;
         }
-        if ends || step.is_multiple_of(settings.save_every) {
+        let minutes = saved.elapsed().as_secs_f64() / 60.0;
+        let due = settings.save_minutes > 0.0 && minutes >= settings.save_minutes;
+        if ends || due || step.is_multiple_of(settings.save_every) {
             trainer.save(&last)?;
+            saved = Instant::now();
             let picture = settings.out.join("curves.png");
             if let Err(error) = curves::draw(&tables, &picture) {
                 progress.bar.suspend(|| eprintln!("{}: {error}", picture.display()));
