@@ -561,6 +561,12 @@ pub enum LanguageModelError {
         /// The highest order.
         most: usize,
     },
+    /// The bytes are not a compact model, or are damaged.
+    #[error("not a compact language model, or a damaged one: {detail}")]
+    Compact {
+        /// What is wrong.
+        detail: String,
+    },
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]
     NoWords,

@@ -74,6 +74,7 @@ pub mod inference;
 mod locate;
 pub mod model;
 mod ops;
+mod rans;
 mod recognition;
 mod recognizer;
 pub mod resize;

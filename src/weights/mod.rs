@@ -15,11 +15,14 @@ mod names;
 mod onnx;
 mod pickle;
 mod pth;
+mod quantize;
+mod quantized;
 mod safetensors;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -38,6 +41,8 @@ use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
+pub use quantize::{Coding, QuantizeOptions, Rate};
+pub use quantized::QuantizedTensor;
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
 pub(crate) use safetensors::{Encoded, METADATA_KEY, write_file};
@@ -77,12 +82,16 @@ impl Weights {
         Self::from_buffer(map_file(path.as_ref())?)
     }
 
-    /// Takes the bytes of a weights file of any known format.
+    /// Takes the bytes of a weights file of any known format: a `Vec<u8>`, or without a copy a
+    /// `&'static [u8]` as of [`include_bytes!`].
     ///
     /// # Errors
     /// As [`Weights::open`].
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
-        Self::from_buffer(Buffer::Owned(bytes))
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::from_buffer(match bytes.into() {
+            Cow::Borrowed(bytes) => Buffer::Static(bytes),
+            Cow::Owned(bytes) => Buffer::Owned(bytes),
+        })
     }
 
     /// Reads a weights file of any known format to its end.
@@ -195,6 +204,20 @@ impl Weights {
             return Ok(None);
         };
         Ok(Some((tensor.values(name)?, tensor.shape().to_vec())))
+    }
+
+    /// Whether any parameter is stored in integers.
+    pub fn is_quantized(&self) -> bool {
+        self.tensors.values().any(StoredTensor::is_quantized)
+    }
+
+    /// A parameter in integers with a scale a row; `None` if there is none of that name, or if it
+    /// is not stored so.
+    ///
+    /// # Errors
+    /// [`WeightsError::Malformed`] if the integers are damaged.
+    pub fn quantized_tensor(&self, name: &str) -> Result<Option<QuantizedTensor>> {
+        self.tensors.get(name).map_or(Ok(None), |tensor| tensor.levels(name))
     }
 
     /// Builds the network for inference on a CPU in f32.
