@@ -1,6 +1,8 @@
 //! `svtrv2`: evaluates, trains and converts text recognition networks.
 
 mod convert;
+#[cfg(feature = "train")]
+mod english_lm;
 #[cfg(feature = "data")]
 mod evaluate;
 mod failure;
@@ -39,6 +41,8 @@ enum Command {
     Synthesize(synthesize::Arguments),
     Convert(convert::Arguments),
     Ngram(ngram::Arguments),
+    #[cfg(feature = "train")]
+    EnglishLm(english_lm::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +55,8 @@ fn main() -> ExitCode {
         Command::Synthesize(arguments) => synthesize::run(&arguments),
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Ngram(arguments) => ngram::run(&arguments),
+        #[cfg(feature = "train")]
+        Command::EnglishLm(arguments) => english_lm::run(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

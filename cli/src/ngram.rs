@@ -35,7 +35,8 @@ pub struct Arguments {
     cases: bool,
 }
 
-fn order(text: &str) -> std::result::Result<usize, String> {
+/// An order that models can have.
+pub fn order(text: &str) -> std::result::Result<usize, String> {
     let order = text.parse().ok().filter(|order| (1..=MAX_ORDER).contains(order));
     order.ok_or_else(|| format!("the order is a number from 1 to {MAX_ORDER}"))
 }
