@@ -103,7 +103,7 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         for (path, opened) in paths.iter().zip(opened) {
             let result = opened.and_then(|crop| {
                 let (recognition, time) = results.next().ok_or_else(|| {
-                    candle_core::Error::Msg("the recogniser gave too few results".into())
+                    svtrv2::ComputeError::Pass("it gave too few results".to_owned())
                 })?;
                 let recognition = recognition?;
                 if arguments.draw.is_some() {

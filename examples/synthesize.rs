@@ -13,7 +13,7 @@ use image::{ImageFormat, RgbImage};
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use svtrv2::data::{Sample, write_lmdb};
-use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, SyntheticWord, Texts};
+use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, SyntheticWord, Texts, read_pictures};
 
 /// Words that are rendered together.
 const CHUNK: u64 = 512;
@@ -33,9 +33,12 @@ struct Arguments {
     /// instead
     #[arg(long)]
     folder: bool,
-    /// Fonts in this folder instead of the system's
+    /// Fonts in this folder, or of this list, instead of the system's
     #[arg(long)]
     fonts: Option<PathBuf>,
+    /// The least legibility of a list's fonts, 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    least_score: f64,
     /// Of every so many font families hold one back
     #[arg(long, default_value_t = 10)]
     hold_every: usize,
@@ -114,6 +117,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn synthesizer(arguments: &Arguments) -> Result<Synthesizer, Box<dyn Error>> {
     let fonts = match &arguments.fonts {
+        Some(list) if list.is_file() => Fonts::from_list(list, arguments.least_score)?,
         Some(folder) => Fonts::from_folder(folder)?,
         None => Fonts::system()?,
     };
@@ -131,15 +135,10 @@ fn synthesizer(arguments: &Arguments) -> Result<Synthesizer, Box<dyn Error>> {
         Some(path) => toml::from_str(&std::fs::read_to_string(path)?)?,
         None => SynthOptions::default(),
     };
-    let mut backgrounds = Vec::new();
-    if let Some(folder) = &arguments.backgrounds {
-        for entry in std::fs::read_dir(folder)? {
-            // Other files may lie there, too.
-            if let Ok(image) = image::open(entry?.path()) {
-                backgrounds.push(image.into_rgb8());
-            }
-        }
-    }
+    let backgrounds = match &arguments.backgrounds {
+        Some(folder) => read_pictures(folder)?,
+        None => Vec::new(),
+    };
     Ok(Synthesizer::new(fonts, texts, options)?.with_backgrounds(backgrounds))
 }
 

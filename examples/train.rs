@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use candle_core::Device;
 use clap::Parser;
+use image::RgbImage;
 use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use settings::Settings;
@@ -48,6 +49,12 @@ struct Arguments {
     /// Exports two bytes a parameter
     #[arg(long, requires = "export")]
     f16: bool,
+    /// Writes crops as the training gets them, with their labels, and ends: to look at
+    #[arg(long, value_name = "FOLDER")]
+    samples: Option<PathBuf>,
+    /// How many
+    #[arg(long, default_value_t = 100)]
+    count: usize,
     /// Stops after so many minutes, having saved
     #[arg(long)]
     minutes: Option<f64>,
@@ -96,6 +103,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         export(&from, file, storage)?;
         return Ok(());
     }
+    if let Some(folder) = &arguments.samples {
+        return write_samples(&settings, folder, arguments.count);
+    }
     std::fs::create_dir_all(&settings.out)?;
     let going_on = last.is_file() && !arguments.fresh;
     let mut trainer = if going_on { settings.resume(&last)? } else { settings.start()? };
@@ -120,6 +130,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         before: Duration::from_secs_f64(rows.last().map_or(0.0, |row| row.minutes) * 60.0),
         start: Instant::now(),
     };
+    let mut saved = Instant::now();
     let limit = arguments.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
     while !trainer.is_done() {
         // Whatever goes wrong, the last checkpoint stays as it was.
@@ -153,8 +164,11 @@ fn main() -> Result<(), Box<dyn Error>> {
             rows.push(row);
             write_rows(&log, &rows)?;
         }
-        if ends || step.is_multiple_of(settings.save_every) {
+        let minutes = saved.elapsed().as_secs_f64() / 60.0;
+        let due = settings.save_minutes > 0.0 && minutes >= settings.save_minutes;
+        if ends || due || step.is_multiple_of(settings.save_every) {
             trainer.save(&last)?;
+            saved = Instant::now();
             if let Err(error) = curves::draw(&rows, &set_rows, &settings.out.join("curves.png")) {
                 run.bar.suspend(|| eprintln!("no curves: {error}"));
             }
@@ -176,6 +190,31 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn export(from: &Path, to: &Path, storage: StorageType) -> Result<(), Box<dyn Error>> {
     Trainer::weights_of(from)?.save(to, storage)?;
     println!("{} -> {}", from.display(), to.display());
+    Ok(())
+}
+
+/// Writes samples as PNG files with their labels.
+fn write_samples(settings: &Settings, folder: &Path, count: usize) -> Result<(), Box<dyn Error>> {
+    std::fs::create_dir_all(folder)?;
+    let mut labels = String::new();
+    let mut loader = settings.loader()?;
+    let mut number = 0;
+    while number < count {
+        let batch = loader.next_batch()?;
+        let (_, _, height, width) = batch.images.dims4()?;
+        for (index, text) in batch.texts.iter().enumerate() {
+            let pixels = batch.images.get(index)?.permute((1, 2, 0))?.flatten_all()?;
+            let pixels = pixels.to_vec1::<f32>()?;
+            let bytes = pixels.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
+            let name = format!("{number:05}.png");
+            let picture = RgbImage::from_raw(width as u32, height as u32, bytes);
+            picture.ok_or("too few pixels")?.save(folder.join(&name))?;
+            labels += &format!("{name}\t{text}\n");
+            number += 1;
+        }
+    }
+    std::fs::write(folder.join("labels.tsv"), labels)?;
+    println!("{number} crops in {}", folder.display());
     Ok(())
 }
 

@@ -23,7 +23,7 @@
 //! |---|---|---|---|
 //! | image | [`Crop`] | a file, an [`image::DynamicImage`], raw pixels | 8-bit RGB |
 //! | resize | [`resize`] | RGB of any size | RGB of one of a few target sizes |
-//! | network | [`model`] | `[batch, 3, height, width]` | logits `[batch, time, class]` |
+//! | network | [`model`], [`inference`] | `[batch, 3, height, width]` | logits `[batch, time, class]` |
 //! | decoding | [`decode`] | log-probabilities `[time, class]` | texts, probabilities, time spans |
 //! | text | [`Charset`], [`Recognition`] | classes | symbols, scores, boxes in pixels |
 //!
@@ -37,6 +37,8 @@
 //! - `data`: labelled data sets (module `data`) and the metrics of recognition (`evaluation`).
 //! - `lmdb`: data sets as LMDB folders.
 //! - `train`: training (module `train`), with gradients by hand-written kernels on a CPU.
+//! - `candle` (default): runs the network with candle too, on other devices and in other
+//!   precisions.
 //! - `cuda`, `metal`, `accelerate`, `mkl`: passed on to candle.
 
 #![deny(missing_docs, unsafe_code)]
@@ -67,8 +69,11 @@ mod emissions;
 mod error;
 #[cfg(feature = "data")]
 pub mod evaluation;
+mod geometry;
+pub mod inference;
 mod locate;
 pub mod model;
+mod ops;
 mod rans;
 mod recognition;
 mod recognizer;
@@ -78,13 +83,16 @@ pub mod train;
 pub mod weights;
 
 pub use charset::Charset;
-pub use crop::{Crop, PixelFormat, Rotation};
+pub use crop::{Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation};
 pub use emissions::{Attention, Emissions};
 pub use error::{
-    CharsetError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError, Result,
-    ShapeMismatch, WeightsError,
+    CharsetError, ComputeError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError,
+    RegionError, Result, ShapeMismatch, WeightsError,
 };
-pub use recognition::{Alternative, Character, Recognition, Rect};
+pub use geometry::{Point, Quad, Rect};
+pub use inference::{Device, Precision};
+pub use recognition::{Alternative, Character, Recognition};
+
 pub use recognizer::{Options, Orientation, Recognizer};
 pub use resize::ResizedCrop;
 

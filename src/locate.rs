@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::cpu::MAP_REACH;
 use crate::emissions::Attention;
+use crate::ops::MAP_REACH;
 
 /// Where the characters of a text lie, in shares of the width and of the height.
 ///
@@ -17,7 +17,7 @@ pub(crate) fn locate(
     /// Half a character's height in standard deviations of the rows: the mean over words that were
     /// rendered with known boxes.
     const HALF_HEIGHT: f32 = 1.5;
-    let (total, rows) = (attention.steps().max(1) as f32, attention.rows().max(1) as f32);
+    let (total, rows) = (attention.frames().max(1) as f32, attention.rows().max(1) as f32);
     let focuses: Vec<Focus> = steps
         .iter()
         .map(|steps| {
@@ -48,22 +48,23 @@ pub(crate) fn locate(
 /// The middle of what the network looked at for some steps, in steps and rows from the left
 /// and upper edge, and the standard deviation of the rows. `None` if it looked at nothing.
 fn focus(attention: &Attention, steps: &Range<usize>) -> Option<Focus> {
-    let mut around = vec![0.0f32; attention.rows() * attention.steps()];
+    let mut around = vec![0.0f32; attention.rows() * attention.frames()];
     for step in steps.clone() {
-        let columns = step.saturating_sub(MAP_REACH)..(step + MAP_REACH + 1).min(attention.steps());
+        let columns =
+            step.saturating_sub(MAP_REACH)..(step + MAP_REACH + 1).min(attention.frames());
         for row in 0..attention.rows() {
             for column in columns.clone() {
                 let weight = attention.weight(step, row, column).unwrap_or(0.0);
-                around[row * attention.steps() + column] += weight;
+                around[row * attention.frames() + column] += weight;
             }
         }
     }
     let sharpened = |weight: f32| f64::from(weight).powi(SHARPNESS);
-    let columns = (0..attention.steps()).map(|column| {
-        sharpened((0..attention.rows()).map(|row| around[row * attention.steps() + column]).sum())
+    let columns = (0..attention.frames()).map(|column| {
+        sharpened((0..attention.rows()).map(|row| around[row * attention.frames() + column]).sum())
     });
     let (x, _) = mean_and_deviation(columns)?;
-    let rows = around.chunks_exact(attention.steps().max(1));
+    let rows = around.chunks_exact(attention.frames().max(1));
     let rows = rows.map(|row| row.iter().copied().map(sharpened).sum());
     let (y, deviation) = mean_and_deviation(rows)?;
     Some(Focus { x, y, deviation })

@@ -7,6 +7,7 @@ use crate::crop::Rotation;
 use crate::decode::{Decoder, ForwardBackward, best_alignment, confidence};
 use crate::emissions::Emissions;
 use crate::error::Result;
+use crate::geometry::Rect;
 use crate::locate::locate;
 use crate::resize::{ResizedCrop, TargetSize};
 
@@ -16,11 +17,11 @@ pub struct Recognition {
     /// The text; it may be empty.
     pub text: String,
     /// The reference implementation's score, 0..=1: the mean probability of the characters at
-    /// their first steps; 0 for an empty text.
+    /// their first frames; 0 for an empty text.
     pub score: f32,
     /// The natural-log probability of the text, summed over all of its alignments; `-inf` if the
     /// decoder found no text that fits (then the text is empty). The empty text has the probability
-    /// that all steps are blank.
+    /// that all frames are blank.
     pub log_prob: f64,
     /// The probability (0..=1) that the text is right: its probability at the weights' temperature
     /// ([`confidence`]). Calibrated if the weights are.
@@ -52,51 +53,31 @@ pub struct Alternative {
 pub struct Character {
     /// The charset's entry, of one or more code points.
     pub symbol: String,
-    /// Its probability (0..=1) at the first of its steps.
+    /// Its probability (0..=1) at the first of its frames.
     pub score: f32,
     /// Its probability (0..=1) among everything that could stand in its place
     /// ([`ForwardBackward::posterior`]).
     pub posterior: f32,
-    /// Its time steps in the most probable alignment; never empty.
-    pub steps: Range<usize>,
-    /// Where it lies in the crop: an estimate. The middle is that of what the network looked at
+    /// Its frames in the most probable alignment; never empty.
+    pub frames: Range<usize>,
+    /// Where it lies in the crop, in pixels of the crop as it was given (resizing and rotation
+    /// undone): an estimate. The middle is that of what the network looked at
     /// when it read the character; the columns are those from there to halfway to the nearer
     /// neighbour, the rows those that it looked at.
     pub bounds: Rect,
 }
 
-/// A rectangle of a crop, in pixels of the crop as it was given (resizing and rotation undone);
-/// the left and upper edge of the crop are 0.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rect {
-    /// Left edge.
-    pub x0: f32,
-    /// Right edge.
-    pub x1: f32,
-    /// Upper edge.
-    pub y0: f32,
-    /// Lower edge.
-    pub y1: f32,
-}
-
-impl Rect {
-    /// The middle, x and y.
-    pub fn center(&self) -> (f32, f32) {
-        ((self.x0 + self.x1) / 2.0, (self.y0 + self.y1) / 2.0)
-    }
-
-    /// From shares (0..=1) of the crop that was read to pixels of the crop that was given.
-    fn from_shares(x: (f32, f32), y: (f32, f32), size: (u32, u32), rotation: Rotation) -> Self {
-        let (width, height) = (size.0 as f32, size.1 as f32);
-        let (x, y) = match rotation {
-            Rotation::None => (x, y),
-            // The turned crop's left edge was on top, its upper edge on the right.
-            Rotation::CounterClockwise => ((1.0 - y.1, 1.0 - y.0), x),
-            // The turned crop's left edge was at the bottom, its upper edge on the left.
-            Rotation::Clockwise => (y, (1.0 - x.1, 1.0 - x.0)),
-        };
-        Rect { x0: x.0 * width, x1: x.1 * width, y0: y.0 * height, y1: y.1 * height }
-    }
+/// From shares (0..=1) of the crop that was read to pixels of the crop that was given.
+fn rect_from_shares(x: (f32, f32), y: (f32, f32), size: (u32, u32), rotation: Rotation) -> Rect {
+    let (width, height) = (size.0 as f32, size.1 as f32);
+    let (x, y) = match rotation {
+        Rotation::None => (x, y),
+        // The turned crop's left edge was on top, its upper edge on the right.
+        Rotation::CounterClockwise => ((1.0 - y.1, 1.0 - y.0), x),
+        // The turned crop's left edge was at the bottom, its upper edge on the left.
+        Rotation::Clockwise => (y, (1.0 - x.1, 1.0 - x.0)),
+    };
+    Rect { x0: x.0 * width, x1: x.1 * width, y0: y.0 * height, y1: y.1 * height }
 }
 
 impl Recognition {
@@ -133,20 +114,20 @@ impl Recognition {
             size: crop.size,
             rotation: crop.rotation,
         };
-        let (Some(sums), Some(steps)) = (sums, best_alignment(log_probs, text)) else {
+        let (Some(sums), Some(frames)) = (sums, best_alignment(log_probs, text)) else {
             return Ok(recognition);
         };
         recognition.log_prob = sums.log_probability();
         recognition.confidence = confidence(log_probs, text, temperature)?;
-        let spans = locate(&steps, &emissions.attention);
-        let chars = text.iter().zip(steps).zip(spans).enumerate();
+        let spans = locate(&frames, &emissions.attention);
+        let chars = text.iter().zip(frames).zip(spans).enumerate();
         recognition.chars = chars
-            .map(|(index, ((&class, steps), (x, y)))| Character {
+            .map(|(index, ((&class, frames), (x, y)))| Character {
                 symbol: charset.symbol(class).unwrap_or_default().to_owned(),
-                score: log_probs.probability(steps.start, class).unwrap_or(0.0),
+                score: log_probs.probability(frames.start, class).unwrap_or(0.0),
                 posterior: sums.posterior(index).unwrap_or(0.0) as f32,
-                bounds: Rect::from_shares(x, y, crop.source_size, crop.rotation),
-                steps,
+                bounds: rect_from_shares(x, y, crop.source_size, crop.rotation),
+                frames,
             })
             .collect();
         if !recognition.chars.is_empty() {
@@ -173,7 +154,7 @@ mod tests {
             let at = turned.rgb().iter().position(|&sample| sample == 255).unwrap() as u32 / 3;
             let share = |at: u32, of: u32| (at as f32 / of as f32, (at + 1) as f32 / of as f32);
             let (x, y) = (share(at % width, width), share(at / width, height));
-            let span = Rect::from_shares(x, y, (3, 5), rotation);
+            let span = rect_from_shares(x, y, (3, 5), rotation);
             for (found, expected) in
                 [(span.x0, 2.0), (span.x1, 3.0), (span.y0, 1.0), (span.y1, 2.0)]
             {

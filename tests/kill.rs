@@ -103,16 +103,12 @@ fn train(folder: &Path) {
     let mut trainer = if checkpoint.exists() {
         Trainer::resume(&checkpoint, sources, LoaderOptions::default(), &Device::Cpu).unwrap()
     } else {
-        let stage = |local_blocks, global_blocks| StageConfig {
-            dim: 8,
-            heads: 1,
-            local_blocks,
-            global_blocks,
-        };
+        let stage = |local, global| StageConfig::new(8, 1, local, global);
         let charset = Charset::from_characters("0123456789").unwrap();
         let config = Config {
             stages: [stage(1, 0), stage(0, 1), stage(0, 1)],
             frm_heads: 1,
+            frm_mlp_dim: 32,
             num_classes: charset.classes(),
             max_ratio: 4,
         };

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use support::trained_weights;
-use svtrv2::{Crop, Recognizer};
+use svtrv2::{Crop, Point, Recognizer};
 
 /// Of one kind of crops: how many centres lie inside, and how far off they are.
 #[derive(Default)]
@@ -44,7 +44,7 @@ fn centers_lie_inside_the_glyphs() {
         for (c, glyph) in recognition.chars.iter().zip(boxes.split(' ')) {
             let edges: Vec<f32> = glyph.split(',').map(|edge| edge.parse().unwrap()).collect();
             let [x0, y0, x1, y1] = edges[..] else { panic!("{line:?}") };
-            let (x, y) = c.bounds.center();
+            let Point { x, y } = c.bounds.center();
             let (in_x, in_y) = ((x0..=x1).contains(&x), (y0..=y1).contains(&y));
             accumulator.glyphs += 1;
             accumulator.inside += usize::from(in_x && in_y);

@@ -30,7 +30,7 @@ fn reference_probabilities_and_texts() {
         let emissions = &all_scores.log_probs;
         let found: Vec<f32> = emissions.as_slice().iter().map(|p| p.exp()).collect();
         let (shape, reference) = probabilities.f32(&name);
-        assert_eq!(shape, [emissions.steps(), emissions.classes()], "{name}");
+        assert_eq!(shape, [emissions.frames(), emissions.classes()], "{name}");
         let difference = max_difference(&found, &reference);
         assert!(difference <= TOLERANCE, "{name}: probabilities differ by {difference}");
         largest = largest.max(difference);

@@ -1,15 +1,20 @@
 //! The settings file.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::RgbImage;
 use serde::Deserialize;
 use svtrv2::Charset;
 use svtrv2::data::Dataset;
 use svtrv2::model::{Config, StageConfig};
-use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts};
-use svtrv2::train::{Initialization, LoaderOptions, Network, Recipe, Trainer, WeightedSource};
+use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts, read_pictures};
+use svtrv2::train::{
+    Initialization, Loader, LoaderOptions, Network, PartlyAugmented, Recipe, Source, Trainer,
+    WeightedSource,
+};
 use svtrv2::weights::Weights;
 
 #[derive(Deserialize)]
@@ -23,6 +28,9 @@ struct File {
     log_every: u64,
     #[serde(default = "every_1000")]
     save_every: u64,
+    /// Minutes after which a checkpoint is written, whatever the steps; 0 for never.
+    #[serde(default = "five")]
+    save_minutes: f64,
     #[serde(default = "every_1000")]
     validate_every: u64,
     #[serde(default)]
@@ -42,6 +50,10 @@ struct File {
 
 fn cpu() -> String {
     "cpu".to_owned()
+}
+
+fn five() -> f64 {
+    5.0
 }
 
 fn every_100() -> u64 {
@@ -107,6 +119,9 @@ impl Default for Loading {
 struct SourceSettings {
     #[serde(default = "one")]
     weight: f64,
+    /// The share of its crops that are augmented, if `loading.augment` says so.
+    #[serde(default = "one")]
+    augment: f64,
     /// A data set, or a folder of some.
     path: Option<PathBuf>,
     synthetic: Option<Synthetic>,
@@ -120,12 +135,19 @@ fn one() -> f64 {
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Synthetic {
-    /// A folder; the system's if there is none.
+    /// A folder, or a list (`.tsv`) that tells what each font can do; the system's if there is none.
     fonts: Option<PathBuf>,
+    /// The least legibility of the list's fonts, 0..=1.
+    least_score: f64,
     /// Of every so many font families one is not used, for validation.
     hold_every: usize,
+    /// A folder with pictures that words may stand on.
+    backgrounds: Option<PathBuf>,
     /// A list, one a line; random strings only if there is none.
     words: Option<PathBuf>,
+    /// Kinds of texts, besides that list.
+    texts: Vec<TextSettings>,
+    /// The share of random strings.
     random: f64,
     symbols: String,
     lengths: [usize; 2],
@@ -136,12 +158,48 @@ impl Default for Synthetic {
     fn default() -> Self {
         Synthetic {
             fonts: None,
+            least_score: 0.0,
             hold_every: 10,
+            backgrounds: None,
             words: None,
+            texts: Vec::new(),
             random: 0.2,
             symbols: ('0'..='9').chain('a'..='z').chain('A'..='Z').collect(),
             lengths: [1, 8],
             options: SynthOptions::default(),
+        }
+    }
+}
+
+/// A kind of texts: a list of words, or patterns.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct TextSettings {
+    weight: f64,
+    /// A list, one a line.
+    words: Option<PathBuf>,
+    /// The list's lines are words with their Zipf frequencies, which count to this power.
+    frequency_power: Option<f64>,
+    /// Words of one letter up to so many; 0 for no limit.
+    longest: usize,
+    /// Whether words are written in other cases, too.
+    recase: bool,
+    /// The share of words with punctuation.
+    punctuated: f64,
+    /// Patterns in the notation of regular expressions.
+    patterns: Vec<String>,
+}
+
+impl Default for TextSettings {
+    fn default() -> Self {
+        TextSettings {
+            weight: 1.0,
+            words: None,
+            frequency_power: None,
+            longest: 0,
+            recase: true,
+            punctuated: 0.0,
+            patterns: Vec::new(),
         }
     }
 }
@@ -151,6 +209,7 @@ pub struct Settings {
     pub out: PathBuf,
     pub log_every: u64,
     pub save_every: u64,
+    pub save_minutes: f64,
     pub validate_every: u64,
     pub validation: Vec<Dataset>,
     folder: PathBuf,
@@ -178,6 +237,7 @@ impl Settings {
             out: folder.join(&file.out),
             log_every: file.log_every.max(1),
             save_every: file.save_every.max(1),
+            save_minutes: file.save_minutes,
             validate_every: file.validate_every.max(1),
             validation,
             folder,
@@ -231,6 +291,15 @@ impl Settings {
         self.taught(trainer)
     }
 
+    /// Batches as the training gets them.
+    pub fn loader(&self) -> Result<Loader, Box<dyn Error>> {
+        let charset = self.charset()?.unwrap_or_else(Charset::english);
+        let Recipe { batch_size, seed, .. } = self.file.recipe;
+        let max_ratio = self.file.network.max_ratio;
+        let options = LoaderOptions { batch_size, seed, max_ratio, ..self.loading() };
+        Ok(Loader::new(self.sources()?, charset, options)?)
+    }
+
     /// Goes on from a checkpoint. The recipe is the checkpoint's.
     pub fn resume(&self, checkpoint: &Path) -> Result<Trainer, Box<dyn Error>> {
         let device = crate::device(&self.file.device)?;
@@ -259,13 +328,14 @@ impl Settings {
         Ok(match stages {
             None => base,
             Some(stages) => {
-                let stages = stages.map(|[dim, heads, local_blocks, global_blocks]| StageConfig {
-                    dim,
-                    heads,
-                    local_blocks,
-                    global_blocks,
-                });
-                Config { frm_heads: stages[2].heads, stages, ..base }
+                let stages = stages
+                    .map(|[dim, heads, local, global]| StageConfig::new(dim, heads, local, global));
+                Config {
+                    frm_heads: stages[2].heads,
+                    frm_mlp_dim: stages[2].mlp_dim,
+                    stages,
+                    ..base
+                }
             }
         })
     }
@@ -289,18 +359,23 @@ impl Settings {
 
     fn sources(&self) -> Result<Vec<WeightedSource>, Box<dyn Error>> {
         let mut sources: Vec<WeightedSource> = Vec::new();
+        let mut loaded = Loaded::default();
         for source in &self.file.sources {
+            let partly = |of: Arc<dyn Source>| -> Arc<dyn Source> {
+                Arc::new(PartlyAugmented::new(of, source.augment))
+            };
             if let Some(path) = &source.path {
                 let sets = Dataset::find(self.folder.join(path))?;
                 // A folder's weight is spread over its sets by their sizes.
                 let total: usize = sets.iter().map(Dataset::len).sum();
                 for set in sets {
                     let weight = source.weight * set.len() as f64 / total.max(1) as f64;
-                    sources.push((Arc::new(set), weight));
+                    sources.push((partly(Arc::new(set)), weight));
                 }
             }
             if let Some(synthetic) = &source.synthetic {
-                sources.push((Arc::new(self.synthesizer(synthetic)?), source.weight));
+                let synthesizer = self.synthesizer(synthetic, &mut loaded)?;
+                sources.push((partly(Arc::new(synthesizer)), source.weight));
             }
         }
         if sources.is_empty() {
@@ -309,22 +384,93 @@ impl Settings {
         Ok(sources)
     }
 
-    fn synthesizer(&self, settings: &Synthetic) -> Result<Synthesizer, Box<dyn Error>> {
+    /// `loaded` are the fonts and pictures of other sources: several name the same ones.
+    fn synthesizer(
+        &self,
+        settings: &Synthetic,
+        loaded: &mut Loaded,
+    ) -> Result<Synthesizer, Box<dyn Error>> {
         let fonts = match &settings.fonts {
-            Some(folder) => Fonts::from_folder(self.folder.join(folder))?,
+            Some(path) => loaded.fonts(&self.folder.join(path), settings.least_score)?,
             None => Fonts::system()?,
         };
         let (fonts, _) = fonts.split(settings.hold_every);
         let [shortest, longest] = settings.lengths;
         let random = Texts::random(&settings.symbols, shortest..=longest)?;
-        let texts = match &settings.words {
-            Some(path) => {
-                let words = Texts::open(self.folder.join(path))?.with_random_case();
-                words.with_random(&random, settings.random)
-            }
-            None => random,
+        let mut kinds = Vec::new();
+        if let Some(path) = &settings.words {
+            kinds.push((Texts::open(self.folder.join(path))?.with_random_case(), 1.0));
+        }
+        for texts in &settings.texts {
+            kinds.push((self.texts(texts)?, texts.weight));
+        }
+        let texts = if kinds.is_empty() {
+            random
+        } else {
+            Texts::mixed(kinds)?.with_random(&random, settings.random)
         };
-        Ok(Synthesizer::new(fonts, texts, settings.options.clone())?)
+        let synthesizer = Synthesizer::new(fonts, texts, settings.options.clone())?;
+        Ok(match &settings.backgrounds {
+            Some(folder) => {
+                synthesizer.with_shared_backgrounds(loaded.pictures(&self.folder.join(folder))?)
+            }
+            None => synthesizer,
+        })
+    }
+
+    fn texts(&self, settings: &TextSettings) -> Result<Texts, Box<dyn Error>> {
+        let TextSettings { words, frequency_power, longest, recase, punctuated, patterns, .. } =
+            settings;
+        let Some(path) = words else {
+            return Ok(Texts::patterns(patterns)?);
+        };
+        if !patterns.is_empty() {
+            return Err("a kind of texts is a list of words or patterns, not both".into());
+        }
+        let path = self.folder.join(path);
+        let texts = match frequency_power {
+            Some(power) => Texts::open_frequencies(path, *power)?,
+            None => Texts::open(path)?,
+        };
+        // What the network has no classes for would be rendered in vain.
+        let charset = self.charset()?.unwrap_or_else(Charset::english);
+        let texts = texts.retain(|word| {
+            (*longest == 0 || word.chars().count() <= *longest) && charset.encode(word).is_ok()
+        });
+        let texts = if *recase { texts.with_random_case() } else { texts };
+        Ok(texts.with_punctuation(*punctuated))
+    }
+}
+
+/// Fonts and pictures by the place that they were loaded from.
+#[derive(Default)]
+struct Loaded {
+    fonts: BTreeMap<(PathBuf, u64), Fonts>,
+    pictures: BTreeMap<PathBuf, Arc<Vec<RgbImage>>>,
+}
+
+impl Loaded {
+    fn fonts(&mut self, path: &Path, least_score: f64) -> Result<Fonts, Box<dyn Error>> {
+        let key = (path.to_owned(), least_score.to_bits());
+        if let Some(fonts) = self.fonts.get(&key) {
+            return Ok(fonts.clone());
+        }
+        let fonts = if path.is_file() {
+            Fonts::from_list(path, least_score)?
+        } else {
+            Fonts::from_folder(path)?
+        };
+        self.fonts.insert(key, fonts.clone());
+        Ok(fonts)
+    }
+
+    fn pictures(&mut self, folder: &Path) -> Result<Arc<Vec<RgbImage>>, Box<dyn Error>> {
+        if let Some(pictures) = self.pictures.get(folder) {
+            return Ok(pictures.clone());
+        }
+        let pictures = Arc::new(read_pictures(folder)?);
+        self.pictures.insert(folder.to_owned(), pictures.clone());
+        Ok(pictures)
     }
 }
 

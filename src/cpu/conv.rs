@@ -149,7 +149,7 @@ pub(super) fn gather(
 }
 
 /// The grid of the output.
-pub(super) fn output_grid(height: usize, width: usize, stride: (usize, usize)) -> (usize, usize) {
+pub(crate) fn output_grid(height: usize, width: usize, stride: (usize, usize)) -> (usize, usize) {
     let steps = |size: usize, stride: usize| (size + 2 * PADDING - SIDE) / stride + 1;
     (steps(height, stride.0), steps(width, stride.1))
 }

@@ -89,7 +89,7 @@ impl PackedMatrix {
     }
 
     /// Rows.
-    pub(super) fn k(&self) -> usize {
+    pub(crate) fn k(&self) -> usize {
         self.k
     }
 

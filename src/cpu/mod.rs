@@ -16,7 +16,9 @@ pub(crate) mod backward;
 mod buffer;
 mod conv;
 mod dispatch;
+mod elementwise;
 mod file_map;
+mod fold;
 mod gemm;
 mod layer_norm;
 mod linear;
@@ -31,8 +33,12 @@ mod simd;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
-pub(crate) use conv::{PackedConv, conv};
+pub(crate) use conv::{PackedConv, conv, output_grid};
+pub(crate) use elementwise::{add, channels_first, channels_last, scale};
+#[cfg(feature = "train")]
+pub(crate) use elementwise::{add_scaled_samples, scale_samples};
 pub(crate) use file_map::FileMap;
+pub(crate) use fold::fold_vertical_attention;
 pub(crate) use gemm::{Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{linear, mlp, pack_linear};

@@ -1,10 +1,10 @@
 //! Prefix beam search (Graves and Jaitly, 2014; Hannun et al., 2014): the most probable texts, each
-//! with the probability of its alignments summed, among the best few beginnings at every step.
+//! with the probability of its alignments summed, among the best few beginnings at every frame.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::forward_backward::log_add;
+use super::ctc::log_add;
 use super::hot_words::HotWords;
 use super::lexicon::{Lexicon, LexiconState};
 use super::{LanguageModel, LmState, LogProbs};
@@ -17,40 +17,40 @@ const IMPOSSIBLE: f64 = f64::NEG_INFINITY;
 /// A text is ranked by its score
 ///
 /// ```text
-///   ln p(text | scores)                               summed over its alignments in the beam
+///   ln p(text | log_probs)                               summed over its alignments in the beam
 /// + lm_weight * ln p(text | language model)           its end included
 /// + length_bonus * symbols
 /// + bonus of every hot word in it
 /// - penalty of every word outside an open lexicon
 /// ```
 ///
-/// With `beam_width` and `top_k` beyond what the scores hold, `top_mass` and `blank_skip` at 1, the
+/// With `beam_width` and `top_k` beyond what the log-probabilities hold, `top_mass` and `blank_skip` at 1, the
 /// search is exact.
 ///
 /// ```
 /// use svtrv2::decode::{BeamSearch, LogProbs, greedy};
 ///
 /// // The most probable path is all blank (0.6 * 0.6), the most probable text "a" (0.64).
-/// let scores = LogProbs::from_probabilities(2, 2, vec![0.6, 0.4, 0.6, 0.4])?;
-/// assert!(greedy(&scores).symbols.is_empty());
-/// let best = &BeamSearch::default().search(&scores)[0];
+/// let log_probs = LogProbs::from_probabilities(2, 2, vec![0.6, 0.4, 0.6, 0.4])?;
+/// assert!(greedy(&log_probs).symbols.is_empty());
+/// let best = &BeamSearch::default().search(&log_probs)[0];
 /// assert_eq!(best.text, [1]);
 /// assert!((best.log_prob.exp() - 0.64).abs() < 1e-6);
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone)]
 pub struct BeamSearch {
-    /// Beginnings of texts that are kept at every step, at least 1.
+    /// Beginnings of texts that are kept at every frame, at least 1.
     pub beam_width: usize,
     /// Texts that are returned at the most.
     pub n_best: usize,
-    /// Classes that are looked at in a step at the most, the most probable ones; the blank is not
+    /// Classes that are looked at in a frame at the most, the most probable ones; the blank is not
     /// counted.
     pub top_k: usize,
-    /// The most probable classes of a step are looked at until their probabilities, with the
+    /// The most probable classes of a frame are looked at until their probabilities, with the
     /// blank's, sum to this (0..=1).
     pub top_mass: f32,
-    /// A step whose blank has more than this probability (0..=1) is taken for a blank; 1 switches
+    /// A frame whose blank has more than this probability (0..=1) is taken for a blank; 1 switches
     /// that off.
     pub blank_skip: f32,
     /// Judges the texts.
@@ -66,7 +66,7 @@ pub struct BeamSearch {
 }
 
 impl Default for BeamSearch {
-    /// Ten beginnings, one result, at most 40 classes a step that hold 0.9999 of it, no language
+    /// Ten beginnings, one result, at most 40 classes a frame that hold 0.9999 of it, no language
     /// model (whose weight would be 0.15), no lexicon, no hot words.
     fn default() -> Self {
         BeamSearch {
@@ -137,7 +137,7 @@ impl Entry {
     }
 }
 
-/// What may be in the beam after a step: a beginning that was, or one symbol more.
+/// What may be in the beam after a frame: a beginning that was, or one symbol more.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     key: f64,
@@ -157,7 +157,7 @@ impl Candidate {
     }
 }
 
-/// Memory that the steps share.
+/// Memory that the frames share.
 #[derive(Default)]
 struct Scratch {
     classes: Vec<(u32, f32)>,
@@ -170,26 +170,27 @@ impl BeamSearch {
     /// The best texts, best first; of equal ones the one that was found first.
     ///
     /// There is none if no text fits: of a closed lexicon every word may be too long for the
-    /// scores, or restricted scores may permit nothing. As long as no word of a closed lexicon is
+    /// log-probabilities, or restricted log-probabilities may permit nothing. As long as no word of a closed lexicon is
     /// complete, the search is repeated with a wider beam.
-    pub fn search(&self, scores: &LogProbs) -> Vec<Hypothesis> {
-        let mut found = self.search_once(scores, self.beam_width.max(1), self.top_k, self.top_mass);
+    pub fn search(&self, log_probs: &LogProbs) -> Vec<Hypothesis> {
+        let mut found =
+            self.search_once(log_probs, self.beam_width.max(1), self.top_k, self.top_mass);
         let Some(lexicon) = self.lexicon.as_ref().filter(|lexicon| lexicon.is_closed()) else {
             return found;
         };
         // A beam that holds every beginning of every word has found all that there is.
-        let most = lexicon.beginnings().saturating_mul(scores.steps().max(1));
+        let most = lexicon.beginnings().saturating_mul(log_probs.frames().max(1));
         let mut width = self.beam_width.max(1);
         while found.is_empty() && width < most {
             width = width.saturating_mul(8);
-            found = self.search_once(scores, width, usize::MAX, 1.0);
+            found = self.search_once(log_probs, width, usize::MAX, 1.0);
         }
         found
     }
 
     fn search_once(
         &self,
-        scores: &LogProbs,
+        log_probs: &LogProbs,
         width: usize,
         top_k: usize,
         top_mass: f32,
@@ -211,7 +212,7 @@ impl BeamSearch {
         let mut nodes = vec![root];
         let mut beam = vec![Entry { node: 0, blank: 0.0, symbol: IMPOSSIBLE }];
         let mut scratch = Scratch::default();
-        for row in scores.iter() {
+        for row in log_probs.iter() {
             let blank = row[Charset::BLANK];
             if blank > skip_above {
                 for entry in &mut beam {
@@ -221,13 +222,13 @@ impl BeamSearch {
                 continue;
             }
             probable_classes(row, top_k, top_mass, &mut scratch.classes);
-            self.step(row, width, &mut nodes, &mut beam, &mut scratch);
+            self.frame(row, width, &mut nodes, &mut beam, &mut scratch);
         }
         self.hypotheses(&nodes, &beam)
     }
 
-    /// From the beam before a step to the one behind it.
-    fn step(
+    /// From the beam before a frame to the one behind it.
+    fn frame(
         &self,
         row: &[f32],
         width: usize,
@@ -398,7 +399,7 @@ fn child(nodes: &mut Vec<Node>, parent: u32, class: u32, guide: Guide) -> u32 {
     index
 }
 
-/// The most probable classes of a step but the blank, best first, of equal ones the first: at most
+/// The most probable classes of a frame but the blank, best first, of equal ones the first: at most
 /// `count`, and no more than it takes to reach `mass` together with the blank.
 fn probable_classes(row: &[f32], count: usize, mass: f32, best: &mut Vec<(u32, f32)>) {
     const CHUNK: usize = 16;

@@ -8,17 +8,17 @@ use crate::error::{ConfigError, EmissionsError};
 const RANGE: (f64, f64) = (0.05, 20.0);
 
 impl LogProbs {
-    /// The same scores at a temperature: every log-probability divided by it, and every step
-    /// normalised again. Above 1 steps become less sure, below 1 surer; the order of classes stays.
+    /// The same log-probabilities at a temperature: every log-probability divided by it, and every frame
+    /// normalised again. Above 1 frames become less sure, below 1 surer; the order of classes stays.
     ///
     /// # Errors
     /// [`ConfigError`] if the temperature is not a finite number above 0.
     pub fn at_temperature(&self, temperature: f32) -> Result<LogProbs, ConfigError> {
-        check_temperature(temperature)?;
+        ConfigError::check_positive("temperature", temperature)?;
         if temperature == 1.0 {
             return Ok(self.clone());
         }
-        let (steps, classes) = (self.steps(), self.classes());
+        let (frames, classes) = (self.frames(), self.classes());
         let mut values = self.as_slice().to_vec();
         for row in values.chunks_exact_mut(classes) {
             row.iter_mut().for_each(|value| *value /= temperature);
@@ -30,17 +30,21 @@ impl LogProbs {
             let log_sum = (f64::from(max) + sum.ln()) as f32;
             row.iter_mut().for_each(|value| *value -= log_sum);
         }
-        Ok(LogProbs::unchecked(steps, classes, values))
+        Ok(LogProbs::unchecked(frames, classes, values))
     }
 }
 
-/// The confidence in a text (0..=1): its probability, summed over its alignments, by scores at a
+/// The confidence in a text (0..=1): its probability, summed over its alignments, by log-probabilities at a
 /// temperature. Of the empty text it is the probability that there is nothing to read.
 ///
 /// # Errors
 /// As [`LogProbs::at_temperature`].
-pub fn confidence(scores: &LogProbs, text: &[usize], temperature: f32) -> Result<f32, ConfigError> {
-    let log_prob = log_probability(&scores.at_temperature(temperature)?, text);
+pub fn confidence(
+    log_probs: &LogProbs,
+    text: &[usize],
+    temperature: f32,
+) -> Result<f32, ConfigError> {
+    let log_prob = log_probability(&log_probs.at_temperature(temperature)?, text);
     Ok((log_prob.exp() as f32).clamp(0.0, 1.0))
 }
 
@@ -48,7 +52,7 @@ pub fn confidence(scores: &LogProbs, text: &[usize], temperature: f32) -> Result
 /// right and what was wrong: the smallest mean cross entropy of (confidence, right), looked for
 /// between 0.05 and 20.
 ///
-/// Texts that were decoded, each with the scores and whether it was right. 200 texts, a tenth of
+/// Texts that were decoded, each with the log-probabilities and whether it was right. 200 texts, a tenth of
 /// them wrong, are the least that gives a useful figure.
 ///
 /// # Errors
@@ -84,19 +88,11 @@ fn cross_entropy(texts: &[(&LogProbs, &[usize], bool)], log_temperature: f64) ->
     // What is certain and wrong would otherwise decide everything.
     const LEAST: f64 = 1e-6;
     let temperature = log_temperature.exp() as f32;
-    let loss = |&(scores, text, right): &(&LogProbs, &[usize], bool)| {
-        let confidence = f64::from(confidence(scores, text, temperature).unwrap_or(0.0));
+    let loss = |&(log_probs, text, right): &(&LogProbs, &[usize], bool)| {
+        let confidence = f64::from(confidence(log_probs, text, temperature).unwrap_or(0.0));
         -(if right { confidence } else { 1.0 - confidence }).max(LEAST).ln()
     };
     texts.iter().map(loss).sum::<f64>() / texts.len() as f64
-}
-
-pub(crate) fn check_temperature(temperature: f32) -> Result<(), ConfigError> {
-    if temperature.is_finite() && temperature > 0.0 {
-        Ok(())
-    } else {
-        Err(ConfigError::new("temperature", format!("{temperature} is not above 0")))
-    }
 }
 
 #[cfg(test)]
@@ -105,29 +101,29 @@ mod tests {
 
     #[test]
     fn temperatures() {
-        let scores =
+        let log_probs =
             LogProbs::from_logits(2, 3, vec![0.0, 2.0, -1.0, f32::NEG_INFINITY, 0.5, 0.0]).unwrap();
-        let warm = scores.at_temperature(2.0).unwrap();
+        let warm = log_probs.at_temperature(2.0).unwrap();
         let expected =
             LogProbs::from_logits(2, 3, vec![0.0, 1.0, -0.5, f32::NEG_INFINITY, 0.25, 0.0])
                 .unwrap();
         for (a, b) in warm.as_slice().iter().zip(expected.as_slice()) {
             assert!(a == b || (a - b).abs() < 1e-6);
         }
-        assert_eq!(scores.at_temperature(1.0).unwrap(), scores);
+        assert_eq!(log_probs.at_temperature(1.0).unwrap(), log_probs);
         for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-            assert!(scores.at_temperature(wrong).is_err(), "{wrong}");
+            assert!(log_probs.at_temperature(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn overconfidence_is_found() {
-        // One step; 0.9 sure, but right seven times of ten: the temperature at which 0.9 is 0.7.
-        let scores = LogProbs::from_probabilities(1, 2, vec![0.1, 0.9]).unwrap();
+        // One frame; 0.9 sure, but right seven times of ten: the temperature at which 0.9 is 0.7.
+        let log_probs = LogProbs::from_probabilities(1, 2, vec![0.1, 0.9]).unwrap();
         let texts: Vec<(&LogProbs, &[usize], bool)> =
-            (0..10).map(|i| (&scores, &[1][..], i < 7)).collect();
+            (0..10).map(|i| (&log_probs, &[1][..], i < 7)).collect();
         let temperature = fit_temperature(&texts).unwrap();
-        let found = confidence(&scores, &[1], temperature).unwrap();
+        let found = confidence(&log_probs, &[1], temperature).unwrap();
         assert!((found - 0.7).abs() < 1e-3, "{found}");
         assert!((temperature - 9f32.ln() / (7.0f32 / 3.0).ln()).abs() < 0.01);
         for one_sided in [&texts[..7], &texts[7..], &[]] {

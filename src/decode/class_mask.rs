@@ -10,12 +10,12 @@ use crate::error::{CharsetError, EmissionsError, Result};
 /// use svtrv2::{Charset, decode::{ClassMask, LogProbs, greedy}};
 ///
 /// let charset = Charset::from_characters("0O")?;
-/// let scores = LogProbs::from_probabilities(1, 3, vec![0.1, 0.4, 0.5])?;
-/// assert_eq!(greedy(&scores).text(&charset), "O");
+/// let log_probs = LogProbs::from_probabilities(1, 3, vec![0.1, 0.4, 0.5])?;
+/// assert_eq!(greedy(&log_probs).text(&charset), "O");
 /// let digits = ClassMask::allow(&charset, ["0"])?;
-/// let scores = scores.restricted(&digits, true)?;
-/// assert_eq!(greedy(&scores).text(&charset), "0");
-/// assert!((scores.probability(0, 1).unwrap_or_default() - 0.8).abs() < 1e-6);
+/// let log_probs = log_probs.restricted(&digits, true)?;
+/// assert_eq!(greedy(&log_probs).text(&charset), "0");
+/// assert!((log_probs.probability(0, 1).unwrap_or_default() - 0.8).abs() < 1e-6);
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,20 +79,20 @@ impl ClassMask {
 }
 
 impl LogProbs {
-    /// The same scores with probability 0 for every class that the mask does not permit.
+    /// The same log-probabilities with probability 0 for every class that the mask does not permit.
     ///
-    /// With `renormalize` the rest of every step is scaled to sum to 1 again (a step of which
-    /// nothing is left becomes a certain blank): the scores are those of a reader who knows that
-    /// the other symbols cannot occur. Without, a step may sum to less than 1, and the scores stay
+    /// With `renormalize` the rest of every frame is scaled to sum to 1 again (a frame of which
+    /// nothing is left becomes a certain blank): the log-probabilities are those of a reader who knows that
+    /// the other symbols cannot occur. Without, a frame may sum to less than 1, and the log-probabilities stay
     /// comparable to unrestricted ones.
     ///
     /// # Errors
     /// [`EmissionsError::Size`] if the mask is for another number of classes.
     pub fn restricted(&self, mask: &ClassMask, renormalize: bool) -> Result<LogProbs> {
-        let (steps, classes) = (self.steps(), self.classes());
+        let (frames, classes) = (self.frames(), self.classes());
         if mask.classes() != classes {
             return Err(
-                EmissionsError::Size { steps, classes, found: steps * mask.classes() }.into()
+                EmissionsError::Size { frames, classes, found: frames * mask.classes() }.into()
             );
         }
         let mut values = self.as_slice().to_vec();
@@ -113,7 +113,7 @@ impl LogProbs {
             }
             row.iter_mut().for_each(|value| *value = (f64::from(*value) - sum.ln()) as f32);
         }
-        Ok(LogProbs::unchecked(steps, classes, values))
+        Ok(LogProbs::unchecked(frames, classes, values))
     }
 }
 
@@ -140,10 +140,10 @@ mod tests {
     fn restriction() {
         let charset = Charset::from_characters("ab").unwrap();
         let values = vec![0.5, 0.25, 0.25, 0.0, 0.0, 1.0];
-        let scores = LogProbs::from_probabilities(2, 3, values).unwrap();
+        let log_probs = LogProbs::from_probabilities(2, 3, values).unwrap();
         let mask = ClassMask::allow(&charset, ["a"]).unwrap();
         let probabilities = |renormalize| {
-            let restricted = scores.restricted(&mask, renormalize).unwrap();
+            let restricted = log_probs.restricted(&mask, renormalize).unwrap();
             restricted.as_slice().iter().map(|p| p.exp()).collect::<Vec<_>>()
         };
         assert_eq!(probabilities(false), [0.5, 0.25, 0.0, 0.0, 0.0, 0.0]);
@@ -152,6 +152,6 @@ mod tests {
             assert!((found - expected).abs() < 1e-6);
         }
         let other = ClassMask::allow(&Charset::english(), ["a"]).unwrap();
-        assert!(matches!(scores.restricted(&other, true), Err(Error::Emissions(_))));
+        assert!(matches!(log_probs.restricted(&other, true), Err(Error::Emissions(_))));
     }
 }

@@ -3,7 +3,7 @@
 use super::{BeamSearch, ClassMask, Hypothesis, LogProbs, greedy, log_probability};
 use crate::error::{EmissionsError, Result};
 
-/// How texts are found in scores.
+/// How texts are found in log_probs.
 #[derive(Debug, Clone, Default)]
 pub enum Search {
     /// The most probable path: the reference implementation's way.
@@ -13,14 +13,14 @@ pub enum Search {
     Beam(BeamSearch),
 }
 
-/// From scores to texts.
+/// From log-probabilities to texts.
 ///
 /// ```
 /// use svtrv2::decode::{BeamSearch, Decoder, LogProbs};
 ///
 /// let decoder = Decoder::beam(BeamSearch { n_best: 3, ..BeamSearch::default() });
-/// let scores = LogProbs::from_probabilities(2, 2, vec![0.6, 0.4, 0.6, 0.4])?;
-/// let texts = decoder.decode(&scores)?;
+/// let log_probs = LogProbs::from_probabilities(2, 2, vec![0.6, 0.4, 0.6, 0.4])?;
+/// let texts = decoder.decode(&log_probs)?;
 /// assert_eq!(texts[0].text, vec![1]);
 /// assert!(texts[1].text.is_empty());
 /// # Ok::<(), svtrv2::Error>(())
@@ -52,10 +52,10 @@ impl Decoder {
     ///
     /// # Errors
     /// As [`LogProbs::restricted`].
-    pub fn decode(&self, scores: &LogProbs) -> Result<Vec<Hypothesis>> {
-        match self.restrict(scores)? {
+    pub fn decode(&self, log_probs: &LogProbs) -> Result<Vec<Hypothesis>> {
+        match self.restrict(log_probs)? {
             Some(restricted) => Ok(self.decode_restricted(&restricted)),
-            None => Ok(self.decode_restricted(scores)),
+            None => Ok(self.decode_restricted(log_probs)),
         }
     }
 
@@ -64,26 +64,26 @@ impl Decoder {
         match &self.classes {
             Some(mask) if mask.classes() != classes => {
                 let found = mask.classes();
-                Err(EmissionsError::Size { steps: 1, classes, found }.into())
+                Err(EmissionsError::Size { frames: 1, classes, found }.into())
             }
             _ => Ok(()),
         }
     }
 
-    /// The scores with the permitted symbols only, if any are forbidden.
-    pub(crate) fn restrict(&self, scores: &LogProbs) -> Result<Option<LogProbs>> {
-        self.classes.as_ref().map(|mask| scores.restricted(mask, self.renormalize)).transpose()
+    /// The log-probabilities with the permitted symbols only, if any are forbidden.
+    pub(crate) fn restrict(&self, log_probs: &LogProbs) -> Result<Option<LogProbs>> {
+        self.classes.as_ref().map(|mask| log_probs.restricted(mask, self.renormalize)).transpose()
     }
 
-    pub(crate) fn decode_restricted(&self, scores: &LogProbs) -> Vec<Hypothesis> {
+    pub(crate) fn decode_restricted(&self, log_probs: &LogProbs) -> Vec<Hypothesis> {
         match &self.search {
             Search::Greedy => {
                 let text: Vec<usize> =
-                    greedy(scores).symbols.into_iter().map(|symbol| symbol.class).collect();
-                let log_prob = log_probability(scores, &text);
+                    greedy(log_probs).symbols.into_iter().map(|symbol| symbol.class).collect();
+                let log_prob = log_probability(log_probs, &text);
                 vec![Hypothesis { text, log_prob, score: log_prob }]
             }
-            Search::Beam(search) => search.search(scores),
+            Search::Beam(search) => search.search(log_probs),
         }
     }
 }

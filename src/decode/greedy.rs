@@ -1,4 +1,4 @@
-//! Greedy CTC decoding: the most probable class of every step, repeats collapsed, blanks dropped.
+//! Greedy CTC decoding: the most probable class of every frame, repeats collapsed, blanks dropped.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ pub struct Decoded {
     /// The symbols in reading order; none is a valid result.
     pub symbols: Vec<DecodedSymbol>,
     /// The reference implementation's score, 0..=1: the mean over the symbols of the probability
-    /// at the step where each was first seen; 0 without symbols.
+    /// at the frame where each was first seen; 0 without symbols.
     pub score: f32,
 }
 
@@ -20,10 +20,10 @@ pub struct Decoded {
 pub struct DecodedSymbol {
     /// The class, at least 1.
     pub class: usize,
-    /// The probability (0..=1) of the class at the first of its steps.
+    /// The probability (0..=1) of the class at the first of its frames.
     pub score: f32,
-    /// The consecutive steps at which the class was the most probable one; never empty.
-    pub steps: Range<usize>,
+    /// The consecutive frames at which the class was the most probable one; never empty.
+    pub frames: Range<usize>,
 }
 
 impl Decoded {
@@ -38,29 +38,29 @@ impl Decoded {
 /// ```
 /// use svtrv2::{Charset, decode::{LogProbs, greedy}};
 ///
-/// let scores = LogProbs::from_probabilities(
+/// let log_probs = LogProbs::from_probabilities(
 ///     4,
 ///     3,
 ///     vec![0.1, 0.8, 0.1, 0.1, 0.9, 0.0, 0.7, 0.2, 0.1, 0.1, 0.6, 0.3],
 /// )?;
-/// let decoded = greedy(&scores);
+/// let decoded = greedy(&log_probs);
 /// assert_eq!(decoded.text(&Charset::from_characters("ab")?), "aa");
-/// assert_eq!(decoded.symbols[0].steps, 0..2);
+/// assert_eq!(decoded.symbols[0].frames, 0..2);
 /// assert!((decoded.score - 0.7).abs() < 1e-6); // (0.8 + 0.6) / 2
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
-pub fn greedy(scores: &LogProbs) -> Decoded {
+pub fn greedy(log_probs: &LogProbs) -> Decoded {
     let mut symbols: Vec<DecodedSymbol> = Vec::new();
     let mut previous = Charset::BLANK;
-    for (step, row) in scores.iter().enumerate() {
+    for (frame, row) in log_probs.iter().enumerate() {
         let class = first_maximum(row);
         if class != Charset::BLANK {
             match symbols.last_mut() {
-                Some(symbol) if class == previous => symbol.steps.end = step + 1,
+                Some(symbol) if class == previous => symbol.frames.end = frame + 1,
                 _ => symbols.push(DecodedSymbol {
                     class,
                     score: row[class].exp(),
-                    steps: step..step + 1,
+                    frames: frame..frame + 1,
                 }),
             }
         }
@@ -87,7 +87,7 @@ fn first_maximum(row: &[f32]) -> usize {
 mod tests {
     use super::*;
 
-    /// Emissions in which each step's class has 0.6 and the others share the rest.
+    /// Emissions in which each frame's class has 0.6 and the others share the rest.
     fn path(classes: usize, path: &[usize]) -> LogProbs {
         let rest = 0.4 / (classes - 1) as f32;
         let probabilities = path
@@ -109,20 +109,20 @@ mod tests {
             (&[0, 2, 2, 1, 0], &[(2, 1..3), (1, 3..4)]),
             (&[1, 2, 1], &[(1, 0..1), (2, 1..2), (1, 2..3)]),
         ];
-        for (steps, expected) in cases {
-            let decoded = greedy(&path(3, steps));
+        for (frames, expected) in cases {
+            let decoded = greedy(&path(3, frames));
             let found: Vec<_> =
-                decoded.symbols.iter().map(|s| (s.class, s.steps.clone())).collect();
-            assert_eq!(found, expected, "{steps:?}");
+                decoded.symbols.iter().map(|s| (s.class, s.frames.clone())).collect();
+            assert_eq!(found, expected, "{frames:?}");
             let score = if expected.is_empty() { 0.0 } else { 0.6 };
-            assert!((decoded.score - score).abs() < 1e-6, "{steps:?}: {}", decoded.score);
+            assert!((decoded.score - score).abs() < 1e-6, "{frames:?}: {}", decoded.score);
         }
     }
 
     #[test]
     fn first_class_wins_ties() {
-        let scores = LogProbs::from_logits(2, 3, vec![0.0, 1.0, 1.0, 2.0, 2.0, 2.0]).unwrap();
-        let decoded = greedy(&scores);
+        let log_probs = LogProbs::from_logits(2, 3, vec![0.0, 1.0, 1.0, 2.0, 2.0, 2.0]).unwrap();
+        let decoded = greedy(&log_probs);
         assert_eq!(decoded.symbols.len(), 1);
         assert_eq!(decoded.symbols[0].class, 1);
     }

@@ -12,10 +12,10 @@ use crate::charset::Charset;
 /// use svtrv2::{Charset, decode::{BeamSearch, Lexicon, LogProbs}};
 ///
 /// let charset = Charset::from_characters("aco")?;
-/// let scores = LogProbs::from_probabilities(2, 4, vec![0., 0., 1., 0., 0., 0.1, 0.3, 0.6])?;
+/// let log_probs = LogProbs::from_probabilities(2, 4, vec![0., 0., 1., 0., 0., 0.1, 0.3, 0.6])?;
 /// let lexicon = Lexicon::closed(&charset, &["ca", "caco"]);
 /// let search = BeamSearch { lexicon: Some(lexicon.into()), ..BeamSearch::default() };
-/// assert_eq!(search.search(&scores)[0].text, [2, 1]); // "ca", not "co"
+/// assert_eq!(search.search(&log_probs)[0].text, [2, 1]); // "ca", not "co"
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -57,7 +57,7 @@ impl Lexicon {
     }
 
     /// Permits the given words only, or, with a penalty, prefers them ([`Lexicon::open`]); in any
-    /// letter case if `ignore_case` is set: a text then keeps the case that the scores speak for.
+    /// letter case if `ignore_case` is set: a text then keeps the case that the log-probabilities speak for.
     pub fn new<S: AsRef<str>>(
         charset: &Charset,
         words: &[S],

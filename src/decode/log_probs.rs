@@ -1,51 +1,51 @@
-//! The scores that decoding starts from.
+//! The log-probabilities that decoding starts from.
 
 use crate::error::{EmissionsError, Result};
 
 /// Natural-log probabilities `[time, class]`; class 0 is the CTC blank.
 ///
 /// Every constructor says what it is given: nothing guesses whether numbers are logits,
-/// probabilities or log-probabilities. Every step is a distribution: its probabilities sum to 1.
+/// probabilities or log-probabilities. Every frame is a distribution: its probabilities sum to 1.
 ///
 /// ```
 /// use svtrv2::decode::LogProbs;
 ///
-/// let scores = LogProbs::from_probabilities(2, 2, vec![0.25, 0.75, 1.0, 0.0])?;
-/// assert_eq!(scores.steps(), 2);
-/// assert_eq!(scores.probability(0, 1), Some(0.75));
-/// assert_eq!(scores.step(1), Some(&[0.0, f32::NEG_INFINITY][..]));
-/// assert_eq!(scores.step(2), None);
+/// let log_probs = LogProbs::from_probabilities(2, 2, vec![0.25, 0.75, 1.0, 0.0])?;
+/// assert_eq!(log_probs.frames(), 2);
+/// assert_eq!(log_probs.probability(0, 1), Some(0.75));
+/// assert_eq!(log_probs.frame(1), Some(&[0.0, f32::NEG_INFINITY][..]));
+/// assert_eq!(log_probs.frame(2), None);
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogProbs {
-    steps: usize,
+    frames: usize,
     classes: usize,
     values: Vec<f32>,
 }
 
-/// How far from 1 the probabilities of a step may sum: what rounding to 8 bits makes of 256 of
+/// How far from 1 the probabilities of a frame may sum: what rounding to 8 bits makes of 256 of
 /// them still passes, logits taken for probabilities do not.
 const SUM_TOLERANCE: f32 = 1e-2;
 
 impl LogProbs {
-    /// From scores before the softmax, row-major `[steps, classes]`.
+    /// From log-probabilities before the softmax, row-major `[frames, classes]`.
     ///
     /// # Errors
-    /// [`EmissionsError`] if the count is not `steps * classes`, there are fewer than 2 classes, a
-    /// logit is NaN or `+inf`, or all logits of a step are `-inf`.
-    pub fn from_logits(steps: usize, classes: usize, mut logits: Vec<f32>) -> Result<Self> {
-        check_size(steps, classes, &logits)?;
-        for (step, row) in logits.chunks_exact_mut(classes).enumerate() {
+    /// [`EmissionsError`] if the count is not `frames * classes`, there are fewer than 2 classes, a
+    /// logit is NaN or `+inf`, or all logits of a frame are `-inf`.
+    pub fn from_logits(frames: usize, classes: usize, mut logits: Vec<f32>) -> Result<Self> {
+        check_size(frames, classes, &logits)?;
+        for (frame, row) in logits.chunks_exact_mut(classes).enumerate() {
             for (class, &value) in row.iter().enumerate() {
                 if value.is_nan() || value == f32::INFINITY {
-                    return Err(EmissionsError::Value { kind: "logit", step, class, value }.into());
+                    return Err(EmissionsError::Value { kind: "logit", frame, class, value }.into());
                 }
             }
             let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
             if max == f32::NEG_INFINITY {
                 let (kind, class, value) = ("logit", 0, max);
-                return Err(EmissionsError::Value { kind, step, class, value }.into());
+                return Err(EmissionsError::Value { kind, frame, class, value }.into());
             }
             // In f64: over thousands of classes the rounding of an f32 sum would show.
             let sum: f64 = row.iter().map(|&logit| f64::from(logit - max).exp()).sum();
@@ -54,63 +54,63 @@ impl LogProbs {
                 *logit = (f64::from(*logit - max) - log_sum) as f32;
             }
         }
-        Ok(LogProbs { steps, classes, values: logits })
+        Ok(LogProbs { frames, classes, values: logits })
     }
 
-    /// From probabilities, row-major `[steps, classes]`.
+    /// From probabilities, row-major `[frames, classes]`.
     ///
     /// # Errors
     /// [`EmissionsError`] as for [`LogProbs::from_logits`], or if a probability lies outside 0..=1 or
-    /// the probabilities of a step do not sum to 1.
+    /// the probabilities of a frame do not sum to 1.
     pub fn from_probabilities(
-        steps: usize,
+        frames: usize,
         classes: usize,
         mut probabilities: Vec<f32>,
     ) -> Result<Self> {
-        check_size(steps, classes, &probabilities)?;
-        for (step, row) in probabilities.chunks_exact_mut(classes).enumerate() {
+        check_size(frames, classes, &probabilities)?;
+        for (frame, row) in probabilities.chunks_exact_mut(classes).enumerate() {
             let outside = row.iter().position(|p| !(0.0..=1.0).contains(p));
             if let Some(class) = outside {
                 let (kind, value) = ("probability", row[class]);
-                return Err(EmissionsError::Value { kind, step, class, value }.into());
+                return Err(EmissionsError::Value { kind, frame, class, value }.into());
             }
-            check_sum(step, row.iter().sum())?;
+            check_sum(frame, row.iter().sum())?;
             row.iter_mut().for_each(|p| *p = p.ln());
         }
-        Ok(LogProbs { steps, classes, values: probabilities })
+        Ok(LogProbs { frames, classes, values: probabilities })
     }
 
-    /// From natural-log probabilities, row-major `[steps, classes]`; `-inf` is probability 0.
+    /// From natural-log probabilities, row-major `[frames, classes]`; `-inf` is probability 0.
     ///
     /// # Errors
     /// [`EmissionsError`] as for [`LogProbs::from_probabilities`].
     pub fn from_log_probabilities(
-        steps: usize,
+        frames: usize,
         classes: usize,
         log_probabilities: Vec<f32>,
     ) -> Result<Self> {
-        check_size(steps, classes, &log_probabilities)?;
-        for (step, row) in log_probabilities.chunks_exact(classes).enumerate() {
+        check_size(frames, classes, &log_probabilities)?;
+        for (frame, row) in log_probabilities.chunks_exact(classes).enumerate() {
             // Rounding may leave a certain class a little above 0.
             let outside = row.iter().position(|p| p.is_nan() || *p > SUM_TOLERANCE);
             if let Some(class) = outside {
                 let (kind, value) = ("log-probability", row[class]);
-                return Err(EmissionsError::Value { kind, step, class, value }.into());
+                return Err(EmissionsError::Value { kind, frame, class, value }.into());
             }
-            check_sum(step, row.iter().map(|p| p.exp()).sum())?;
+            check_sum(frame, row.iter().map(|p| p.exp()).sum())?;
         }
-        Ok(LogProbs { steps, classes, values: log_probabilities })
+        Ok(LogProbs { frames, classes, values: log_probabilities })
     }
 
-    /// Of scores whose steps need not sum to 1.
-    pub(super) fn unchecked(steps: usize, classes: usize, values: Vec<f32>) -> Self {
-        debug_assert_eq!(values.len(), steps * classes);
-        LogProbs { steps, classes, values }
+    /// Of log-probabilities whose frames need not sum to 1.
+    pub(super) fn unchecked(frames: usize, classes: usize, values: Vec<f32>) -> Self {
+        debug_assert_eq!(values.len(), frames * classes);
+        LogProbs { frames, classes, values }
     }
 
-    /// Time steps.
-    pub fn steps(&self) -> usize {
-        self.steps
+    /// Time frames.
+    pub fn frames(&self) -> usize {
+        self.frames
     }
 
     /// Classes, the blank included.
@@ -118,19 +118,19 @@ impl LogProbs {
         self.classes
     }
 
-    /// The natural-log probabilities of one step, a class each; `None` beyond the last step.
-    pub fn step(&self, step: usize) -> Option<&[f32]> {
-        self.values.chunks_exact(self.classes).nth(step)
+    /// The natural-log probabilities of one frame, a class each; `None` beyond the last frame.
+    pub fn frame(&self, frame: usize) -> Option<&[f32]> {
+        self.values.chunks_exact(self.classes).nth(frame)
     }
 
-    /// The steps in order, each a slice of natural-log probabilities.
+    /// The frames in order, each a slice of natural-log probabilities.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &[f32]> + DoubleEndedIterator {
         self.values.chunks_exact(self.classes)
     }
 
-    /// The probability (0..=1) of a class at a step; `None` beyond the last of either.
-    pub fn probability(&self, step: usize, class: usize) -> Option<f32> {
-        Some(self.step(step)?.get(class)?.exp())
+    /// The probability (0..=1) of a class at a frame; `None` beyond the last of either.
+    pub fn probability(&self, frame: usize, class: usize) -> Option<f32> {
+        Some(self.frame(frame)?.get(class)?.exp())
     }
 
     /// All natural-log probabilities, row-major `[time, class]`.
@@ -139,18 +139,22 @@ impl LogProbs {
     }
 }
 
-fn check_size(steps: usize, classes: usize, scores: &[f32]) -> Result<(), EmissionsError> {
+fn check_size(frames: usize, classes: usize, log_probs: &[f32]) -> Result<(), EmissionsError> {
     if classes < 2 {
         return Err(EmissionsError::Classes { classes });
     }
-    if steps.checked_mul(classes) != Some(scores.len()) {
-        return Err(EmissionsError::Size { steps, classes, found: scores.len() });
+    if frames.checked_mul(classes) != Some(log_probs.len()) {
+        return Err(EmissionsError::Size { frames, classes, found: log_probs.len() });
     }
     Ok(())
 }
 
-fn check_sum(step: usize, sum: f32) -> Result<(), EmissionsError> {
-    if (sum - 1.0).abs() <= SUM_TOLERANCE { Ok(()) } else { Err(EmissionsError::Sum { step, sum }) }
+fn check_sum(frame: usize, sum: f32) -> Result<(), EmissionsError> {
+    if (sum - 1.0).abs() <= SUM_TOLERANCE {
+        Ok(())
+    } else {
+        Err(EmissionsError::Sum { frame, sum })
+    }
 }
 
 #[cfg(test)]
@@ -194,9 +198,9 @@ mod tests {
             ("logits as logs", logs, 1, 2, vec![3.0, -1.0]),
             ("NaN log", logs, 1, 2, vec![NAN, 0.0]),
         ];
-        for (name, make, steps, classes, scores) in cases {
+        for (name, make, frames, classes, log_probs) in cases {
             assert!(
-                matches!(make(steps, classes, scores), Err(crate::Error::Emissions(_))),
+                matches!(make(frames, classes, log_probs), Err(crate::Error::Emissions(_))),
                 "{name}"
             );
         }
@@ -204,6 +208,6 @@ mod tests {
 
     #[test]
     fn no_steps() {
-        assert_eq!(LogProbs::from_logits(0, 5, vec![]).unwrap().steps(), 0);
+        assert_eq!(LogProbs::from_logits(0, 5, vec![]).unwrap().frames(), 0);
     }
 }

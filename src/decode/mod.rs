@@ -1,4 +1,4 @@
-//! From scores of every time step to text: [`LogProbs`] in, texts with scores and spans out.
+//! From log-probabilities of every frame to text: [`LogProbs`] in, texts with log-probabilities and spans out.
 //!
 //! | what | where |
 //! |---|---|
@@ -12,12 +12,14 @@
 //!
 //! Searches with everything that guides them are one value, a [`Decoder`].
 
+mod alignment;
 mod arpa;
 mod beam;
 mod calibration;
 mod cased_lm;
 mod class_mask;
 mod compact_ngram;
+mod ctc;
 mod decoder;
 #[cfg(feature = "embedded")]
 mod english;
@@ -32,14 +34,17 @@ mod ngram;
 mod prune;
 mod trie;
 
+pub use alignment::best_alignment;
 pub use beam::{BeamSearch, Hypothesis};
-pub(crate) use calibration::check_temperature;
 pub use calibration::{confidence, fit_temperature};
 pub use cased_lm::CasedLm;
 pub use class_mask::ClassMask;
 pub use compact_ngram::CompactNgram;
+#[cfg(feature = "train")]
+pub(crate) use ctc::ctc_loss;
+pub use ctc::log_probability;
 pub use decoder::{Decoder, Search};
-pub use forward_backward::{ForwardBackward, best_alignment, log_probability};
+pub use forward_backward::ForwardBackward;
 pub use greedy::{Decoded, DecodedSymbol, greedy};
 pub use hot_words::HotWords;
 pub use kneser_ney::Smoothing;

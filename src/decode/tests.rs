@@ -10,22 +10,25 @@ use super::*;
 use crate::charset::Charset;
 
 /// Emissions of noise, some of them sure, some with classes that are impossible.
-pub(super) fn log_probs(
-    steps: RangeInclusive<usize>,
+pub(super) fn noise(
+    frames: RangeInclusive<usize>,
     classes: RangeInclusive<usize>,
 ) -> impl Strategy<Value = LogProbs> {
-    (steps, classes)
-        .prop_flat_map(|(steps, classes)| {
-            let logits = prop::collection::vec(-4.0f32..4.0, steps * classes);
-            (Just(steps), Just(classes), logits)
+    (frames, classes)
+        .prop_flat_map(|(frames, classes)| {
+            let logits = prop::collection::vec(-4.0f32..4.0, frames * classes);
+            (Just(frames), Just(classes), logits)
         })
-        .prop_map(|(steps, classes, logits)| LogProbs::from_logits(steps, classes, logits).unwrap())
+        .prop_map(|(frames, classes, logits)| {
+            LogProbs::from_logits(frames, classes, logits).unwrap()
+        })
 }
 
-/// Every path: one class a step.
-pub(super) fn paths(steps: usize, classes: usize) -> impl Iterator<Item = Vec<usize>> {
-    (0..classes.pow(steps as u32))
-        .map(move |path| (0..steps as u32).map(|step| path / classes.pow(step) % classes).collect())
+/// Every path: one class a frame.
+pub(super) fn paths(frames: usize, classes: usize) -> impl Iterator<Item = Vec<usize>> {
+    (0..classes.pow(frames as u32)).map(move |path| {
+        (0..frames as u32).map(|frame| path / classes.pow(frame) % classes).collect()
+    })
 }
 
 /// The text of a path.
@@ -42,11 +45,11 @@ pub(super) fn collapse(path: &[usize]) -> Vec<usize> {
 }
 
 /// All texts with their log-probabilities, from every path.
-fn texts(scores: &LogProbs) -> HashMap<Vec<usize>, f64> {
+fn texts(log_probs: &LogProbs) -> HashMap<Vec<usize>, f64> {
     let mut texts: HashMap<Vec<usize>, f64> = HashMap::new();
-    for path in paths(scores.steps(), scores.classes()) {
+    for path in paths(log_probs.frames(), log_probs.classes()) {
         let log_prob: f64 =
-            scores.iter().zip(&path).map(|(row, &class)| f64::from(row[class])).sum();
+            log_probs.iter().zip(&path).map(|(row, &class)| f64::from(row[class])).sum();
         *texts.entry(collapse(&path)).or_default() += log_prob.exp();
     }
     texts.into_iter().map(|(text, probability)| (text, probability.ln())).collect()
@@ -63,8 +66,8 @@ fn exact() -> BeamSearch {
 }
 
 /// What brute force says: texts with their score, best first.
-fn ranked(scores: &LogProbs, bonus: impl Fn(&[usize]) -> Option<f64>) -> Vec<(f64, Vec<usize>)> {
-    let mut all: Vec<(f64, Vec<usize>)> = texts(scores)
+fn ranked(log_probs: &LogProbs, bonus: impl Fn(&[usize]) -> Option<f64>) -> Vec<(f64, Vec<usize>)> {
+    let mut all: Vec<(f64, Vec<usize>)> = texts(log_probs)
         .into_iter()
         .filter_map(|(text, log_prob)| Some((log_prob + bonus(&text)?, text)))
         .filter(|(score, _)| *score > f64::NEG_INFINITY)
@@ -73,9 +76,9 @@ fn ranked(scores: &LogProbs, bonus: impl Fn(&[usize]) -> Option<f64>) -> Vec<(f6
     all
 }
 
-fn check(search: &BeamSearch, scores: &LogProbs, bonus: impl Fn(&[usize]) -> Option<f64>) {
-    let expected = ranked(scores, bonus);
-    let found = search.search(scores);
+fn check(search: &BeamSearch, log_probs: &LogProbs, bonus: impl Fn(&[usize]) -> Option<f64>) {
+    let expected = ranked(log_probs, bonus);
+    let found = search.search(log_probs);
     assert_eq!(found.len(), expected.len());
     for (found, (score, _)) in found.iter().zip(&expected) {
         assert!((found.score - score).abs() < 1e-9, "{found:?}, {score}");
@@ -85,7 +88,7 @@ fn check(search: &BeamSearch, scores: &LogProbs, bonus: impl Fn(&[usize]) -> Opt
             .find(|(text, _)| **text == found.text)
             .unwrap();
         assert!((found.score - text_score).abs() < 1e-9, "{found:?}, {text_score}");
-        let log_prob = log_probability(scores, &found.text);
+        let log_prob = log_probability(log_probs, &found.text);
         assert!((found.log_prob - log_prob).abs() < 1e-9);
     }
 }
@@ -94,13 +97,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn a_wide_beam_is_exact(scores in log_probs(0..=6, 2..=5)) {
-        check(&exact(), &scores, |_| Some(0.0));
+    fn a_wide_beam_is_exact(log_probs in noise(0..=6, 2..=5)) {
+        check(&exact(), &log_probs, |_| Some(0.0));
     }
 
     #[test]
     fn guided_search_is_exact(
-        scores in log_probs(1..=5, 4..=4),
+        log_probs in noise(1..=5, 4..=4),
         weight in 0.0f64..2.0,
         length_bonus in -1.0f64..1.0,
         words in prop::collection::vec(("[abc]{1,4}", 1u64..5), 1..5),
@@ -145,11 +148,11 @@ proptest! {
             hot_words: Some(Arc::new(hot_words)),
             ..exact()
         };
-        check(&search, &scores, bonus);
+        check(&search, &log_probs, bonus);
         // A beam of one still ends in a word.
-        if closed && !ranked(&scores, bonus).is_empty() {
+        if closed && !ranked(&log_probs, bonus).is_empty() {
             let narrow = BeamSearch { beam_width: 1, top_k: 1, n_best: 1, ..search };
-            let found = &narrow.search(&scores)[0];
+            let found = &narrow.search(&log_probs)[0];
             let spelled: String =
                 found.text.iter().filter_map(|&class| charset.symbol(class)).collect();
             prop_assert!(words.contains(&spelled.as_str()));
@@ -158,37 +161,37 @@ proptest! {
 
     #[test]
     fn a_narrow_beam_finds_less_but_never_more(
-        scores in log_probs(1..=6, 2..=5),
+        log_probs in noise(1..=6, 2..=5),
         beam_width in 1usize..4,
         top_k in 1usize..5,
         top_mass in 0.5f32..1.0,
         blank_skip in 0.5f32..1.0,
     ) {
         let search = BeamSearch { beam_width, top_k, top_mass, blank_skip, ..exact() };
-        let found = search.search(&scores);
+        let found = search.search(&log_probs);
         prop_assert!(!found.is_empty() && found.len() <= beam_width);
         for hypothesis in &found {
-            let exact = log_probability(&scores, &hypothesis.text);
+            let exact = log_probability(&log_probs, &hypothesis.text);
             prop_assert!(hypothesis.log_prob <= exact + 1e-9);
         }
         prop_assert!(found.is_sorted_by(|a, b| a.score >= b.score));
         let texts: std::collections::HashSet<_> = found.iter().map(|h| h.text.clone()).collect();
         prop_assert_eq!(texts.len(), found.len());
-        // The same scores, the same texts.
-        prop_assert_eq!(search.search(&scores), found);
+        // The same log-probabilities, the same texts.
+        prop_assert_eq!(search.search(&log_probs), found);
     }
 }
 
 #[test]
 fn impossible_scores() {
     let charset = Charset::from_characters("ab").unwrap();
-    let scores = LogProbs::from_probabilities(1, 3, vec![0.0, 0.0, 1.0]).unwrap();
+    let log_probs = LogProbs::from_probabilities(1, 3, vec![0.0, 0.0, 1.0]).unwrap();
     let mask = ClassMask::allow(&charset, ["a"]).unwrap();
-    let nothing = scores.restricted(&mask, false).unwrap();
+    let nothing = log_probs.restricted(&mask, false).unwrap();
     assert!(BeamSearch::default().search(&nothing).is_empty());
     let lexicon = Some(Arc::new(Lexicon::closed(&charset, &["aa", "bb"])));
     let closed = BeamSearch { lexicon, ..BeamSearch::default() };
-    assert!(closed.search(&scores).is_empty());
+    assert!(closed.search(&log_probs).is_empty());
     let none = LogProbs::from_logits(0, 3, vec![]).unwrap();
     let empty = BeamSearch::default().search(&none);
     assert_eq!(empty, [Hypothesis { text: vec![], log_prob: 0.0, score: 0.0 }]);
@@ -196,17 +199,17 @@ fn impossible_scores() {
 
 #[test]
 fn a_long_line() {
-    // Thousands of steps: nothing underflows, memory stays small.
-    let (steps, classes) = (5_000, 30);
-    let logits = (0..steps * classes).map(|i| (i * i % 101) as f32 / 9.0).collect();
-    let scores = LogProbs::from_logits(steps, classes, logits).unwrap();
-    let found = BeamSearch::default().search(&scores);
-    let log_prob = log_probability(&scores, &found[0].text);
+    // Thousands of frames: nothing underflows, memory stays small.
+    let (frames, classes) = (5_000, 30);
+    let logits = (0..frames * classes).map(|i| (i * i % 101) as f32 / 9.0).collect();
+    let log_probs = LogProbs::from_logits(frames, classes, logits).unwrap();
+    let found = BeamSearch::default().search(&log_probs);
+    let log_prob = log_probability(&log_probs, &found[0].text);
     assert!(found[0].log_prob.is_finite() && found[0].log_prob <= log_prob);
-    assert!(found[0].log_prob >= greedy_log_prob(&scores) - 1e-6);
+    assert!(found[0].log_prob >= greedy_log_prob(&log_probs) - 1e-6);
 }
 
 /// The log-probability of the most probable path.
-fn greedy_log_prob(scores: &LogProbs) -> f64 {
-    scores.iter().map(|row| f64::from(row.iter().copied().fold(f32::MIN, f32::max))).sum()
+fn greedy_log_prob(log_probs: &LogProbs) -> f64 {
+    log_probs.iter().map(|row| f64::from(row.iter().copied().fold(f32::MIN, f32::max))).sum()
 }

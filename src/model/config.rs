@@ -8,8 +8,12 @@ use crate::resize::check_max_ratio;
 /// Channels a head of attention, and of a grouped convolution, in the published variants.
 pub(crate) const HEAD_DIM: usize = 32;
 
+/// Hidden units of an MLP per channel in the published variants.
+const MLP_RATIO: usize = 4;
+
 /// One of the encoder's three stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredStage")]
 pub struct StageConfig {
     /// Channels.
     pub dim: usize,
@@ -19,9 +23,36 @@ pub struct StageConfig {
     pub local_blocks: usize,
     /// Blocks that mix all positions by attention; they come after the local ones.
     pub global_blocks: usize,
+    /// Hidden units of the blocks' MLPs; 4 times the channels in the published variants.
+    pub mlp_dim: usize,
+}
+
+/// A stage as files store it: those of the published MLP width may leave it out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredStage {
+    dim: usize,
+    heads: usize,
+    local_blocks: usize,
+    global_blocks: usize,
+    mlp_dim: Option<usize>,
+}
+
+impl From<StoredStage> for StageConfig {
+    fn from(stored: StoredStage) -> Self {
+        let StoredStage { dim, heads, local_blocks, global_blocks, mlp_dim } = stored;
+        let published = StageConfig::new(dim, heads, local_blocks, global_blocks);
+        StageConfig { mlp_dim: mlp_dim.unwrap_or(published.mlp_dim), ..published }
+    }
 }
 
 impl StageConfig {
+    /// A stage whose MLPs have the published width, 4 times the channels.
+    pub fn new(dim: usize, heads: usize, local_blocks: usize, global_blocks: usize) -> Self {
+        let mlp_dim = dim.saturating_mul(MLP_RATIO);
+        StageConfig { dim, heads, local_blocks, global_blocks, mlp_dim }
+    }
+
     /// Blocks of either kind.
     pub fn blocks(&self) -> usize {
         self.local_blocks + self.global_blocks
@@ -39,15 +70,38 @@ impl StageConfig {
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "StoredConfig")]
 pub struct Config {
     /// The encoder's stages.
     pub stages: [StageConfig; 3],
     /// Heads of attention of the feature rearrangement module.
     pub frm_heads: usize,
+    /// Hidden units of the feature rearrangement module's MLP; 4 times its channels in the
+    /// published variants.
+    pub frm_mlp_dim: usize,
     /// Classes: the blank and the symbols of the charset.
     pub num_classes: usize,
     /// The widest aspect ratio that keeps its width; see [`crate::resize::target_size`].
     pub max_ratio: u32,
+}
+
+/// A configuration as files store it: those of the published MLP widths may leave them out.
+#[derive(Deserialize)]
+struct StoredConfig {
+    stages: [StageConfig; 3],
+    frm_heads: usize,
+    frm_mlp_dim: Option<usize>,
+    num_classes: usize,
+    max_ratio: u32,
+}
+
+impl From<StoredConfig> for Config {
+    fn from(stored: StoredConfig) -> Self {
+        let StoredConfig { stages, frm_heads, frm_mlp_dim, num_classes, max_ratio } = stored;
+        let published = stages[2].dim.saturating_mul(MLP_RATIO);
+        let frm_mlp_dim = frm_mlp_dim.unwrap_or(published);
+        Config { stages, frm_heads, frm_mlp_dim, num_classes, max_ratio }
+    }
 }
 
 /// Classes of the English charset with the blank.
@@ -57,15 +111,11 @@ pub(crate) const SHORT_TEXT_RATIO: u32 = 4;
 
 impl Config {
     fn published(dims: [usize; 3], local: [usize; 3], global: [usize; 3]) -> Self {
-        let stage = |i: usize| StageConfig {
-            dim: dims[i],
-            heads: dims[i] / HEAD_DIM,
-            local_blocks: local[i],
-            global_blocks: global[i],
-        };
+        let stage = |i: usize| StageConfig::new(dims[i], dims[i] / HEAD_DIM, local[i], global[i]);
         Config {
             stages: [stage(0), stage(1), stage(2)],
             frm_heads: dims[2] / HEAD_DIM,
+            frm_mlp_dim: dims[2] * MLP_RATIO,
             num_classes: ENGLISH_CLASSES,
             max_ratio: SHORT_TEXT_RATIO,
         }
@@ -86,11 +136,15 @@ impl Config {
         Self::published([128, 256, 384], [6, 2, 0], [0, 4, 6])
     }
 
-    /// "T", "S" or "B" if the encoder is one of the published ones, whatever the class count.
+    /// "T", "S" or "B" if the network is one of the published ones, whatever the class count.
     pub fn variant(&self) -> Option<&'static str> {
         [("T", Self::tiny()), ("S", Self::small()), ("B", Self::base())]
             .into_iter()
-            .find(|(_, config)| self.stages == config.stages && self.frm_heads == config.frm_heads)
+            .find(|(_, config)| {
+                self.stages == config.stages
+                    && self.frm_heads == config.frm_heads
+                    && self.frm_mlp_dim == config.frm_mlp_dim
+            })
             .map(|(name, _)| name)
     }
 
@@ -107,6 +161,7 @@ impl Config {
         for stage in &self.stages {
             check_dim("dim", stage.dim)?;
             check_heads("heads", stage.heads, stage.dim)?;
+            check_mlp("mlp_dim", stage.mlp_dim)?;
             if stage.local_blocks + stage.global_blocks > MOST_BLOCKS {
                 let detail = format!(
                     "{} blocks in a stage, at most {MOST_BLOCKS}",
@@ -120,6 +175,7 @@ impl Config {
             return Err(ConfigError::new("dim", detail).into());
         }
         check_heads("frm_heads", self.frm_heads, self.feature_dim())?;
+        check_mlp("frm_mlp_dim", self.frm_mlp_dim)?;
         if !(2..=MOST_CLASSES).contains(&self.num_classes) {
             let detail = format!("{} is not in 2..={MOST_CLASSES}", self.num_classes);
             return Err(ConfigError::new("num_classes", detail).into());
@@ -131,6 +187,7 @@ impl Config {
 
 // Far beyond any useful network; they keep a damaged file from asking for all memory.
 const MOST_DIM: usize = 1 << 14;
+const MOST_MLP_DIM: usize = MLP_RATIO * MOST_DIM;
 const MOST_BLOCKS: usize = 1 << 10;
 const MOST_CLASSES: usize = 1 << 21;
 
@@ -139,6 +196,14 @@ fn check_dim(field: &'static str, dim: usize) -> Result<(), ConfigError> {
         Ok(())
     } else {
         Err(ConfigError::new(field, format!("{dim} is not in 1..={MOST_DIM}")))
+    }
+}
+
+fn check_mlp(field: &'static str, mlp_dim: usize) -> Result<(), ConfigError> {
+    if (1..=MOST_MLP_DIM).contains(&mlp_dim) {
+        Ok(())
+    } else {
+        Err(ConfigError::new(field, format!("{mlp_dim} is not in 1..={MOST_MLP_DIM}")))
     }
 }
 
@@ -168,7 +233,9 @@ mod tests {
     #[test]
     fn faults_name_the_field() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 6] = [
+        let cases: [(&str, Spoil); 8] = [
+            ("mlp_dim", |c| c.stages[1].mlp_dim = 0),
+            ("frm_mlp_dim", |c| c.frm_mlp_dim = usize::MAX),
             ("dim", |c| c.stages[1].dim = 0),
             ("dim", |c| c.stages[0] = StageConfig { dim: 33, heads: 1, ..c.stages[0] }),
             ("heads", |c| c.stages[2].heads = 7),
@@ -184,5 +251,22 @@ mod tests {
                 other => panic!("{field}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn files_without_mlp_widths_have_the_published_ones() {
+        let config = Config::small();
+        let mut json = serde_json::to_value(&config).unwrap();
+        assert_eq!(serde_json::from_value::<Config>(json.clone()).unwrap(), config);
+        let fields = json.as_object_mut().unwrap();
+        fields.remove("frm_mlp_dim").unwrap();
+        for stage in fields["stages"].as_array_mut().unwrap() {
+            stage.as_object_mut().unwrap().remove("mlp_dim").unwrap();
+        }
+        assert_eq!(serde_json::from_value::<Config>(json).unwrap(), config);
+        let narrow = Config { frm_mlp_dim: 7, ..config };
+        let json = serde_json::to_string(&narrow).unwrap();
+        assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), narrow);
+        assert_eq!(narrow.variant(), None);
     }
 }

@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Tensor};
 use rayon::prelude::*;
 
 use super::Recognizer;
 use crate::crop::Crop;
 use crate::decode::LogProbs;
 use crate::emissions::{Attention, Emissions};
-use crate::error::Result;
+use crate::error::{ComputeError, Result};
 use crate::recognition::Recognition;
 use crate::resize::{ResizedCrop, normalize_rgb};
 
@@ -85,13 +84,13 @@ impl Recognizer {
                 Err(error) => {
                     let message = error.to_string();
                     for index in pass {
-                        let error = candle_core::Error::Msg(message.clone());
+                        let error = ComputeError::Pass(message.clone());
                         slots[index] = Some((Err(error.into()), time));
                     }
                 }
             }
         }
-        let lost = || candle_core::Error::Msg("a pass gave no result".into());
+        let lost = || ComputeError::Pass("it gave no result".to_owned());
         slots
             .into_iter()
             .map(|slot| slot.unwrap_or_else(|| (Err(lost().into()), Duration::ZERO)))
@@ -121,18 +120,14 @@ impl Recognizer {
         for crop in crops {
             normalize_rgb(&crop.rgb, &mut input);
         }
-        let images = Tensor::from_vec(input, (crops.len(), 3, height, width), &self.device)?;
-        let (logits, attention) =
-            self.model.forward_with_attention(&images.to_dtype(self.dtype)?)?;
-        let (_, steps, classes) = logits.dims3()?;
-        let (_, _, rows, reach) = attention.dims4()?;
-        let values = |x: &Tensor| x.to_dtype(DType::F32)?.flatten_all()?.to_vec1::<f32>();
-        let (logits, attention) = (values(&logits)?, values(&attention)?);
-        let logits = logits.chunks_exact((steps * classes).max(1));
-        let attention = attention.chunks_exact((steps * rows * reach).max(1));
+        let shape = [crops.len(), 3, height, width];
+        let (logits, attention) = self.execution.forward_with_attention(&input, shape)?;
+        let ([_, frames, classes], [_, _, rows, reach]) = (logits.shape, attention.shape);
+        let logits = logits.values.chunks_exact((frames * classes).max(1));
+        let attention = attention.values.chunks_exact((frames * rows * reach).max(1));
         let emissions = |(logits, attention): (&[f32], &[f32])| {
-            let log_probs = LogProbs::from_logits(steps, classes, logits.to_vec())?;
-            Ok(Emissions { log_probs, attention: Attention::new(steps, rows, attention.to_vec()) })
+            let log_probs = LogProbs::from_logits(frames, classes, logits.to_vec())?;
+            Ok(Emissions { log_probs, attention: Attention::new(frames, rows, attention.to_vec()) })
         };
         Ok(logits.zip(attention).map(emissions).collect())
     }

@@ -1,10 +1,9 @@
 //! How a recogniser is set up.
 
-use candle_core::{DType, Device};
-
 use crate::charset::Charset;
 use crate::crop::{Crop, Rotation};
 use crate::decode::Decoder;
+use crate::inference::{Device, Precision};
 
 /// What to do with crops that are taller than [`Orientation::TALL`] times their width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -54,8 +53,8 @@ pub struct Options {
     pub batch_pixels: usize,
     /// Where the network runs.
     pub device: Device,
-    /// The network's number type: f32, or f16 or bf16 on devices that compute in them.
-    pub dtype: DType,
+    /// The network's number type.
+    pub precision: Precision,
 }
 
 impl Default for Options {
@@ -70,7 +69,7 @@ impl Default for Options {
             temperature: None,
             batch_pixels: 2 * 32 * 128,
             device: Device::Cpu,
-            dtype: DType::F32,
+            precision: Precision::F32,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp1, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::decode;
+
 /// The CTC loss of every sample, `[batch]`: minus the log-probability of its label, for logits
 /// `[batch, time, class]` before the softmax (class 0 is the blank).
 ///
@@ -24,13 +26,14 @@ pub fn ctc_loss(logits: &Tensor, labels: &[Vec<u32>], zero_infinity: bool) -> Re
             bail!("the label {label:?} holds the class {class}, not in 1..{classes}");
         }
     }
-    let op = Ctc { labels: labels.to_vec(), zero_infinity, gradient: OnceLock::new() };
+    let labels = labels.iter().map(|label| label.iter().map(|&c| c as usize).collect()).collect();
+    let op = Ctc { labels, zero_infinity, gradient: OnceLock::new() };
     let host = logits.to_device(&Device::Cpu)?.to_dtype(DType::F32)?.contiguous()?;
     host.apply_op1(op)?.to_device(logits.device())
 }
 
 struct Ctc {
-    labels: Vec<Vec<u32>>,
+    labels: Vec<Vec<usize>>,
     zero_infinity: bool,
     /// Of every sample's loss for its logits.
     gradient: OnceLock<Vec<f32>>,
@@ -54,9 +57,8 @@ impl CustomOp1 for Ctc {
             .zip(logits.par_chunks(size))
             .zip(&self.labels)
             .map(|((gradient, logits), label)| {
-                let loss = sample_loss(logits, classes, label, gradient);
-                if loss.is_infinite() && loss > 0.0 {
-                    gradient.fill(0.0);
+                let loss = decode::ctc_loss(logits, classes, label, gradient);
+                if loss == f64::INFINITY {
                     return if self.zero_infinity { 0.0 } else { f32::INFINITY };
                 }
                 loss as f32
@@ -79,90 +81,6 @@ impl CustomOp1 for Ctc {
         });
         Ok(Some(Tensor::from_vec(scaled, arg.shape(), arg.device())?))
     }
-}
-
-/// The loss of a sample of logits `[time, class]`; writes its gradient for them.
-fn sample_loss(logits: &[f32], classes: usize, label: &[u32], gradient: &mut [f32]) -> f64 {
-    let time = logits.len() / classes.max(1);
-    // Blank, symbol, blank, .., symbol, blank.
-    let states = 2 * label.len() + 1;
-    let class = |state: usize| if state.is_multiple_of(2) { 0 } else { label[state / 2] as usize };
-    // Whether a state may be reached from the one before the last: between different symbols.
-    let skips = |state: usize| state > 1 && class(state) != 0 && class(state) != class(state - 2);
-
-    // Log-probabilities of every time step: only the states' are kept.
-    let mut steps = vec![0.0f64; time * states];
-    for (t, (logits, gradient)) in
-        logits.chunks_exact(classes).zip(gradient.chunks_exact_mut(classes)).enumerate()
-    {
-        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = logits.iter().map(|&x| f64::from(x - largest).exp()).sum();
-        let log_sum = f64::from(largest) + sum.ln();
-        for state in 0..states {
-            steps[t * states + state] = f64::from(logits[class(state)]) - log_sum;
-        }
-        for (gradient, &logit) in gradient.iter_mut().zip(logits) {
-            *gradient = (f64::from(logit) - log_sum).exp() as f32;
-        }
-    }
-    if time == 0 {
-        return if label.is_empty() { 0.0 } else { f64::INFINITY };
-    }
-
-    let mut alpha = vec![f64::NEG_INFINITY; time * states];
-    for (state, first) in alpha.iter_mut().enumerate().take(states.min(2)) {
-        *first = steps[state];
-    }
-    for t in 1..time {
-        let (before, now) = alpha[(t - 1) * states..].split_at_mut(states);
-        for state in 0..states {
-            let mut sum = before[state];
-            if state > 0 {
-                sum = log_add(sum, before[state - 1]);
-            }
-            if skips(state) {
-                sum = log_add(sum, before[state - 2]);
-            }
-            now[state] = sum + steps[t * states + state];
-        }
-    }
-    let last = &alpha[(time - 1) * states..];
-    let total =
-        log_add(last[states - 1], if states > 1 { last[states - 2] } else { f64::NEG_INFINITY });
-    if total == f64::NEG_INFINITY {
-        return f64::INFINITY;
-    }
-
-    // Log-probabilities of the rest of a label behind each state, of a time step on.
-    let mut beta = vec![f64::NEG_INFINITY; states];
-    beta[states.saturating_sub(2)..].fill(0.0);
-    for t in (0..time).rev() {
-        for state in 0..states {
-            let occupancy = (alpha[t * states + state] + beta[state] - total).exp();
-            gradient[t * classes + class(state)] -= occupancy as f32;
-        }
-        let now = &steps[t * states..][..states];
-        let behind: Vec<f64> = (0..states)
-            .map(|state| {
-                let mut sum = beta[state] + now[state];
-                if state + 1 < states {
-                    sum = log_add(sum, beta[state + 1] + now[state + 1]);
-                }
-                if state + 2 < states && skips(state + 2) {
-                    sum = log_add(sum, beta[state + 2] + now[state + 2]);
-                }
-                sum
-            })
-            .collect();
-        beta = behind;
-    }
-    -total
-}
-
-/// `ln(exp(a) + exp(b))`.
-fn log_add(a: f64, b: f64) -> f64 {
-    let (larger, smaller) = if a > b { (a, b) } else { (b, a) };
-    if smaller == f64::NEG_INFINITY { larger } else { larger + (smaller - larger).exp().ln_1p() }
 }
 
 #[cfg(test)]

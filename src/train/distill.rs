@@ -2,6 +2,8 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
+use crate::ops::candle::log_softmax;
+
 /// The Kullback-Leibler divergence from the teacher's distributions to the student's, averaged over
 /// all time steps; both logits are `[batch, time, class]`. Temperatures above 1 soften both; the
 /// result is multiplied by the temperature's square, so that gradients keep their size (Hinton et
@@ -12,9 +14,7 @@ use candle_core::{D, DType, Result, Tensor};
 /// # Errors
 /// If shapes differ or the device fails.
 pub fn distillation_loss(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor> {
-    let soften = |logits: &Tensor| {
-        candle_nn::ops::log_softmax(&(logits.to_dtype(DType::F32)? / temperature)?, D::Minus1)
-    };
+    let soften = |logits: &Tensor| log_softmax(&(logits.to_dtype(DType::F32)? / temperature)?);
     let teacher = soften(&teacher.detach())?;
     let student = soften(student)?;
     let divergence = (teacher.exp()? * (teacher - student)?)?.sum(D::Minus1)?;

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::augment::augment;
-use super::sampler::{Draw, Sampler, mix};
+use super::sampler::{Draw, Sampler, mix, unit};
 use super::{Source, TrainError, WeightedSource};
 use crate::charset::Charset;
 use crate::crop::Crop;
@@ -141,8 +141,9 @@ impl Shared {
             return Err(unknown("the label is empty".to_owned()));
         }
         let label: Vec<u32> = label.into_iter().map(|class| class as u32).collect();
-        let image = if self.options.augment {
-            augment(crop.image, mix(self.options.seed ^ mix(draw.number)))
+        let seed = mix(self.options.seed ^ mix(draw.number));
+        let image = if self.options.augment && unit(mix(!seed)) < source.augmented() {
+            augment(crop.image, seed)
         } else {
             crop.image
         };

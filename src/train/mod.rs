@@ -19,6 +19,7 @@
 
 mod augment;
 mod checkpoint;
+mod context;
 mod ctc;
 mod distill;
 mod error;
@@ -33,11 +34,12 @@ mod sampler;
 mod schedule;
 mod sgm;
 mod sgm_labels;
+mod sgm_layers;
 mod source;
 pub mod synth;
 mod trainer;
 
-pub use crate::model::BatchNormMode;
+pub use context::BatchNormMode;
 pub use ctc::ctc_loss;
 pub use distill::distillation_loss;
 pub use error::TrainError;
@@ -51,7 +53,7 @@ pub use recipe::Recipe;
 pub use schedule::Schedule;
 pub use sgm::Sgm;
 pub use sgm_labels::{SgmLabels, SgmTargets};
-pub use source::{LabelledCrop, Source, WeightedSource};
+pub use source::{LabelledCrop, PartlyAugmented, Source, WeightedSource};
 pub use trainer::{StepReport, Trainer};
 
 /// Asks the system's allocator to keep freed memory for the next step instead of giving it back to

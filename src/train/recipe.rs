@@ -36,6 +36,9 @@ pub struct Recipe {
     pub label_noise: bool,
     /// The weight of the divergence from a teacher, if there is one.
     pub distillation_weight: f64,
+    /// Whether the teacher supervises only crops whose label it reads itself: elsewhere labels alone
+    /// decide.
+    pub distill_where_right: bool,
     /// What both distributions are softened by then.
     pub temperature: f64,
     /// Parameters that stay as they are, by their names' prefixes.
@@ -66,6 +69,7 @@ impl Default for Recipe {
             sgm_weight: 0.0,
             label_noise: true,
             distillation_weight: 0.0,
+            distill_where_right: false,
             temperature: 1.0,
             freeze: Vec::new(),
             freeze_batch_norm: false,

@@ -48,8 +48,7 @@ impl Sampler {
     pub(super) fn draw(&mut self) -> Draw {
         let number = self.drawn;
         let total: f64 = self.weights.iter().sum();
-        // 53 bits make a number in 0..1.
-        let mut place = (mix(self.seed ^ mix(number)) >> 11) as f64 / (1u64 << 53) as f64 * total;
+        let mut place = unit(mix(self.seed ^ mix(number))) * total;
         let mut source = 0;
         for (index, weight) in self.weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0)
         {
@@ -80,6 +79,11 @@ pub(super) fn mix(z: u64) -> u64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
+}
+
+/// A number in 0..1 of 53 of the bits.
+pub(super) fn unit(bits: u64) -> f64 {
+    (bits >> 11) as f64 / (1u64 << 53) as f64
 }
 
 /// Where a permutation of `0..len` that belongs to the key takes `index`: a Feistel network over the

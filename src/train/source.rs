@@ -42,6 +42,42 @@ pub trait Source: Send + Sync {
     fn label(&self, index: u64) -> Result<String, String> {
         self.crop(index).map(|crop| crop.label)
     }
+
+    /// The share of its crops that a loader with augmentation changes, 0..=1.
+    fn augmented(&self) -> f64 {
+        1.0
+    }
+}
+
+/// A source of whose crops a loader augments only a share: rendered words are damaged already.
+pub struct PartlyAugmented {
+    source: Arc<dyn Source>,
+    share: f64,
+}
+
+impl PartlyAugmented {
+    /// A share of 0 leaves all crops as they are.
+    pub fn new(source: Arc<dyn Source>, share: f64) -> Self {
+        PartlyAugmented { source, share: share.clamp(0.0, 1.0) }
+    }
+}
+
+impl Source for PartlyAugmented {
+    fn len(&self) -> Option<u64> {
+        self.source.len()
+    }
+
+    fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
+        self.source.crop(index)
+    }
+
+    fn label(&self, index: u64) -> Result<String, String> {
+        self.source.label(index)
+    }
+
+    fn augmented(&self) -> f64 {
+        self.share
+    }
 }
 
 /// A source, and its weight among others: how often samples come from it.

@@ -4,22 +4,26 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use candle_core::{DType, Tensor};
+use candle_core::{CpuStorage, DType, InplaceOp2, Layout, Tensor, bail};
 use rand::SeedableRng;
 use rand_pcg::Pcg64Mcg;
+use rayon::prelude::*;
 
 use super::checkpoint::{self, Checkpoint, State};
 use super::finetune::weights_of;
 use super::parameters::starts_with;
 use super::sampler::mix;
 use super::{
-    AdamW, BatchNormMode, Gradients, Loader, LoaderOptions, Network, PassOptions, Recipe,
+    AdamW, Batch, BatchNormMode, Gradients, Loader, LoaderOptions, Network, PassOptions, Recipe,
     SgmLabels, Skipped, TrainError, WeightedSource, ctc_loss, distillation_loss,
 };
 use crate::charset::Charset;
 use crate::error::Result;
-use crate::model::Model;
+use crate::inference::Execution;
 use crate::weights::Weights;
+
+/// Values of a task of the running average's update.
+const BLOCK: usize = 1 << 15;
 
 /// What a step did.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,8 +36,10 @@ pub struct StepReport {
     pub ctc: f64,
     /// The semantic guidance module's loss, if it has a weight.
     pub sgm: Option<f64>,
-    /// The divergence from the teacher, if there is one.
+    /// The weighted sum of the distances from the teacher, if there is one.
     pub distillation: Option<f64>,
+    /// The share of the batch that the teacher supervised, 0..=1.
+    pub taught: f64,
     /// The share of the batch's labels that greedy decoding reads, 0..=1.
     pub accuracy: f64,
     /// The learning rate.
@@ -59,7 +65,7 @@ pub struct Trainer {
     loader: Loader,
     optimizer: AdamW,
     average: Option<BTreeMap<String, Tensor>>,
-    teacher: Option<Model>,
+    teacher: Option<Execution>,
     step: u64,
     best: f64,
 }
@@ -123,7 +129,7 @@ impl Trainer {
         if !same {
             return Err(TrainError::Options("the teacher has another charset".to_owned()));
         }
-        self.teacher = Some(teacher.model(DType::F32, self.network.device())?);
+        self.teacher = Some(teacher.execution_on(self.network.device())?);
         Ok(self)
     }
 
@@ -171,38 +177,31 @@ impl Trainer {
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let start = Instant::now();
         let parts = self.recipe.accumulate;
-        let mut report = StepReport {
-            step: self.step,
-            loss: 0.0,
-            ctc: 0.0,
-            sgm: None,
-            distillation: None,
-            accuracy: 0.0,
-            learning_rate: self.learning_rate(),
-            gradient_norm: 0.0,
-            images: 0,
-            time: Duration::ZERO,
-            waited: Duration::ZERO,
-        };
-        let mut gradients = Gradients::default();
-        let mut names = Vec::new();
+        let mut waited = Duration::ZERO;
+        let mut batches = Vec::with_capacity(parts);
         for part in 0..parts {
             let before = Instant::now();
             let batch = self.loader.next_batch()?;
-            report.waited += before.elapsed();
-            let found = self.pass(&batch, mix(self.step * parts as u64 + part as u64), &mut report);
-            gradients.add(&found?)?;
-            names.extend(batch.names);
+            waited += before.elapsed();
+            batches.push((batch, mix(self.step * parts as u64 + part as u64)));
         }
-        let share = 1.0 / parts as f64;
-        if parts > 1 {
-            gradients.scale(share)?;
-        }
-        report.loss *= share;
-        report.ctc *= share;
-        report.accuracy *= share;
-        report.sgm = report.sgm.map(|loss| loss * share);
-        report.distillation = report.distillation.map(|loss| loss * share);
+        let task =
+            Task { network: &self.network, recipe: &self.recipe, teacher: self.teacher.as_ref() };
+        let (mut gradients, losses) = task.passes(&batches)?;
+        let mut report = StepReport {
+            step: self.step,
+            loss: losses.loss,
+            ctc: losses.ctc,
+            sgm: losses.sgm,
+            distillation: losses.distillation,
+            taught: losses.taught,
+            accuracy: losses.accuracy,
+            learning_rate: self.learning_rate(),
+            gradient_norm: 0.0,
+            images: batches.iter().map(|(batch, _)| batch.labels.len()).sum(),
+            time: Duration::ZERO,
+            waited,
+        };
         report.gradient_norm = if self.recipe.clip_norm > 0.0 {
             gradients.clip_norm(self.recipe.clip_norm)?
         } else {
@@ -210,7 +209,8 @@ impl Trainer {
         };
         for (what, value) in [("loss", report.loss), ("gradient's norm", report.gradient_norm)] {
             if !value.is_finite() {
-                return Err(TrainError::NotFinite { step: self.step, what, value, samples: names });
+                let samples = batches.into_iter().flat_map(|(batch, _)| batch.names).collect();
+                return Err(TrainError::NotFinite { step: self.step, what, value, samples });
             }
         }
         self.optimizer.step(&mut self.network, &gradients, report.learning_rate)?;
@@ -225,52 +225,6 @@ impl Trainer {
         schedule.rate(self.recipe.peak(), self.step as usize, *steps as usize)
     }
 
-    /// The gradients of a batch.
-    fn pass(
-        &self,
-        batch: &super::Batch,
-        number: u64,
-        report: &mut StepReport,
-    ) -> Result<Gradients, TrainError> {
-        let Recipe { ctc_weight, sgm_weight, distillation_weight, .. } = self.recipe;
-        let seed = mix(self.recipe.seed ^ number);
-        let batch_norm = if self.recipe.freeze_batch_norm {
-            BatchNormMode::Frozen
-        } else {
-            BatchNormMode::Batch
-        };
-        let drop_path = self.recipe.drop_path;
-        let precision = self.recipe.precision;
-        let options = PassOptions { drop_path, batch_norm, seed, precision, kernels: true };
-        let images = batch.images.to_device(self.network.device())?;
-        let pass = self.network.forward(&images, &options)?;
-        let scalar = |x: &Tensor| -> Result<f64, TrainError> {
-            Ok(f64::from(x.to_dtype(DType::F32)?.to_vec0::<f32>()?))
-        };
-        let ctc = ctc_loss(pass.logits(), &batch.labels, true)?.mean(0)?;
-        report.ctc += scalar(&ctc)?;
-        let mut loss = (ctc * ctc_weight)?;
-        if let (Some(sgm), true) = (self.network.sgm(), sgm_weight > 0.0) {
-            let mut rng = Pcg64Mcg::seed_from_u64(seed);
-            let noise = self.recipe.label_noise.then_some(&mut rng);
-            let classes = self.network.config().num_classes;
-            let labels = SgmLabels::new(&batch.labels, classes, noise);
-            let guided = sgm.loss(pass.features(), &labels)?;
-            *report.sgm.get_or_insert(0.0) += scalar(&guided)?;
-            loss = (loss + (guided * sgm_weight)?)?;
-        }
-        if let (Some(teacher), true) = (&self.teacher, distillation_weight > 0.0) {
-            let logits = teacher.forward(&images)?;
-            let divergence = distillation_loss(pass.logits(), &logits, self.recipe.temperature)?;
-            *report.distillation.get_or_insert(0.0) += scalar(&divergence)?;
-            loss = (loss + (divergence * distillation_weight)?)?;
-        }
-        report.loss += scalar(&loss)?;
-        report.accuracy += accuracy(pass.logits(), &batch.labels)?;
-        report.images += batch.labels.len();
-        Ok(pass.backward(&loss)?)
-    }
-
     fn move_average(&mut self) -> Result<(), TrainError> {
         let Some(average) = &mut self.average else {
             return Ok(());
@@ -278,8 +232,17 @@ impl Trainer {
         // In the first steps the average follows quickly: nothing of the initialisation stays.
         let warm = (1.0 + self.step as f64) / (10.0 + self.step as f64);
         let decay = self.recipe.average.min(warm);
+        let host = self.network.device().is_cpu();
         for (name, parameter) in self.network.parameters() {
-            if let Some(mean) = average.get_mut(name) {
+            let Some(mean) = average.get_mut(name) else {
+                continue;
+            };
+            // Without the parameter's history: a result that knows what it came from would keep the
+            // averages of all steps alive.
+            let parameter = parameter.detach();
+            if host {
+                mean.inplace_op2(&parameter, &Follow { share: (1.0 - decay) as f32 })?;
+            } else {
                 *mean = ((&*mean * decay)? + (parameter * (1.0 - decay))?)?;
             }
         }
@@ -324,7 +287,7 @@ impl Trainer {
             loader: self.loader.state(),
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
-            fresh: self.network.fresh(),
+            fresh: self.network.start(),
         };
         checkpoint::write(
             path.as_ref(),
@@ -384,16 +347,189 @@ impl Trainer {
     }
 }
 
+/// What a pass needs: it may run beside others.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    network: &'a Network,
+    recipe: &'a Recipe,
+    teacher: Option<&'a Execution>,
+}
+
+impl Task<'_> {
+    /// The means of the gradients and losses of batches, each with its number.
+    ///
+    /// On a CPU the batches go through the network side by side, unless they move what batch norms
+    /// remember: a thread that has a batch of its own seldom waits for another one. Sums are taken in
+    /// the batches' order, so that they do not depend on threads.
+    fn passes(&self, batches: &[(Batch, u64)]) -> Result<(Gradients, Losses), TrainError> {
+        let still = self.recipe.freeze_batch_norm || !self.network.batch_norms();
+        let mut gradients = Gradients::default();
+        let mut losses = Losses::default();
+        let mut add = |(found, of_batch): (Gradients, Losses)| -> Result<(), TrainError> {
+            gradients.add(&found)?;
+            losses.add(&of_batch);
+            Ok(())
+        };
+        if still && batches.len() > 1 && self.network.device().is_cpu() {
+            let found: Vec<_> =
+                batches.par_iter().map(|(batch, number)| self.pass(batch, *number)).collect();
+            found.into_iter().try_for_each(|found| add(found?))?;
+        } else {
+            batches.iter().try_for_each(|(batch, number)| add(self.pass(batch, *number)?))?;
+        }
+        let share = 1.0 / batches.len().max(1) as f64;
+        if batches.len() > 1 {
+            gradients.scale(share)?;
+        }
+        losses.scale(share);
+        Ok((gradients, losses))
+    }
+
+    /// The gradients and losses of a batch.
+    fn pass(&self, batch: &Batch, number: u64) -> Result<(Gradients, Losses), TrainError> {
+        let mut report = Losses::default();
+        let Recipe { ctc_weight, sgm_weight, distillation_weight, .. } = *self.recipe;
+        let seed = mix(self.recipe.seed ^ number);
+        let batch_norm = if self.recipe.freeze_batch_norm {
+            BatchNormMode::Frozen
+        } else {
+            BatchNormMode::Batch
+        };
+        let drop_path = self.recipe.drop_path;
+        let precision = self.recipe.precision;
+        let options = PassOptions { drop_path, batch_norm, seed, precision, tape: true };
+        let images = batch.images.to_device(self.network.device())?;
+        let pass = self.network.forward(&images, &options)?;
+        let scalar = |x: &Tensor| -> Result<f64, TrainError> {
+            Ok(f64::from(x.to_dtype(DType::F32)?.to_vec0::<f32>()?))
+        };
+        let ctc = ctc_loss(pass.logits(), &batch.labels, true)?.mean(0)?;
+        report.ctc += scalar(&ctc)?;
+        let mut loss = (ctc * ctc_weight)?;
+        if let (Some(sgm), true) = (self.network.sgm(), sgm_weight > 0.0) {
+            let mut rng = Pcg64Mcg::seed_from_u64(seed);
+            let noise = self.recipe.label_noise.then_some(&mut rng);
+            let classes = self.network.config().num_classes;
+            let labels = SgmLabels::new(&batch.labels, classes, noise);
+            let guided = sgm.loss(pass.features(), &labels)?;
+            *report.sgm.get_or_insert(0.0) += scalar(&guided)?;
+            loss = (loss + (guided * sgm_weight)?)?;
+        }
+        if let (Some(teacher), true) = (self.teacher, distillation_weight > 0.0) {
+            let logits = teacher.logits(&images)?;
+            let rows = if self.recipe.distill_where_right {
+                right(&logits, &batch.labels)?
+            } else {
+                (0..batch.labels.len() as u32).collect()
+            };
+            // The sum over these crops, as a share of the batch.
+            let share = rows.len() as f64 / batch.labels.len().max(1) as f64;
+            report.taught += share;
+            if !rows.is_empty() {
+                let rows = Tensor::new(rows, images.device())?;
+                let chosen = |x: &Tensor| x.index_select(&rows, 0);
+                let (student, teacher) = (chosen(pass.logits())?, chosen(&logits)?);
+                let divergence = distillation_loss(&student, &teacher, self.recipe.temperature)?;
+                let found = (divergence * (share * distillation_weight))?;
+                *report.distillation.get_or_insert(0.0) += scalar(&found)?;
+                loss = (loss + found)?;
+            }
+        }
+        report.loss += scalar(&loss)?;
+        report.accuracy += accuracy(pass.logits(), &batch.labels)?;
+        Ok((pass.backward(&loss)?, report))
+    }
+}
+
+/// Losses of a batch, or means over several.
+#[derive(Debug, Clone, Copy, Default)]
+struct Losses {
+    loss: f64,
+    ctc: f64,
+    sgm: Option<f64>,
+    distillation: Option<f64>,
+    taught: f64,
+    accuracy: f64,
+}
+
+impl Losses {
+    fn add(&mut self, other: &Losses) {
+        let sum = |a: Option<f64>, b: Option<f64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a + b),
+            (a, b) => a.or(b),
+        };
+        self.loss += other.loss;
+        self.ctc += other.ctc;
+        self.sgm = sum(self.sgm, other.sgm);
+        self.distillation = sum(self.distillation, other.distillation);
+        self.taught += other.taught;
+        self.accuracy += other.accuracy;
+    }
+
+    fn scale(&mut self, factor: f64) {
+        for value in [&mut self.loss, &mut self.ctc, &mut self.taught, &mut self.accuracy]
+            .into_iter()
+            .chain(&mut self.sgm)
+            .chain(&mut self.distillation)
+        {
+            *value *= factor;
+        }
+    }
+}
+
 fn copies(network: &Network) -> Result<BTreeMap<String, Tensor>, TrainError> {
-    let copy = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.copy()?));
+    let copy = |(name, tensor): (&str, &Tensor)| Ok((name.to_owned(), tensor.detach().copy()?));
     network.parameters().map(copy).collect()
+}
+
+/// Moves values towards others of the same shape by a share of the way, in place.
+struct Follow {
+    share: f32,
+}
+
+impl InplaceOp2 for Follow {
+    fn name(&self) -> &'static str {
+        "follow"
+    }
+
+    fn cpu_fwd(
+        &self,
+        means: &mut CpuStorage,
+        layout: &Layout,
+        values: &CpuStorage,
+        values_layout: &Layout,
+    ) -> candle_core::Result<()> {
+        let (CpuStorage::F32(means), Some((start, end))) = (means, layout.contiguous_offsets())
+        else {
+            bail!("an average is not contiguous f32");
+        };
+        let (CpuStorage::F32(values), Some((from, to))) =
+            (values, values_layout.contiguous_offsets())
+        else {
+            bail!("a parameter is not contiguous f32");
+        };
+        means[start..end].par_chunks_mut(BLOCK).zip(values[from..to].par_chunks(BLOCK)).for_each(
+            |(means, values)| {
+                for (mean, value) in means.iter_mut().zip(values) {
+                    *mean += self.share * (value - *mean);
+                }
+            },
+        );
+        Ok(())
+    }
+}
+
+/// The crops whose label is what the most probable class of every time step gives.
+fn right(logits: &Tensor, labels: &[Vec<u32>]) -> Result<Vec<u32>, TrainError> {
+    let best = logits.argmax(candle_core::D::Minus1)?.to_vec2::<u32>()?;
+    let right = |(steps, label): (&Vec<u32>, &Vec<u32>)| collapsed(steps) == *label;
+    let crops = (0u32..).zip(best.iter().zip(labels));
+    Ok(crops.filter(|(_, pair)| right(*pair)).map(|(crop, _)| crop).collect())
 }
 
 /// The share of labels that the most probable class of every time step gives.
 fn accuracy(logits: &Tensor, labels: &[Vec<u32>]) -> Result<f64, TrainError> {
-    let best = logits.argmax(candle_core::D::Minus1)?.to_vec2::<u32>()?;
-    let right = best.iter().zip(labels).filter(|(steps, label)| collapsed(steps) == **label);
-    Ok(right.count() as f64 / labels.len().max(1) as f64)
+    Ok(right(logits, labels)?.len() as f64 / labels.len().max(1) as f64)
 }
 
 /// The symbols of a path: repeats collapsed, blanks dropped.

@@ -9,7 +9,7 @@ use crate::model::{Config, HEAD_DIM, SHORT_TEXT_RATIO, StageConfig, block_index}
 
 /// Reads the configuration off names and shapes.
 ///
-/// Widths, depths, kinds of block, groups and classes show there. Heads of attention do not (they
+/// Widths, depths, kinds of block, MLP widths, groups and classes show there. Heads of attention do not (they
 /// are taken as the published 32 channels each), nor does the ratio limit (4).
 pub(super) fn config(tensors: &BTreeMap<String, StoredTensor>) -> Result<Config> {
     if !tensors.keys().any(|name| name.starts_with("encoder.stages.")) {
@@ -19,6 +19,7 @@ pub(super) fn config(tensors: &BTreeMap<String, StoredTensor>) -> Result<Config>
     let classes = dimension(tensors, "decoder.fc.weight", 0)?;
     Ok(Config {
         frm_heads: (stages[2].dim / HEAD_DIM).max(1),
+        frm_mlp_dim: dimension(tensors, "decoder.w_atten_block.mlp.fc1.weight", 0)?,
         stages,
         num_classes: classes,
         max_ratio: SHORT_TEXT_RATIO,
@@ -43,7 +44,9 @@ fn stage(tensors: &BTreeMap<String, StoredTensor>, stage: usize) -> Result<Stage
     } else {
         (dim / HEAD_DIM).max(1)
     };
-    let config = StageConfig { dim, heads, local_blocks, global_blocks };
+    let first = indices.first().copied().unwrap_or(0);
+    let mlp_dim = dimension(tensors, &format!("{prefix}.blocks.{first}.mlp.fc1.weight"), 0)?;
+    let config = StageConfig { dim, heads, local_blocks, global_blocks, mlp_dim };
     // Global before local blocks, or gaps elsewhere than between the two.
     let expected = (0..indices.len()).map(|block| block_index(&config, block));
     let ordered = indices.iter().skip(local_blocks).all(|&index| !has(index, "0.weight"));

@@ -60,7 +60,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
             (name, Listed { bytes, dtype: info.dtype, shape: info.shape.clone() })
         })
         .collect();
-    let mut file = WeightsFile::of_tensors(Vec::new());
+    let mut file = WeightsFile::from_tensors(Vec::new());
     if let Some(json) = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)) {
         let metadata: Metadata = serde_json::from_str(json).map_err(bad_metadata)?;
         file.config = Some(metadata.config);

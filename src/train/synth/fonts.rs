@@ -21,6 +21,18 @@ pub struct Fonts(Vec<Arc<Face>>);
 pub(super) struct Face {
     pub name: String,
     pub font: FontVec,
+    /// Characters that it draws wrongly or not at all, besides those that it does not know.
+    missing: String,
+    /// Whether its small letters look like capitals: such a font shall draw capitals only.
+    capitals: bool,
+}
+
+impl Face {
+    /// A text as this font can draw it: in capitals if it has no others; `None` if it cannot.
+    pub(super) fn drawable(&self, text: &str) -> Option<String> {
+        let text = if self.capitals { text.to_uppercase() } else { text.to_owned() };
+        (!text.contains(|c| self.missing.contains(c))).then_some(text)
+    }
 }
 
 impl std::fmt::Debug for Fonts {
@@ -59,6 +71,54 @@ impl Fonts {
         Self::of(&database, &folder.display().to_string(), |_| true)
     }
 
+    /// The fonts of a list that tells what each can do, one a line, with tabs between: the file,
+    /// relative to the list; its name; the characters that it lacks, or `-`; `capsonly=1` if its
+    /// small letters are capitals; `score=` and how legible it is, 0..=1. Those below `least_score`
+    /// are left out.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`] if a file cannot be read; [`TrainError::Options`] if a line is something
+    /// else, or there are no fonts.
+    pub fn from_list(list: impl AsRef<Path>, least_score: f64) -> Result<Self, TrainError> {
+        let list = list.as_ref();
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })
+        };
+        let text = String::from_utf8_lossy(&read(list)?).into_owned();
+        let folder = list.parent().unwrap_or(Path::new(""));
+        let mut faces = Vec::new();
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            let fault = || {
+                let detail = format!("{}: {line:?} is no font", list.display());
+                TrainError::Options(detail)
+            };
+            let mut fields = line.split('\t');
+            let (Some(file), Some(_), Some(missing)) =
+                (fields.next(), fields.next(), fields.next())
+            else {
+                return Err(fault());
+            };
+            let (mut capitals, mut score) = (false, 1.0);
+            for field in fields {
+                match field.split_once('=') {
+                    Some(("capsonly", value)) => capitals = value == "1",
+                    Some(("score", value)) => score = value.parse().map_err(|_| fault())?,
+                    _ => return Err(fault()),
+                }
+            }
+            if score < least_score {
+                continue;
+            }
+            let missing = if missing == "-" { String::new() } else { missing.to_owned() };
+            if let Ok(font) = FontVec::try_from_vec(read(&folder.join(file))?) {
+                let name = Path::new(file).file_stem().unwrap_or_default();
+                let name = name.to_string_lossy().into_owned();
+                faces.push(Arc::new(Face { name, font, missing, capitals }));
+            }
+        }
+        Self::sorted(faces, &list.display().to_string())
+    }
+
     fn of(
         database: &Database,
         place: &str,
@@ -79,10 +139,15 @@ impl Fonts {
                 ['a', 'A', '0'].into_iter().any(|c| font.outline(font.glyph_id(c)).is_some())
             };
             if let Some(font) = font.filter(letters) {
-                faces.push(Arc::new(Face { name, font }));
+                let (missing, capitals) = (String::new(), false);
+                faces.push(Arc::new(Face { name, font, missing, capitals }));
             }
         }
         // The database's order is the file system's.
+        Self::sorted(faces, place)
+    }
+
+    fn sorted(mut faces: Vec<Arc<Face>>, place: &str) -> Result<Self, TrainError> {
         faces.sort_by(|a, b| a.name.cmp(&b.name));
         faces.dedup_by(|a, b| a.name == b.name);
         if faces.is_empty() {

@@ -98,6 +98,47 @@ impl Line {
         Some(Line { glyphs, width: x.max(1.0), ascent, descent })
     }
 
+    pub(super) fn width(&self) -> f32 {
+        self.width
+    }
+
+    /// From the lowest to the highest that the font's letters reach.
+    pub(super) fn height(&self) -> f32 {
+        self.ascent + self.descent
+    }
+
+    /// Makes the letters wider by a factor.
+    pub(super) fn stretch(&mut self, factor: f32) {
+        self.width *= factor;
+        for glyph in &mut self.glyphs {
+            *glyph = glyph.map(|p| point(p.x * factor, p.y));
+        }
+    }
+
+    /// Turns, shifts and scales every letter a little around its middle; `size` is the font's, or
+    /// less for less of it.
+    pub(super) fn jitter(&mut self, size: f32, rng: &mut impl Rng) {
+        let strength = (size / self.height().max(1.0)).min(1.0);
+        for glyph in &mut self.glyphs {
+            let mut within = |most: f32| strength * most * rng.random_range(-1.0f32..=1.0);
+            let (sin, cos) = within(0.2).sin_cos();
+            let (scale, lift) = (1.0 + within(0.15), within(0.1) * size);
+            let Some([x0, y0, x1, y1]) = glyph.bounds() else {
+                continue;
+            };
+            let (cx, cy) = ((x0 + x1) / 2.0, (y0 + y1) / 2.0);
+            *glyph = glyph.map(|p| {
+                let (x, y) = ((p.x - cx) * scale, (p.y - cy) * scale);
+                point(cx + x * cos - y * sin, cy + lift + x * sin + y * cos)
+            });
+        }
+    }
+
+    pub(super) fn shifted(&self, dx: f32, dy: f32) -> Line {
+        let glyphs = self.glyphs.iter().map(|g| g.map(|p| point(p.x + dx, p.y + dy))).collect();
+        Line { glyphs, ..*self }
+    }
+
     pub(super) fn warped(&self, warp: &Warp) -> Vec<Outline> {
         self.glyphs.iter().map(|glyph| glyph.map(|p| warp.apply(p))).collect()
     }
@@ -113,6 +154,8 @@ pub(super) struct Warp {
     rotation: (f32, f32),
     /// How the scale changes along x and y, a pixel.
     perspective: (f32, f32),
+    /// A wave's height, its radians a pixel, and where it begins.
+    wave: (f32, f32, f32),
 }
 
 impl Warp {
@@ -135,11 +178,22 @@ impl Warp {
             shear,
             rotation: angle.sin_cos(),
             perspective,
+            wave: (0.0, 0.0, 0.0),
         }
+    }
+
+    /// Puts the text on a wave.
+    pub(super) fn wave(&mut self, size: f32, rng: &mut impl Rng) {
+        let length = size * rng.random_range(2.0..8.0);
+        let height = (0.04 * length).min(0.2 * size) * rng.random_range(0.3..1.0);
+        let start = rng.random_range(0.0..std::f32::consts::TAU);
+        self.wave = (height, std::f32::consts::TAU / length, start);
     }
 
     fn apply(&self, p: Point) -> Point {
         let (x, y) = (p.x - self.centre.x, p.y - self.centre.y);
+        let (height, pace, start) = self.wave;
+        let y = if height > 0.0 { y + height * (pace * x + start).sin() } else { y };
         let x = x - self.shear * y;
         let (x, y) = if self.curvature.abs() < 1e-6 {
             (x, y)
@@ -173,6 +227,11 @@ pub(super) fn raster(outlines: &[Outline], origin: (f32, f32), width: u32, heigh
         let Some([left, top, right, bottom]) = outline.bounds() else {
             continue;
         };
+        let (wide, high) = (width as f32, height as f32);
+        if right < origin.0 || bottom < origin.1 || left > origin.0 + wide || top > origin.1 + high
+        {
+            continue;
+        }
         // The rasteriser draws inside its canvas only; what a margin below 0 cuts is left out.
         let inside = left >= origin.0
             && top >= origin.1

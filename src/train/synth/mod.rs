@@ -17,10 +17,14 @@ mod degrade;
 mod fonts;
 mod glyphs;
 mod paint;
+mod pattern;
 mod texts;
 
+use std::path::Path;
+use std::sync::Arc;
+
 use image::RgbImage;
-use rand::{RngExt, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +33,8 @@ pub use fonts::Fonts;
 pub use texts::Texts;
 
 use super::TrainError;
-use glyphs::{Line, Warp};
+use fonts::Face;
+use glyphs::{Line, Outline, Warp};
 
 /// How words look. Each range is drawn from evenly; each `share` is how many of the words, 0..=1,
 /// have something.
@@ -72,34 +77,88 @@ pub struct SynthOptions {
     pub shrunk: f32,
     /// Words with JPEG artefacts.
     pub jpeg: f32,
+    /// Words whose letters are made wider or narrower.
+    pub stretched: f32,
+    /// Words whose letters are turned, shifted and scaled one by one.
+    pub jittered: f32,
+    /// Words on a wave.
+    pub wavy: f32,
+    /// Words with other texts around them, as far as the margins show them.
+    pub neighbours: f32,
+    /// Words on a plate of another colour than its surroundings.
+    pub plated: f32,
+    /// Words with a line under, over or beside them.
+    pub ruled: f32,
+    /// Words with strokes that are thicker or thinner than the font's.
+    pub weighted: f32,
+    /// Words of which there is only an outline.
+    pub hollow: f32,
+    /// Words that stand out in solid letters.
+    pub extruded: f32,
+    /// Words filled with a picture or a texture instead of a colour.
+    pub inked: f32,
+    /// Words in uneven light, with a highlight or a shade.
+    pub lit: f32,
+    /// Words that were photographed in motion.
+    pub moved: f32,
+    /// Words with little contrast, whatever [`SynthOptions::contrast`] says.
+    pub faded: f32,
+    /// Words that had only a few pixels once: a height of 12 to 26.
+    pub tiny: f32,
+    /// Words with the halo of a camera's sharpening.
+    pub sharpened: f32,
+    /// Colours that come from the given backgrounds, if there are any; others are any colours.
+    pub natural: f32,
+    /// Words in full light and sharpness: what a camera does to the others passes them by.
+    pub clean: f32,
 }
 
 impl Default for SynthOptions {
     fn default() -> Self {
-        SynthOptions {
-            size: [18.0, 60.0],
-            spacing: [-0.03, 0.15],
-            margin: [-0.02, 0.3],
-            rotation: 10.0,
-            shear: 0.3,
-            perspective: 0.25,
-            curved: 0.2,
-            arc: 90.0,
-            outlined: 0.15,
-            shadowed: 0.2,
-            gradient: 0.4,
-            textured: 0.4,
-            pictured: 0.5,
-            contrast: 0.15,
-            blur: 1.5,
-            noise: 0.06,
-            shrunk: 0.3,
-            jpeg: 0.4,
-        }
+        Self::DEFAULT
     }
 }
 
 impl SynthOptions {
+    /// The default.
+    const DEFAULT: Self = SynthOptions {
+        size: [18.0, 60.0],
+        spacing: [-0.03, 0.15],
+        margin: [-0.02, 0.3],
+        rotation: 10.0,
+        shear: 0.3,
+        perspective: 0.25,
+        curved: 0.2,
+        arc: 90.0,
+        outlined: 0.15,
+        shadowed: 0.2,
+        gradient: 0.4,
+        textured: 0.4,
+        pictured: 0.5,
+        contrast: 0.15,
+        blur: 1.5,
+        noise: 0.06,
+        shrunk: 0.3,
+        jpeg: 0.4,
+        stretched: 0.0,
+        jittered: 0.0,
+        wavy: 0.0,
+        neighbours: 0.0,
+        plated: 0.0,
+        ruled: 0.0,
+        weighted: 0.0,
+        hollow: 0.0,
+        extruded: 0.0,
+        inked: 0.0,
+        lit: 0.0,
+        moved: 0.0,
+        faded: 0.0,
+        tiny: 0.0,
+        sharpened: 0.0,
+        natural: 0.0,
+        clean: 0.0,
+    };
+
     fn check(&self) -> Result<(), TrainError> {
         let ranges = [
             ("size", self.size, 4.0, 512.0),
@@ -128,6 +187,23 @@ impl SynthOptions {
             ("pictured", self.pictured, 1.0),
             ("shrunk", self.shrunk, 1.0),
             ("jpeg", self.jpeg, 1.0),
+            ("stretched", self.stretched, 1.0),
+            ("jittered", self.jittered, 1.0),
+            ("wavy", self.wavy, 1.0),
+            ("neighbours", self.neighbours, 1.0),
+            ("plated", self.plated, 1.0),
+            ("ruled", self.ruled, 1.0),
+            ("weighted", self.weighted, 1.0),
+            ("hollow", self.hollow, 1.0),
+            ("extruded", self.extruded, 1.0),
+            ("inked", self.inked, 1.0),
+            ("lit", self.lit, 1.0),
+            ("moved", self.moved, 1.0),
+            ("faded", self.faded, 1.0),
+            ("tiny", self.tiny, 1.0),
+            ("sharpened", self.sharpened, 1.0),
+            ("natural", self.natural, 1.0),
+            ("clean", self.clean, 1.0),
         ];
         for (name, value, most) in limits {
             if !(0.0..=most).contains(&value) {
@@ -136,6 +212,34 @@ impl SynthOptions {
         }
         Ok(())
     }
+}
+
+/// The pictures in a folder, in the order of their names; other files are passed over.
+///
+/// # Errors
+/// [`TrainError::Io`] if the folder cannot be read; [`TrainError::Options`] if it has no pictures.
+pub fn read_pictures(folder: impl AsRef<Path>) -> Result<Vec<RgbImage>, TrainError> {
+    let folder = folder.as_ref();
+    let io = |source| TrainError::Io { path: folder.to_owned(), source };
+    let entries = std::fs::read_dir(folder).map_err(io)?;
+    let mut paths: Vec<_> =
+        entries.map(|entry| Ok(entry.map_err(io)?.path())).collect::<Result<_, TrainError>>()?;
+    paths.sort();
+    let pictures: Vec<RgbImage> = paths
+        .iter()
+        .filter_map(|path| image::open(path).ok())
+        .map(|picture| picture.into_rgb8())
+        .filter(|picture| picture.width() > 0 && picture.height() > 0)
+        .collect();
+    if pictures.is_empty() {
+        return Err(TrainError::Options(format!("{} has no pictures", folder.display())));
+    }
+    Ok(pictures)
+}
+
+/// Whether something happens that a share of the words have. Without a share nothing is drawn.
+fn chance(share: f32, rng: &mut impl Rng) -> bool {
+    share > 0.0 && rng.random_bool(share.into())
 }
 
 /// A rendered word.
@@ -157,7 +261,7 @@ pub struct Synthesizer {
     fonts: Fonts,
     texts: Texts,
     options: SynthOptions,
-    backgrounds: Vec<RgbImage>,
+    backgrounds: Arc<Vec<RgbImage>>,
 }
 
 /// Texts and fonts that are tried until one has all the characters of the other.
@@ -173,13 +277,20 @@ impl Synthesizer {
         if fonts.is_empty() {
             return Err(TrainError::Options("there are no fonts".to_owned()));
         }
-        Ok(Synthesizer { fonts, texts, options, backgrounds: Vec::new() })
+        Ok(Synthesizer { fonts, texts, options, backgrounds: Arc::default() })
     }
 
     /// Adds pictures that words may stand on.
-    pub fn with_backgrounds(mut self, backgrounds: Vec<RgbImage>) -> Self {
+    #[must_use]
+    pub fn with_backgrounds(self, mut backgrounds: Vec<RgbImage>) -> Self {
+        backgrounds.retain(|picture| picture.width() > 0 && picture.height() > 0);
+        self.with_shared_backgrounds(Arc::new(backgrounds))
+    }
+
+    /// The same with pictures that other synthesizers use, too, none of which is empty.
+    #[must_use]
+    pub fn with_shared_backgrounds(mut self, backgrounds: Arc<Vec<RgbImage>>) -> Self {
         self.backgrounds = backgrounds;
-        self.backgrounds.retain(|picture| picture.width() > 0 && picture.height() > 0);
         self
     }
 
@@ -198,10 +309,20 @@ impl Synthesizer {
         for _ in 0..ATTEMPTS {
             let text = self.texts.draw(&mut rng);
             let face = self.fonts.draw(&mut rng);
+            let Some(text) = face.drawable(&text) else {
+                tried = text;
+                continue;
+            };
             let size = rng.random_range(self.options.size[0]..=self.options.size[1]);
             let spacing = rng.random_range(self.options.spacing[0]..=self.options.spacing[1]);
-            if let Some(line) = Line::new(&face.font, &text, size, spacing * size) {
-                let word = self.render(&line, text, size, face.name.clone(), &mut rng);
+            if let Some(mut line) = Line::new(&face.font, &text, size, spacing * size) {
+                if chance(self.options.stretched, &mut rng) {
+                    line.stretch(rng.random_range(0.65..1.5));
+                }
+                if chance(self.options.jittered, &mut rng) {
+                    line.jitter(size * rng.random_range(0.2f32..1.0), &mut rng);
+                }
+                let word = self.render(&line, text, size, face, &mut rng);
                 if let Some(word) = word {
                     return Ok(word);
                 }
@@ -218,11 +339,14 @@ impl Synthesizer {
         line: &Line,
         text: String,
         size: f32,
-        font: String,
+        face: &Face,
         rng: &mut Pcg64Mcg,
     ) -> Option<SyntheticWord> {
         let options = &self.options;
-        let warp = Warp::draw(line, options, rng);
+        let mut warp = Warp::draw(line, options, rng);
+        if chance(options.wavy, rng) {
+            warp.wave(size, rng);
+        }
         let outlines = line.warped(&warp);
         let bounds = glyphs::bounds(&outlines)?;
         let mut margin = || size * rng.random_range(options.margin[0]..=options.margin[1]);
@@ -234,11 +358,52 @@ impl Synthesizer {
         let width = (right - left).ceil().max(2.0) as u32;
         let height = (bottom - top).ceil().max(2.0) as u32;
         let mask = glyphs::raster(&outlines, (left, top), width, height);
-        let picture = paint::paint(&mask, size, &self.backgrounds, options, rng);
+        let around = if chance(options.neighbours, rng) {
+            let outlines = self.neighbours(line, &warp, face, size, rng);
+            Some(glyphs::raster(&outlines, (left, top), width, height))
+        } else {
+            None
+        };
+        let scene = paint::Scene { mask: &mask, around: around.as_ref(), size };
+        let picture = paint::paint(&scene, &self.backgrounds, options, rng);
         let image = degrade::degrade(picture, options, rng);
         let place = |[x0, y0, x1, y1]: [f32; 4]| [x0 - left, y0 - top, x1 - left, y1 - top];
         let boxes = outlines.iter().map(|glyph| glyph.bounds().map(place)).collect();
-        Some(SyntheticWord { image, text, boxes, font })
+        Some(SyntheticWord { image, text, boxes, font: face.name.clone() })
+    }
+
+    /// Other texts in the same font around a line of text, in the same perspective: what a crop shows
+    /// of them lies within its margins.
+    fn neighbours(
+        &self,
+        line: &Line,
+        warp: &Warp,
+        face: &Face,
+        size: f32,
+        rng: &mut Pcg64Mcg,
+    ) -> Vec<Outline> {
+        let mut outlines = Vec::new();
+        let gap = size * rng.random_range(0.25..0.5);
+        let leading = line.height() * rng.random_range(0.75..1.1);
+        for side in 0..4 {
+            let text = self.texts.draw(rng);
+            let wanted = rng.random_bool(0.6);
+            let along = rng.random_range(-0.5..0.5) * line.width();
+            let Some(text) = face.drawable(&text).filter(|_| wanted) else {
+                continue;
+            };
+            let Some(other) = Line::new(&face.font, &text, size, 0.0) else {
+                continue;
+            };
+            let (dx, dy) = match side {
+                0 => (-gap - other.width(), 0.0),
+                1 => (line.width() + gap, 0.0),
+                2 => (along, -leading),
+                _ => (along, leading),
+            };
+            outlines.extend(other.shifted(dx, dy).warped(warp));
+        }
+        outlines
     }
 }
 
