@@ -2,7 +2,7 @@
 //!
 //! The size of the result is the region's own: one pixel of it is about one of the page. The
 //! network's input is 32 to 64 pixels high, so a region much higher than that is first shrunk by a
-//! whole factor, by the mean of squares of pixels, to two to four times the input's height; Pillow
+//! whole factor, by the mean of squares of pixels, to three to six times the input's height; Pillow
 //! does so for thumbnails (`reducing_gap`). Where perspective or bends pack the page more densely
 //! than that, several samples are averaged.
 
@@ -41,12 +41,12 @@ impl Plan {
     /// For a region of `width` x `height` pixels of the page.
     pub(crate) fn new(width: f64, height: f64) -> Self {
         let (short, long) = (width.min(height).max(1.0), width.max(height).max(1.0));
-        // Twice the height that the multi-size rule gives to a crop of this ratio.
+        // Three times the height that the multi-size rule gives to a crop of this ratio.
         let kept = match long / short {
-            ratio if ratio < 1.5 => 128.0,
-            ratio if ratio < 2.5 => 96.0,
-            ratio if ratio < 3.5 => 80.0,
-            _ => 64.0,
+            ratio if ratio < 1.5 => 192.0,
+            ratio if ratio < 2.5 => 144.0,
+            ratio if ratio < 3.5 => 120.0,
+            _ => 96.0,
         };
         let factor = (short / kept).floor().max(1.0);
         let side = |length: f64| (length / factor).round().clamp(1.0, LONGEST) as u32;

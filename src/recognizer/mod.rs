@@ -2,6 +2,8 @@
 
 mod batch;
 mod options;
+mod page;
+mod stream;
 
 use std::path::Path;
 
@@ -9,7 +11,7 @@ use crate::charset::Charset;
 use crate::crop::{Crop, Rotation};
 use crate::decode::Decoder;
 use crate::emissions::Emissions;
-use crate::error::{CharsetError, ComputeError, ConfigError, Error, Result};
+use crate::error::{CharsetError, ConfigError, Error, Result};
 use crate::inference::Execution;
 use crate::model::Config;
 use crate::recognition::Recognition;
@@ -17,6 +19,7 @@ use crate::resize::{ResizedCrop, resize_rgb, target_size};
 use crate::weights::Weights;
 
 pub use options::{Options, Orientation};
+pub use stream::RecognitionStream;
 
 /// Reads the text in image crops.
 ///
@@ -87,7 +90,7 @@ impl Recognizer {
             orientation,
             decoder,
             temperature,
-            batch_pixels,
+            batch_pixels: batch_pixels.unwrap_or_else(|| options::default_batch_pixels(device)),
         })
     }
 
@@ -181,13 +184,6 @@ impl Recognizer {
         crops: &[ResizedCrop],
         emissions: &[Emissions],
     ) -> Result<Recognition> {
-        let mut best: Option<Recognition> = None;
-        for (crop, emissions) in crops.iter().zip(emissions) {
-            let next = self.decode(crop, emissions)?;
-            if best.as_ref().is_none_or(|best| next.score > best.score) {
-                best = Some(next);
-            }
-        }
-        best.ok_or_else(|| ComputeError::Pass("a crop was not resized".to_owned()).into())
+        batch::best(crops.iter().zip(emissions).map(|(crop, own)| self.decode(crop, own)))
     }
 }
