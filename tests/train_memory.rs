@@ -30,17 +30,15 @@ impl Source for Stripes {
 }
 
 fn network(charset: &Charset) -> Network {
-    let stage = |dim, heads, local_blocks, global_blocks| StageConfig {
-        dim,
-        heads,
-        local_blocks,
-        global_blocks,
-    };
+    let stages = [(32, 1, 1, 0), (64, 2, 1, 1), (128, 4, 0, 1)];
+    let stages =
+        stages.map(|(dim, heads, local, global)| StageConfig::new(dim, heads, local, global));
     let config = Config {
-        stages: [stage(32, 1, 1, 0), stage(64, 2, 1, 1), stage(128, 4, 0, 1)],
         frm_heads: 4,
+        frm_mlp_dim: 512,
         num_classes: charset.classes(),
-        max_ratio: 4,
+        stages,
+        ..Config::tiny()
     };
     Network::with_initialization(&config, Initialization::FanIn, &Device::Cpu, 1).unwrap()
 }
