@@ -1,7 +1,7 @@
 //! Latency of the network at every target size, of resizing, of loading, and end to end.
 //!
 //! Runs on pattern weights (numbers that a formula gives): nothing needs to be fetched.
-//! `cargo bench --bench latency -- network/B/32x128` picks some.
+//! `cargo bench -p svtrv2-benches --bench latency -- network/B/32x128` picks some.
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -10,7 +10,6 @@ use std::hint::black_box;
 use std::io::Cursor;
 use std::time::Duration;
 
-use candle_core::{DType, Device};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use svtrv2::model::Config;
 use svtrv2::resize::resize_bicubic;
@@ -24,17 +23,19 @@ fn network(criterion: &mut Criterion) {
     group.sample_size(10).measurement_time(Duration::from_secs(3));
     for (letter, config) in [("T", Config::tiny()), ("S", Config::small()), ("B", Config::base())] {
         let weights = support::pattern_weights(&config);
-        let model = weights.model(DType::F32, &Device::Cpu).unwrap();
+        let model = weights.model().unwrap();
         for (height, width) in SIZES {
             for batch in [1, 8] {
-                let images = support::pattern_input(batch, height, width);
+                let (images, shape) = support::pattern_input(batch, height, width);
                 group.throughput(Throughput::Elements(batch as u64));
                 for threads in [1, 2] {
                     let pool =
                         rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
                     let name = format!("{letter}/{height}x{width}/batch {batch}/{threads} threads");
                     group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-                        pool.install(|| bencher.iter(|| model.forward(black_box(&images)).unwrap()))
+                        pool.install(|| {
+                            bencher.iter(|| model.forward(black_box(&images), shape).unwrap())
+                        })
                     });
                 }
             }

@@ -20,10 +20,9 @@ use std::io::BufRead;
 use std::sync::Arc;
 use std::time::Instant;
 
-use candle_core::{DType, Device, Tensor};
 use fast_image_resize as fir;
 use svtrv2::decode::{BeamSearch, Decoder, LogProbs, Ngram, SymbolLm};
-use svtrv2::model::Model;
+use svtrv2::inference::Model;
 use svtrv2::resize::resize_bicubic;
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Crop, Options, PixelFormat, Recognizer};
@@ -75,14 +74,15 @@ fn network(
 ) -> Result<String, Box<dyn Error>> {
     let [height, width, batch, threads, passes] = parse(numbers)?;
     if !models.contains_key(weights) {
-        let model = Weights::open(weights)?.model(DType::F32, &Device::Cpu)?;
+        let model = Weights::open(weights)?.model()?;
         models.insert(weights.to_owned(), model);
     }
     let model = &models[weights];
-    let images = Tensor::arange(0f32, (batch * 3 * height * width) as f32, &Device::Cpu)?;
-    let images = (images * 0.37)?.sin()?.reshape((batch, 3, height, width))?;
+    let shape = [batch, 3, height, width];
+    let images: Vec<f32> =
+        (0..shape.iter().product()).map(|i: usize| (0.37 * i as f32).sin()).collect();
     let times = in_threads(threads, || {
-        (0..passes).map(|_| timed(|| model.forward(&images))).collect::<Result<Vec<_>, _>>()
+        (0..passes).map(|_| timed(|| model.forward(&images, shape))).collect::<Result<Vec<_>, _>>()
     })?;
     Ok(list(&times))
 }
@@ -150,11 +150,14 @@ fn open(weights: &str, image: &str) -> Result<String, Box<dyn Error>> {
 }
 
 fn decode(emissions: &str, kind: &str, passes: usize) -> Result<String, Box<dyn Error>> {
-    let tensor = candle_core::safetensors::load(emissions, &Device::Cpu)?
-        .remove("scores")
-        .ok_or("there is no tensor `scores`")?;
-    let (_, steps, classes) = tensor.dims3()?;
-    let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+    let bytes = std::fs::read(emissions)?;
+    let file = safetensors::SafeTensors::deserialize(&bytes)?;
+    let tensor = file.tensor("scores")?;
+    let &[_, steps, classes] = tensor.shape() else {
+        return Err(format!("scores of the shape {:?}", tensor.shape()).into());
+    };
+    let (values, _) = tensor.data().as_chunks::<4>();
+    let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
     let emissions = values
         .chunks_exact(steps * classes)
         .map(|values| LogProbs::from_logits(steps, classes, values.to_vec()))

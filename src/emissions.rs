@@ -1,7 +1,7 @@
 //! What the network says of a crop: log-probabilities and attention.
 
-use crate::cpu::MAP_REACH;
 use crate::decode::LogProbs;
+use crate::ops::MAP_REACH;
 
 /// What the network says of a crop: the result of [`Recognizer::emissions`](crate::Recognizer::emissions).
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,7 @@ pub struct Emissions {
 }
 
 /// Where the network looked at every frame: weights (0..=1) of the features around it, 0 where
-/// there are none ([`Model::forward_with_attention`](crate::model::Model::forward_with_attention)).
+/// there are none ([`Model::forward_with_attention`](crate::inference::Model::forward_with_attention)).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attention {
     frames: usize,

@@ -15,6 +15,9 @@ pub enum Error {
     /// The image could not be read or has no pixels.
     #[error(transparent)]
     Image(#[from] ImageError),
+    /// A region of a page cannot be cropped.
+    #[error(transparent)]
+    Region(#[from] RegionError),
     /// The weights file is damaged, of another kind, or does not fit the network.
     #[error(transparent)]
     Weights(#[from] WeightsError),
@@ -30,14 +33,64 @@ pub enum Error {
     /// A language model could not be read or estimated.
     #[error(transparent)]
     LanguageModel(#[from] LanguageModelError),
-    /// The tensor library or the device failed.
-    #[error("computation failed: {0}")]
-    Compute(Box<candle_core::Error>),
+    /// The network cannot compute with what it was given, or the device failed.
+    #[error(transparent)]
+    Compute(#[from] ComputeError),
 }
 
+#[cfg(feature = "candle")]
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        Error::Compute(Box::new(error))
+        ComputeError::Device(Box::new(error)).into()
+    }
+}
+
+/// Why the network cannot compute.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ComputeError {
+    /// Images whose shape or number of values does not fit.
+    #[error("images are [batch, 3, height, width] without a 0, not {shape:?} with {values} values")]
+    Images {
+        /// The shape.
+        shape: Vec<usize>,
+        /// Values that were given.
+        values: usize,
+    },
+    /// An operand of an operation whose shape does not fit.
+    #[error("an operand of {operation} is {found:?}, not {expected:?}")]
+    Operand {
+        /// The operation.
+        operation: &'static str,
+        /// The operand's rows and channels.
+        found: [usize; 2],
+        /// Rows and channels that fit.
+        expected: [usize; 2],
+    },
+    /// A parameter that the source of a network's parameters lacks.
+    #[error("there is no parameter {0}")]
+    MissingParameter(String),
+    /// A parameter of another shape than the network asks for.
+    #[error("a parameter does not fit the network: {0}")]
+    ParameterShape(ShapeMismatch),
+    /// Something that this execution of the network cannot compute.
+    #[error("{0} is not supported")]
+    Unsupported(&'static str),
+    /// A part of a batch gave no result, because another one failed.
+    #[error("the pass through the network failed: {0}")]
+    Pass(String),
+    /// The device failed, or the library that drives it.
+    #[error("computation failed: {0}")]
+    Device(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl ComputeError {
+    pub(crate) fn operand(
+        operation: &'static str,
+        found: [usize; 2],
+        expected: [usize; 2],
+    ) -> Error {
+        ComputeError::Operand { operation, found, expected }.into()
     }
 }
 
@@ -63,7 +116,24 @@ pub enum ImageError {
     },
     /// The bytes are not an image of a known format, or are truncated or damaged.
     #[error("cannot decode the image: {0}")]
-    Decode(#[from] image::ImageError),
+    Decode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The path names a folder, a pipe or a device.
+    #[error("{} is not a regular file", path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The file says that the image has more pixels than
+    /// [`DecodeOptions::max_pixels`](crate::DecodeOptions::max_pixels).
+    #[error("the image has {width}x{height} pixels, more than {most}")]
+    TooLarge {
+        /// Width in pixels.
+        width: u64,
+        /// Height in pixels.
+        height: u64,
+        /// The most pixels.
+        most: u64,
+    },
     /// Raw pixels whose length does not fit width, height and stride.
     #[error(
         "raw pixels: {width}x{height} with {row_bytes} bytes a row at a stride of {stride} bytes \
@@ -82,6 +152,60 @@ pub enum ImageError {
         needed: usize,
         /// Bytes that were given.
         found: usize,
+    },
+}
+
+/// Why a region of a page cannot be cropped.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[non_exhaustive]
+pub enum RegionError {
+    /// A coordinate is NaN or infinite.
+    #[error("point {index} of the region is not finite")]
+    NotFinite {
+        /// The point, from 0.
+        index: usize,
+    },
+    /// A polygon of too few or too many points, or of an odd number.
+    #[error("a region has an even number of 4 to {most} points, not {found}")]
+    PointCount {
+        /// Points given.
+        found: usize,
+        /// The most points.
+        most: usize,
+    },
+    /// The region covers less than a square pixel, or its points lie on one line.
+    #[error("the region covers {area:.3} square pixels, less than one")]
+    TooSmall {
+        /// Its area in square pixels.
+        area: f64,
+    },
+    /// The points run counter-clockwise, which would mirror the text.
+    #[error(
+        "the region's points must run clockwise from the text's top left (of a rectangle, x0 < x1 \
+         and y0 < y1)"
+    )]
+    Order,
+    /// Two edges cross.
+    #[error("edges {first} and {second} of the region cross")]
+    SelfCrossing {
+        /// The first point of the one edge, from 0.
+        first: usize,
+        /// The first point of the other edge, from 0.
+        second: usize,
+    },
+    /// A quadrilateral with a corner that turns inwards, or hardly turns.
+    #[error("the quadrilateral is not convex at corner {corner}")]
+    NotConvex {
+        /// The corner, from 0.
+        corner: usize,
+    },
+    /// Too much of the region lies beyond the page.
+    #[error("{inside:.2} of the region lies inside the page, less than {least:.2}")]
+    Outside {
+        /// The share inside the page, 0..=1.
+        inside: f32,
+        /// The least share.
+        least: f32,
     },
 }
 
@@ -206,7 +330,8 @@ pub enum WeightsError {
 }
 
 /// A tensor whose shape is not the network's.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name} is {found:?} instead of {expected:?}")]
 pub struct ShapeMismatch {
     /// The tensor.
     pub name: String,
@@ -342,6 +467,14 @@ impl ConfigError {
     pub(crate) fn new(field: &'static str, detail: impl Into<String>) -> Self {
         ConfigError { field, detail: detail.into() }
     }
+
+    /// Checks that a value is a finite number above 0.
+    pub(crate) fn check_positive(field: &'static str, value: f32) -> Result<(), ConfigError> {
+        if value.is_finite() && value > 0.0 {
+            return Ok(());
+        }
+        Err(ConfigError::new(field, format!("{value} is not above 0")))
+    }
 }
 
 /// Why scores cannot be decoded.
@@ -427,6 +560,12 @@ pub enum LanguageModelError {
         order: usize,
         /// The highest order.
         most: usize,
+    },
+    /// The bytes are not a compact model, or are damaged.
+    #[error("not a compact language model, or a damaged one: {detail}")]
+    Compact {
+        /// What is wrong.
+        detail: String,
     },
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]

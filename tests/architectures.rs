@@ -3,9 +3,9 @@
 
 mod support;
 
-use candle_core::{DType, Device};
+use candle_core::{DType, Device, Tensor};
 use support::{Reference, fixture, max_difference, pattern_input, pattern_weights, values};
-use svtrv2::model::{Config, Model};
+use svtrv2::model::Config;
 
 /// Absolute, on logits whose magnitude is about 1.
 const TOLERANCE: f32 = 1e-3;
@@ -13,37 +13,49 @@ const TOLERANCE: f32 = 1e-3;
 const SHAPES: [(usize, usize, usize); 5] =
     [(2, 32, 128), (1, 64, 64), (1, 48, 96), (1, 40, 112), (1, 32, 256)];
 
+/// Logits with their shape, and features, of images.
+type Forward<'a> = &'a dyn Fn(&[f32], [usize; 4]) -> (Vec<f32>, Vec<usize>, Vec<f32>);
+
 fn check(letter: &str, config: Config) {
     let reference = Reference::open(fixture("architectures.safetensors"));
     let weights = pattern_weights(&config);
     assert_eq!(weights.config(), &config, "the configuration inferred from the tensors");
-    let fast = weights.model(DType::F32, &Device::Cpu).unwrap();
-    let plain = weights.differentiable_model(DType::F32, &Device::Cpu).unwrap();
-    for (path, model) in [("kernels", &fast), ("tensors", &plain)] {
-        check_model(&format!("{letter}, {path}"), letter, model, &reference);
-    }
+    let native = weights.model().unwrap();
+    check_model(&format!("{letter}, native"), letter, &reference, &|images, shape| {
+        let logits = native.forward(images, shape).unwrap();
+        let features = native.features(images, shape).unwrap();
+        (logits.values, logits.shape.to_vec(), features.values)
+    });
+    let candle = weights.candle_model(DType::F32, &Device::Cpu).unwrap();
+    check_model(&format!("{letter}, candle"), letter, &reference, &|images, shape| {
+        let images = Tensor::from_slice(images, &shape, &Device::Cpu).unwrap();
+        let logits = candle.forward(&images).unwrap();
+        let features = candle.features(&images).unwrap();
+        (values(&logits), logits.dims().to_vec(), values(&features))
+    });
 }
 
-fn check_model(path: &str, letter: &str, model: &Model, reference: &Reference) {
+fn check_model(path: &str, letter: &str, reference: &Reference, forward: Forward) {
     for (batch, height, width) in SHAPES {
         let row = format!("{letter}/{batch}x{height}x{width}");
-        let input = pattern_input(batch, height, width);
+        let (images, shape) = pattern_input(batch, height, width);
+        let (logits, logits_shape, features) = forward(&images, shape);
 
         let (shape, expected) = reference.f32(&format!("{row}/logits"));
-        let logits = model.forward(&input).unwrap();
-        assert_eq!(logits.dims(), shape, "{row}");
-        let difference = max_difference(&values(&logits), &expected);
+        assert_eq!(logits_shape, shape, "{row}");
+        let difference = max_difference(&logits, &expected);
         println!("{path}, {row}: logits differ by {difference:.1e} at the most");
         assert!(difference <= TOLERANCE, "{path}, {row}: logits differ by {difference}");
 
-        let features = values(&model.features(&input).unwrap());
         let name = format!("{row}/features");
         if reference.names().contains(&name) {
             let difference = max_difference(&features, &reference.f32(&name).1);
+            println!("{path}, {row}: features differ by {difference:.1e} at the most");
             assert!(difference <= TOLERANCE, "{path}, {row}: features differ by {difference}");
         }
         let (_, expected) = reference.f32(&format!("{row}/feature_stats"));
         let difference = max_difference(&statistics(&features), &expected);
+        println!("{path}, {row}: feature statistics differ by {difference:.1e} at the most");
         assert!(
             difference <= TOLERANCE,
             "{path}, {row}: feature statistics differ by {difference}"

@@ -8,7 +8,8 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use support::{pattern_weights, random_crop, toy_config, toy_file};
 use svtrv2::weights::Weights;
 use svtrv2::{
-    Charset, Crop, Error, ImageError, Options, Orientation, PixelFormat, Recognizer, Rotation,
+    Charset, Crop, Device, Error, ImageError, Options, Orientation, PixelFormat, Recognizer,
+    Rotation,
 };
 
 fn recognizer() -> Recognizer {
@@ -44,7 +45,7 @@ fn extreme_sizes_and_contents() {
             assert!(0.0 <= c.bounds.x0 && c.bounds.x0 < c.bounds.x1, "{name}: {c:?}");
             assert!(0.0 <= c.bounds.y0 && c.bounds.y0 < c.bounds.y1, "{name}: {c:?}");
             assert!(c.bounds.x1 <= width && c.bounds.y1 <= height, "{name}: {c:?}");
-            assert!(!c.frames.is_empty() && (0.0..=1.0).contains(&c.posterior), "{name}: {c:?}");
+            assert!(!c.frames.is_empty() && (0.0..=1.0).contains(&c.confidence), "{name}: {c:?}");
         }
     }
 }
@@ -167,7 +168,12 @@ fn options_out_of_range() {
     for (name, options) in [
         ("max_ratio", Options { max_ratio: Some(0), ..Options::default() }),
         ("max_ratio", Options { max_ratio: Some(5000), ..Options::default() }),
-        ("dtype", Options { dtype: candle_core::DType::U8, ..Options::default() }),
+        #[cfg(not(feature = "cuda"))]
+        ("device", Options { device: Device::Cuda(0), ..Options::default() }),
+        #[cfg(not(feature = "metal"))]
+        ("device", Options { device: Device::Metal(0), ..Options::default() }),
+        #[cfg(not(feature = "candle"))]
+        ("precision", Options { precision: svtrv2::Precision::F16, ..Options::default() }),
     ] {
         let result = Recognizer::new(&weights, Options { charset: charset.clone(), ..options });
         assert!(matches!(&result, Err(Error::Config(e)) if e.field == name), "{result:?}");

@@ -5,7 +5,7 @@ mod support;
 
 use std::sync::Arc;
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Device, Tensor};
 use image::RgbImage;
 use support::values;
 use svtrv2::model::{Config, StageConfig};
@@ -174,8 +174,7 @@ fn goes_on_to_the_bit() {
     }
     let (a, b) = (whole.weights().unwrap(), second.weights().unwrap());
     for name in a.names() {
-        let tensor =
-            |weights: &Weights| values(&weights.tensor(name, &Device::Cpu).unwrap().unwrap());
+        let tensor = |weights: &Weights| weights.tensor(name).unwrap().unwrap();
         assert!(tensor(&a) == tensor(&b), "average of {name}");
     }
     // A checkpoint is a weights file, too.
@@ -328,8 +327,8 @@ fn fine_tunes_frozen_to_new_symbols() {
     let weights = second.weights().unwrap();
     let same = |name: &&str| name.starts_with("encoder.pope");
     let name = weights.names().find(same).unwrap().to_owned();
-    let tensor = weights.tensor(&name, &Device::Cpu).unwrap().unwrap();
-    assert!(values(&tensor) == frozen, "{name} moved");
+    let (values, _) = weights.tensor(&name).unwrap().unwrap();
+    assert!(values == frozen, "{name} moved");
     let held = words("abcdehxz", 100, 5000);
     let accuracy = read(&weights, &held);
     assert!(accuracy > 0.8, "{accuracy} on words it has not seen");
@@ -339,11 +338,10 @@ fn fine_tunes_frozen_to_new_symbols() {
 fn students_of_some_blocks() {
     let charset = Charset::from_characters(SYMBOLS).unwrap();
     let network = Network::new(&config(&charset), &Device::Cpu, 2).unwrap();
-    let images = Tensor::rand(-1f32, 1.0, (2, 3, 32, 64), &Device::Cpu).unwrap();
+    let (images, shape) = support::pattern_input(2, 32, 64);
     let logits = |network: &Network| {
         let weights = network.to_weights(&charset).unwrap();
-        let model = weights.model(DType::F32, &Device::Cpu).unwrap();
-        values(&model.forward(&images).unwrap())
+        weights.model().unwrap().forward(&images, shape).unwrap().values
     };
     let all = network.with_blocks(&[vec![0], vec![0, 1], vec![0, 1]]).unwrap();
     assert!(logits(&all) == logits(&network));

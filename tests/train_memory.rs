@@ -30,15 +30,13 @@ impl Source for Stripes {
 }
 
 fn network(charset: &Charset) -> Network {
-    let stages = [(32, 1, 1, 0), (64, 2, 1, 1), (128, 4, 0, 1)];
-    let stages =
-        stages.map(|(dim, heads, local, global)| StageConfig::new(dim, heads, local, global));
+    let stage = StageConfig::new;
     let config = Config {
+        stages: [stage(32, 1, 1, 0), stage(64, 2, 1, 1), stage(128, 4, 0, 1)],
         frm_heads: 4,
         frm_mlp_dim: 512,
         num_classes: charset.classes(),
-        stages,
-        ..Config::tiny()
+        max_ratio: 4,
     };
     Network::with_initialization(&config, Initialization::FanIn, &Device::Cpu, 1).unwrap()
 }
@@ -63,7 +61,6 @@ fn memory_stays_flat() {
         drop_path: 0.1,
         sgm_weight: 1.0,
         distillation_weight: 1.0,
-        feature_weight: 1.0,
         temperature: 2.0,
         ..Recipe::default()
     };

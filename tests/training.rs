@@ -1,5 +1,4 @@
-//! Losses, gradients and optimisation are the reference's, and the kernels' gradients are the tensor
-//! library's.
+//! Losses, gradients and optimisation are the reference's, and the tape's gradients are candle's.
 
 mod support;
 
@@ -155,8 +154,8 @@ fn whole_model_gradients() {
     let network = pattern_network(&Config::tiny());
     let images = images("train/input", 2, 32, 128);
     let labels = classes_of(&["Hotel", "2go"]);
-    for kernels in [true, false] {
-        let options = PassOptions { kernels, ..PassOptions::evaluation() };
+    for tape in [true, false] {
+        let options = PassOptions { tape, ..PassOptions::evaluation() };
         let pass = network.forward(&images, &options).unwrap();
         let loss = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
         let (_, expected) = numbers.f32("model_t/loss");
@@ -168,24 +167,24 @@ fn whole_model_gradients() {
                 None => numbers.f32(&format!("model_t/grad/{name}/norm")).1,
             };
             let found = norm(gradients.get(name).unwrap());
-            assert_close(&[found], &expected, TOLERANCE, &format!("{name}, kernels: {kernels}"));
+            assert_close(&[found], &expected, TOLERANCE, &format!("{name}, tape: {tape}"));
         }
     }
 }
 
 #[test]
-fn kernels_and_tensors_have_the_same_gradients() {
+fn tape_and_candle_have_the_same_gradients() {
     let config = toy_config();
     for (height, width) in [(32, 128), (64, 64), (48, 96), (40, 112), (32, 40)] {
         let images = images("gradients", 3, height, width);
         let labels = vec![vec![1, 2], vec![3], vec![2, 2, 1]];
         let mut found = Vec::new();
-        for kernels in [true, false] {
+        for tape in [true, false] {
             let mut network = pattern_network(&config);
             network.add_sgm().unwrap();
             let batch_norm = BatchNormMode::Batch;
             let options =
-                PassOptions { drop_path: 0.5, batch_norm, seed: 5, kernels, ..Default::default() };
+                PassOptions { drop_path: 0.5, batch_norm, seed: 5, tape, ..Default::default() };
             let pass = network.forward(&images, &options).unwrap();
             let ctc = ctc_loss(pass.logits(), &labels, true).unwrap().mean(0).unwrap();
             let targets = SgmLabels::new::<Pcg64Mcg>(&labels, config.num_classes, None);
@@ -193,14 +192,14 @@ fn kernels_and_tensors_have_the_same_gradients() {
             let gradients = pass.backward(&(ctc + sgm).unwrap()).unwrap();
             found.push((network, gradients));
         }
-        let (kernels, tensors) = (&found[0], &found[1]);
-        assert_eq!(kernels.1.iter().count(), tensors.1.iter().count());
-        for (name, expected) in tensors.1.iter() {
-            let gradient = values(kernels.1.get(name).unwrap());
+        let (tape, candle) = (&found[0], &found[1]);
+        assert_eq!(tape.1.iter().count(), candle.1.iter().count());
+        for (name, expected) in candle.1.iter() {
+            let gradient = values(tape.1.get(name).unwrap());
             let row = format!("{name} at {height}x{width}");
             assert_close(&gradient, &values(expected), 1e-3, &row);
         }
-        for ((name, a), (_, b)) in kernels.0.parameters().zip(tensors.0.parameters()) {
+        for ((name, a), (_, b)) in tape.0.parameters().zip(candle.0.parameters()) {
             assert_close(&values(a), &values(b), 1e-5, &format!("{name} after the pass"));
         }
     }
@@ -273,8 +272,8 @@ fn frozen_parameters_get_no_gradient() {
     let mut network = pattern_network(&toy_config());
     network.freeze(&["encoder.pope", "encoder.stages.0", "decoder.fc.bias"]).unwrap();
     let images = images("gradients", 2, 32, 64);
-    for kernels in [true, false] {
-        let options = PassOptions { kernels, ..PassOptions::default() };
+    for tape in [true, false] {
+        let options = PassOptions { tape, ..PassOptions::default() };
         let pass = network.forward(&images, &options).unwrap();
         let loss = ctc_loss(pass.logits(), &[vec![1], vec![2]], true).unwrap().mean(0).unwrap();
         let gradients = pass.backward(&loss).unwrap();
@@ -282,7 +281,7 @@ fn frozen_parameters_get_no_gradient() {
             let frozen = name.starts_with("encoder.pope")
                 || name.starts_with("encoder.stages.0.")
                 || name == "decoder.fc.bias";
-            assert_eq!(gradients.get(name).is_none(), frozen, "{name}, kernels: {kernels}");
+            assert_eq!(gradients.get(name).is_none(), frozen, "{name}, tape: {tape}");
         }
     }
 }

@@ -4,17 +4,16 @@ mod support;
 
 use std::io::Cursor;
 
-use candle_core::{DType, Device};
 use support::{
     fixture, pattern_checkpoint, pattern_input, pattern_weights, to_safetensors, toy_config,
-    toy_file, values,
+    toy_file,
 };
 use svtrv2::weights::{Format, StorageType, Weights};
 use svtrv2::{Charset, Error, Options, Recognizer, WeightsError};
 
 fn logits(weights: &Weights) -> Vec<f32> {
-    let model = weights.model(DType::F32, &Device::Cpu).unwrap();
-    values(&model.forward(&pattern_input(2, 32, 128)).unwrap())
+    let (images, shape) = pattern_input(2, 32, 128);
+    weights.model().unwrap().forward(&images, shape).unwrap().values
 }
 
 fn read_fixture(name: &str) -> Vec<u8> {

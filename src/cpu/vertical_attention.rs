@@ -1,10 +1,10 @@
 //! Attention over the height of a grid: one weighted sum a column.
+//!
+//! A small share of the network's work: plain code, in sixteen partial sums that compilers turn
+//! into vectors.
 
 /// For `x` of images `[height, width, dim]`: the softmax over a column of `score.x` weighs the
 /// column's positions; the result is the weighted sums, images of `[width, dim]`.
-///
-/// A small share of the network's work: plain code, in sixteen partial sums that compilers turn
-/// into vectors.
 pub(crate) fn vertical_attention(
     x: &[f32],
     score: &[f32],
@@ -13,31 +13,70 @@ pub(crate) fn vertical_attention(
 ) -> Vec<f32> {
     let dim = score.len();
     let mut pooled = Vec::with_capacity(x.len() / height.max(1));
-    let mut weights = vec![0.0; height];
-    let mut sums = vec![0.0; dim];
     for image in x.chunks_exact((height * width * dim).max(1)) {
-        for column in 0..width {
-            let position = |row: usize| &image[(row * width + column) * dim..][..dim];
-            for (row, weight) in weights.iter_mut().enumerate() {
-                *weight = dot(position(row), score);
-            }
-            let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            weights.iter_mut().for_each(|weight| *weight = (*weight - largest).exp());
-            let factor = weights.iter().sum::<f32>().recip();
+        Columns { values: image, height, width, stride: dim, value: 0, score }.pool(&mut pooled);
+    }
+    pooled
+}
+
+/// The columns of an image whose positions have a key, which the score is multiplied with, and a
+/// value.
+pub(super) struct Columns<'a> {
+    /// `[height, width, stride]`: keys in front.
+    pub values: &'a [f32],
+    pub height: usize,
+    pub width: usize,
+    pub stride: usize,
+    /// Where a position's value starts.
+    pub value: usize,
+    /// `[dim]`
+    pub score: &'a [f32],
+}
+
+impl Columns<'_> {
+    /// Where a position is.
+    pub(super) fn start(&self, row: usize, column: usize) -> usize {
+        (row * self.width + column) * self.stride
+    }
+
+    pub(super) fn key(&self, row: usize, column: usize) -> &[f32] {
+        &self.values[self.start(row, column)..][..self.score.len()]
+    }
+
+    pub(super) fn value(&self, row: usize, column: usize) -> &[f32] {
+        &self.values[self.start(row, column) + self.value..][..self.score.len()]
+    }
+
+    /// The softmax over the rows of `score.key`.
+    pub(super) fn weights(&self, column: usize, weights: &mut [f32]) {
+        for (row, weight) in weights.iter_mut().enumerate() {
+            *weight = dot(self.key(row, column), self.score);
+        }
+        let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        weights.iter_mut().for_each(|weight| *weight = (*weight - largest).exp());
+        let factor = weights.iter().sum::<f32>().recip();
+        weights.iter_mut().for_each(|weight| *weight *= factor);
+    }
+
+    /// Appends the weighted sum of the values of every column.
+    pub(super) fn pool(&self, pooled: &mut Vec<f32>) {
+        let mut weights = vec![0.0; self.height];
+        let mut sums = vec![0.0; self.score.len()];
+        for column in 0..self.width {
+            self.weights(column, &mut weights);
             sums.fill(0.0);
             for (row, weight) in weights.iter().enumerate() {
-                let weight = weight * factor;
-                for (sum, value) in sums.iter_mut().zip(position(row)) {
+                for (sum, value) in sums.iter_mut().zip(self.value(row, column)) {
                     *sum += weight * value;
                 }
             }
             pooled.extend_from_slice(&sums);
         }
     }
-    pooled
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
+/// The sum of products.
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut sums = [0.0; 16];
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<16>(), b.as_chunks::<16>());
     for (a, b) in a.iter().zip(b) {

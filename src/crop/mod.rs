@@ -1,51 +1,36 @@
 //! The input: a crop of an image, as 8-bit RGB.
 //!
+//! A page's regions become crops in `page.rs`: `region.rs` checks them, `warp.rs` maps them,
+//! `rectify.rs` resamples them. Encoded files are read in `decode.rs`.
+//!
 //! Every other kind of image is converted as Pillow's `convert("RGB")` does (Pillow up to 12), so
 //! that a picture gives the same pixels here as in the reference implementation: grey is
 //! replicated, alpha is dropped, 16-bit colour keeps its high byte, and 16-bit grey is *clipped*
 //! at 255 (Pillow's rule for mode `I;16`; scale such images yourself if they use the full range).
 
-use std::borrow::Cow;
-use std::path::Path;
+mod convert;
+mod decode;
+mod exif;
+mod jpeg_markers;
+mod page;
+mod rectify;
+mod region;
+mod warp;
 
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "image")]
 use image::{DynamicImage, RgbImage};
 
 use crate::error::{ImageError, Result};
 
-/// The layout of raw pixels; see [`Crop::from_raw`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PixelFormat {
-    /// One byte a pixel.
-    Grey8,
-    /// Three bytes a pixel: red, green, blue.
-    Rgb8,
-    /// Three bytes a pixel: blue, green, red.
-    Bgr8,
-    /// Four bytes a pixel: red, green, blue, alpha; alpha is dropped.
-    Rgba8,
-    /// Four bytes a pixel: blue, green, red, alpha; alpha is dropped.
-    Bgra8,
-}
-
-impl PixelFormat {
-    /// Bytes a pixel.
-    pub fn bytes_per_pixel(self) -> usize {
-        match self {
-            PixelFormat::Grey8 => 1,
-            PixelFormat::Rgb8 | PixelFormat::Bgr8 => 3,
-            PixelFormat::Rgba8 | PixelFormat::Bgra8 => 4,
-        }
-    }
-
-    fn rgb(self, pixel: &[u8]) -> [u8; 3] {
-        match self {
-            PixelFormat::Grey8 => [pixel[0]; 3],
-            PixelFormat::Rgb8 | PixelFormat::Rgba8 => [pixel[0], pixel[1], pixel[2]],
-            PixelFormat::Bgr8 | PixelFormat::Bgra8 => [pixel[2], pixel[1], pixel[0]],
-        }
-    }
-}
+pub use convert::PixelFormat;
+#[cfg(feature = "image")]
+use convert::to_rgb;
+pub use decode::DecodeOptions;
+pub use page::{Page, PageCrop, Placement};
+pub use region::Region;
 
 /// An image crop that holds a word or a line: 8-bit RGB, row after row, borrowed where possible.
 ///
@@ -70,7 +55,7 @@ pub struct Crop<'a> {
 }
 
 impl<'a> Crop<'a> {
-    fn checked(width: u32, height: u32, rgb: Cow<'a, [u8]>) -> Result<Self> {
+    pub(crate) fn checked(width: u32, height: u32, rgb: Cow<'a, [u8]>) -> Result<Self> {
         if width == 0 || height == 0 {
             return Err(ImageError::Empty { width, height }.into());
         }
@@ -81,6 +66,7 @@ impl<'a> Crop<'a> {
     ///
     /// # Errors
     /// [`ImageError::Empty`].
+    #[cfg(feature = "image")]
     pub fn from_image(image: &'a DynamicImage) -> Result<Self> {
         let (width, height) = (image.width(), image.height());
         let rgb = match image {
@@ -94,6 +80,7 @@ impl<'a> Crop<'a> {
     ///
     /// # Errors
     /// [`ImageError::Empty`].
+    #[cfg(feature = "image")]
     pub fn from_rgb(image: &'a RgbImage) -> Result<Self> {
         Self::checked(image.width(), image.height(), Cow::Borrowed(image.as_raw().as_slice()))
     }
@@ -112,26 +99,14 @@ impl<'a> Crop<'a> {
         stride: usize,
         pixels: &'a [u8],
     ) -> Result<Self> {
-        if width == 0 || height == 0 {
-            return Err(ImageError::Empty { width, height }.into());
-        }
+        let needed = check_raw(format, width, height, stride, pixels)?;
         let bytes = format.bytes_per_pixel();
-        let row_bytes = (width as usize).saturating_mul(bytes);
-        let needed = (height as usize - 1).saturating_mul(stride).saturating_add(row_bytes);
-        if stride < row_bytes || pixels.len() < needed {
-            let found = pixels.len();
-            return Err(
-                ImageError::RawSize { width, height, row_bytes, stride, needed, found }.into()
-            );
-        }
+        let row_bytes = width as usize * bytes;
         if format == PixelFormat::Rgb8 && stride == row_bytes {
             return Ok(Crop { width, height, rgb: Cow::Borrowed(&pixels[..needed]) });
         }
         let mut rgb = Vec::with_capacity(width as usize * height as usize * 3);
-        for row in pixels.chunks(stride) {
-            if rgb.len() == rgb.capacity() {
-                break;
-            }
+        for row in pixels.chunks(stride).take(height as usize) {
             let row = row[..row_bytes].chunks_exact(bytes);
             rgb.extend(row.flat_map(|pixel| format.rgb(pixel)));
         }
@@ -153,6 +128,11 @@ impl<'a> Crop<'a> {
         &self.rgb
     }
 
+    /// The same crop, borrowed.
+    fn borrowed(&self) -> Crop<'_> {
+        Crop { width: self.width, height: self.height, rgb: Cow::Borrowed(&self.rgb) }
+    }
+
     /// This crop turned by `rotation`, borrowed if that leaves it as it is.
     pub fn rotated(&self, rotation: Rotation) -> Crop<'_> {
         let (w, h) = (self.width as usize, self.height as usize);
@@ -163,11 +143,7 @@ impl<'a> Crop<'a> {
         let mut rgb = Vec::with_capacity(self.rgb.len());
         match rotation {
             Rotation::None => {
-                return Crop {
-                    width: self.width,
-                    height: self.height,
-                    rgb: Cow::Borrowed(&self.rgb),
-                };
+                return self.borrowed();
             }
             Rotation::CounterClockwise => {
                 for y in 0..w {
@@ -185,32 +161,44 @@ impl<'a> Crop<'a> {
 }
 
 impl Crop<'static> {
+    /// Decodes an image file's bytes (PNG or JPEG), with default options: the image is turned as
+    /// its EXIF orientation says, unlike in the reference implementation.
+    ///
+    /// # Errors
+    /// As [`Crop::decode_with`].
+    pub fn decode(bytes: &[u8]) -> Result<Self> {
+        Self::decode_with(bytes, DecodeOptions::default())
+    }
+
     /// Decodes an image file's bytes (PNG or JPEG).
     ///
     /// # Errors
-    /// [`ImageError::Decode`] if the bytes are damaged, truncated or of another format.
-    pub fn decode(bytes: &[u8]) -> Result<Self> {
-        let image = image::load_from_memory(bytes).map_err(ImageError::Decode)?;
-        let (width, height) = (image.width(), image.height());
-        let rgb = match image {
-            DynamicImage::ImageRgb8(image) => image.into_raw(),
-            other => to_rgb(&other),
-        };
+    /// [`ImageError::Decode`] if the bytes are damaged, truncated or of another format;
+    /// [`ImageError::TooLarge`].
+    pub fn decode_with(bytes: &[u8], options: DecodeOptions) -> Result<Self> {
+        let decode::Decoded { width, height, rgb } = decode::decode(bytes, options)?;
         Self::checked(width, height, Cow::Owned(rgb))
     }
 
-    /// Reads and decodes an image file. The format is told from the bytes, not from the name.
+    /// Reads and decodes an image file, as [`Crop::decode`]. The format is told from the bytes,
+    /// not from the name.
     ///
     /// # Errors
-    /// [`ImageError::Io`], and as [`Crop::decode`].
+    /// [`ImageError::Io`]; [`ImageError::NotAFile`]; and as [`Crop::decode_with`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let bytes = std::fs::read(path)
-            .map_err(|source| ImageError::Io { path: path.to_owned(), source })?;
-        Self::decode(&bytes)
+        Self::open_with(path, DecodeOptions::default())
+    }
+
+    /// Reads and decodes an image file.
+    ///
+    /// # Errors
+    /// As [`Crop::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: DecodeOptions) -> Result<Self> {
+        Self::decode_with(&decode::read_file(path.as_ref())?, options)
     }
 }
 
+#[cfg(feature = "image")]
 impl<'a> TryFrom<&'a DynamicImage> for Crop<'a> {
     type Error = crate::Error;
 
@@ -219,6 +207,7 @@ impl<'a> TryFrom<&'a DynamicImage> for Crop<'a> {
     }
 }
 
+#[cfg(feature = "image")]
 impl<'a> TryFrom<&'a RgbImage> for Crop<'a> {
     type Error = crate::Error;
 
@@ -231,12 +220,51 @@ impl<'a> TryFrom<&'a Crop<'_>> for Crop<'a> {
     type Error = crate::Error;
 
     fn try_from(crop: &'a Crop<'_>) -> Result<Self> {
-        Ok(crop.rotated(Rotation::None))
+        Ok(crop.borrowed())
     }
+}
+
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<PathBuf> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: PathBuf) -> Result<Self> {
+        Crop::open(path)
+    }
+}
+
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<&Path> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: &Path) -> Result<Self> {
+        Crop::open(path)
+    }
+}
+
+/// The bytes that raw pixels need, if they are there.
+fn check_raw(
+    format: PixelFormat,
+    width: u32,
+    height: u32,
+    stride: usize,
+    pixels: &[u8],
+) -> Result<usize> {
+    if width == 0 || height == 0 {
+        return Err(ImageError::Empty { width, height }.into());
+    }
+    let row_bytes = (width as usize).saturating_mul(format.bytes_per_pixel());
+    let needed = (height as usize - 1).saturating_mul(stride).saturating_add(row_bytes);
+    if stride < row_bytes || pixels.len() < needed {
+        let found = pixels.len();
+        return Err(ImageError::RawSize { width, height, row_bytes, stride, needed, found }.into());
+    }
+    Ok(needed)
 }
 
 /// A turn by a quarter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rotation {
     /// As it is.
     #[default]
@@ -247,64 +275,10 @@ pub enum Rotation {
     Clockwise,
 }
 
-/// Pillow's `convert("RGB")` for every kind of image that the `image` crate decodes to.
-fn to_rgb(image: &DynamicImage) -> Vec<u8> {
-    fn grey<T: Copy>(samples: &[T], channels: usize, to_u8: impl Fn(T) -> u8) -> Vec<u8> {
-        samples.chunks_exact(channels).flat_map(|pixel| [to_u8(pixel[0]); 3]).collect()
-    }
-    fn colour<T: Copy>(samples: &[T], channels: usize, to_u8: impl Fn(T) -> u8) -> Vec<u8> {
-        samples
-            .chunks_exact(channels)
-            .flat_map(|pixel| [to_u8(pixel[0]), to_u8(pixel[1]), to_u8(pixel[2])])
-            .collect()
-    }
-    let high = |sample: u16| (sample >> 8) as u8;
-    let same = |sample: u8| sample;
-    match image {
-        DynamicImage::ImageLuma8(image) => grey(image, 1, same),
-        DynamicImage::ImageLumaA8(image) => grey(image, 2, same),
-        DynamicImage::ImageRgb8(image) => image.as_raw().clone(),
-        DynamicImage::ImageRgba8(image) => colour(image, 4, same),
-        // Mode `I;16` is clipped, not scaled; 16-bit grey with alpha is read as 8-bit `LA`.
-        DynamicImage::ImageLuma16(image) => grey(image, 1, |sample| sample.min(255) as u8),
-        DynamicImage::ImageLumaA16(image) => grey(image, 2, high),
-        DynamicImage::ImageRgb16(image) => colour(image, 3, high),
-        DynamicImage::ImageRgba16(image) => colour(image, 4, high),
-        // Floating-point images have no counterpart in Pillow's RGB conversion.
-        other => other.to_rgb8().into_raw(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Error;
-    use image::ImageBuffer;
-
-    #[test]
-    fn conversions_follow_pillow() {
-        let grey16 = ImageBuffer::from_raw(4, 1, vec![0u16, 255, 256, 65535]).unwrap();
-        let rgb16 = ImageBuffer::from_raw(1, 1, vec![255u16, 256, 65535]).unwrap();
-        let rgba16 = ImageBuffer::from_raw(1, 1, vec![0x1234u16, 0x80ff, 0xff00, 7]).unwrap();
-        let grey_alpha16 = ImageBuffer::from_raw(1, 1, vec![0x1234u16, 0]).unwrap();
-        let grey_alpha = ImageBuffer::from_raw(1, 1, vec![9u8, 0]).unwrap();
-        let rgba = ImageBuffer::from_raw(1, 1, vec![1u8, 2, 3, 0]).unwrap();
-        let cases: [(&str, DynamicImage, &[u8]); 6] = [
-            (
-                "grey 16 is clipped",
-                DynamicImage::ImageLuma16(grey16),
-                &[0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255, 255],
-            ),
-            ("colour 16", DynamicImage::ImageRgb16(rgb16), &[0, 1, 255]),
-            ("colour 16 alpha", DynamicImage::ImageRgba16(rgba16), &[0x12, 0x80, 0xff]),
-            ("grey 16 alpha", DynamicImage::ImageLumaA16(grey_alpha16), &[0x12; 3]),
-            ("grey alpha", DynamicImage::ImageLumaA8(grey_alpha), &[9, 9, 9]),
-            ("alpha is dropped", DynamicImage::ImageRgba8(rgba), &[1, 2, 3]),
-        ];
-        for (name, image, expected) in cases {
-            assert_eq!(Crop::from_image(&image).unwrap().rgb(), expected, "{name}");
-        }
-    }
 
     #[test]
     fn raw_pixels() {

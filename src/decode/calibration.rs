@@ -14,7 +14,7 @@ impl LogProbs {
     /// # Errors
     /// [`ConfigError`] if the temperature is not a finite number above 0.
     pub fn at_temperature(&self, temperature: f32) -> Result<LogProbs, ConfigError> {
-        check_temperature(temperature)?;
+        ConfigError::check_positive("temperature", temperature)?;
         if temperature == 1.0 {
             return Ok(self.clone());
         }
@@ -93,14 +93,6 @@ fn cross_entropy(texts: &[(&LogProbs, &[usize], bool)], log_temperature: f64) ->
         -(if right { confidence } else { 1.0 - confidence }).max(LEAST).ln()
     };
     texts.iter().map(loss).sum::<f64>() / texts.len() as f64
-}
-
-pub(crate) fn check_temperature(temperature: f32) -> Result<(), ConfigError> {
-    if temperature.is_finite() && temperature > 0.0 {
-        Ok(())
-    } else {
-        Err(ConfigError::new("temperature", format!("{temperature} is not above 0")))
-    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,18 @@ type Counts = Vec<(Gram, u64)>;
 /// The discount of an order whose counts do not tell one.
 const DEFAULT_DISCOUNT: f64 = 0.5;
 
+/// How the shorter n-grams of a model are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Smoothing {
+    /// By the different tokens that they were seen behind (Kneser and Ney, 1995): the best model
+    /// that holds every n-gram.
+    #[default]
+    KneserNey,
+    /// By how often they were seen (absolute discounting; Ney, Essen and Kneser, 1994): better for
+    /// a model that is pruned, whose shorter n-grams stand for longer ones.
+    Absolute,
+}
+
 /// ARPA's way to say that nothing predicts the beginning.
 const NEVER: f32 = -99.0;
 
@@ -52,6 +64,21 @@ impl Ngram {
     where
         T: IntoIterator<Item = &'a str>,
     {
+        Self::estimate_with(Smoothing::KneserNey, sequences, order)
+    }
+
+    /// The same with a choice of smoothing.
+    ///
+    /// # Errors
+    /// As [`Ngram::from_words`].
+    pub fn estimate_with<'a, T>(
+        smoothing: Smoothing,
+        sequences: impl IntoIterator<Item = (T, u64)>,
+        order: usize,
+    ) -> Result<Self>
+    where
+        T: IntoIterator<Item = &'a str>,
+    {
         if !(1..=MAX_ORDER).contains(&order) {
             return Err(LanguageModelError::Order { order, most: MAX_ORDER }.into());
         }
@@ -84,12 +111,12 @@ impl Ngram {
             return Err(LanguageModelError::NoWords.into());
         }
         raw.iter_mut().for_each(merge);
-        let counts: Vec<Counts> =
-            (1..=order)
-                .map(|length| {
-                    if length == order { raw[order - 1].clone() } else { seen_behind(&raw, length) }
-                })
-                .collect();
+        let counts: Vec<Counts> = (1..=order)
+            .map(|length| match smoothing {
+                Smoothing::KneserNey if length < order => seen_behind(&raw, length),
+                _ => raw[length - 1].clone(),
+            })
+            .collect();
         Ok(Ngram::from_entries(vocabulary.clone(), &smoothed(&counts, vocabulary.len())))
     }
 }

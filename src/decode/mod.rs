@@ -16,9 +16,13 @@ mod alignment;
 mod arpa;
 mod beam;
 mod calibration;
+mod cased_lm;
 mod class_mask;
+mod compact_ngram;
 mod ctc;
 mod decoder;
+#[cfg(feature = "embedded")]
+mod english;
 mod forward_backward;
 mod greedy;
 mod hot_words;
@@ -27,13 +31,15 @@ mod language_model;
 mod lexicon;
 mod log_probs;
 mod ngram;
+mod prune;
 mod trie;
 
 pub use alignment::best_alignment;
 pub use beam::{BeamSearch, Hypothesis};
-pub(crate) use calibration::check_temperature;
 pub use calibration::{confidence, fit_temperature};
+pub use cased_lm::CasedLm;
 pub use class_mask::ClassMask;
+pub use compact_ngram::CompactNgram;
 #[cfg(feature = "train")]
 pub(crate) use ctc::ctc_loss;
 pub use ctc::log_probability;
@@ -41,6 +47,7 @@ pub use decoder::{Decoder, Search};
 pub use forward_backward::ForwardBackward;
 pub use greedy::{Decoded, DecodedSymbol, greedy};
 pub use hot_words::HotWords;
+pub use kneser_ney::Smoothing;
 pub use language_model::{LanguageModel, LmState, lm_log_probability};
 pub use lexicon::Lexicon;
 pub use log_probs::LogProbs;

@@ -131,6 +131,39 @@ impl Ngram {
         orders
     }
 
+    /// The share of every node as a history of the tokens of sequences with counts, their ends
+    /// included.
+    pub(super) fn history_shares<'a, T>(
+        &self,
+        sequences: impl IntoIterator<Item = (T, u64)>,
+    ) -> Vec<f64>
+    where
+        T: IntoIterator<Item = &'a str>,
+    {
+        let mut counts = vec![0; self.nodes.len()];
+        let mut count_all = |mut history: u32, count: u64| {
+            loop {
+                counts[history as usize] += count;
+                if history == 0 {
+                    break;
+                }
+                history = self.nodes[history as usize].suffix;
+            }
+        };
+        let mut total = 0;
+        for (sequence, count) in sequences {
+            let mut history = self.start();
+            for token in sequence {
+                count_all(history, count);
+                total += count;
+                history = self.advance(history, self.token(token)).1;
+            }
+            count_all(history, count);
+            total += count;
+        }
+        counts.into_iter().map(|count| count as f64 / total.max(1) as f64).collect()
+    }
+
     fn edges_of(&self, node: u32) -> std::ops::Range<usize> {
         let Node { first_edge, edges, .. } = self.nodes[node as usize];
         first_edge as usize..(first_edge + edges) as usize

@@ -2,117 +2,113 @@
 //!
 //! Both are post-norm: `x = norm1(x + mixer(x))`, `x = norm2(x + mlp(x))`.
 
-use candle_core::{Result, Tensor};
-
+use super::attention::{Mlp, SelfAttention};
 use super::config::StageConfig;
-use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm, Mlp, SelfAttention};
-use super::pass::Pass;
+use super::layers;
+use crate::error::Result;
+use crate::ops::{ConvConfig, Epilogue, Grid, Layers, Ops, Scope};
 
 /// Epsilon of the norms inside the blocks.
 const EPS: f64 = 1e-6;
 
-/// How a block lets positions see each other.
-#[derive(Debug, Clone)]
-enum Mixer {
+/// How a block mixes positions.
+enum Mixer<L: Layers> {
     /// Two grouped 3x3 convolutions with nothing between.
-    Local(Box<[Conv2d; 2]>),
+    Local([L::Conv; 2]),
     /// Self-attention over all positions.
-    Global(SelfAttention),
+    Global(SelfAttention<L>),
 }
 
 /// A block of the encoder.
-#[derive(Debug, Clone)]
-pub(super) struct Block {
-    mixer: Mixer,
-    norm1: LayerNorm,
-    mlp: Mlp,
-    norm2: LayerNorm,
+pub(super) struct Block<L: Layers> {
+    mixer: Mixer<L>,
+    norm1: L::LayerNorm,
+    mlp: Mlp<L>,
+    norm2: L::LayerNorm,
     /// Where it stands among all the encoder's blocks, from 0 (first) to 1 (last).
     depth: f64,
 }
 
-impl Block {
-    pub(super) fn local(stage: &StageConfig, depth: f64, builder: &Builder) -> Result<Self> {
+impl<L: Layers> Block<L> {
+    pub(super) fn local(
+        stage: &StageConfig,
+        depth: f64,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
         let config = ConvConfig {
             in_dim: stage.dim,
             out_dim: stage.dim,
             groups: stage.heads,
             stride: (1, 1),
         };
-        let conv = |i: usize| Conv2d::new(config, &builder.pp("mixer").pp(i));
-        Self::new(Mixer::Local(Box::new([conv(0)?, conv(1)?])), stage, depth, builder)
+        let conv = |i: usize| layers::conv::<L>(config, &scope.below("mixer").below(i));
+        Self::new(Mixer::Local([conv(0)?, conv(1)?]), stage, depth, scope)
     }
 
-    pub(super) fn global(stage: &StageConfig, depth: f64, builder: &Builder) -> Result<Self> {
-        let attention = SelfAttention::new(stage.dim, stage.heads, true, &builder.pp("mixer"))?;
-        Self::new(Mixer::Global(attention), stage, depth, builder)
+    pub(super) fn global(
+        stage: &StageConfig,
+        depth: f64,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
+        let attention = SelfAttention::new(stage.dim, stage.heads, true, &scope.below("mixer"))?;
+        Self::new(Mixer::Global(attention), stage, depth, scope)
     }
 
-    fn new(mixer: Mixer, stage: &StageConfig, depth: f64, builder: &Builder) -> Result<Self> {
+    fn new(
+        mixer: Mixer<L>,
+        stage: &StageConfig,
+        depth: f64,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
         Ok(Block {
             mixer,
-            norm1: LayerNorm::new(stage.dim, EPS, &builder.pp("norm1"))?,
-            mlp: Mlp::new(stage.dim, stage.mlp_dim, &builder.pp("mlp"))?,
-            norm2: LayerNorm::new(stage.dim, EPS, &builder.pp("norm2"))?,
+            norm1: layers::layer_norm::<L>(stage.dim, EPS, &scope.below("norm1"))?,
+            mlp: Mlp::new(stage.dim, stage.mlp_dim, &scope.below("mlp"))?,
+            norm2: layers::layer_norm::<L>(stage.dim, EPS, &scope.below("norm2"))?,
             depth,
         })
     }
 
-    /// As [`Block::forward`], and the map of the attention
-    /// ([`SelfAttention::forward_add_with_map`]) if the block has any.
-    pub(super) fn forward_with_map(
+    /// `[rows, dim]` to the same shape.
+    pub(super) fn forward<O: Ops<Layers = L>>(
         &self,
-        x: &Tensor,
+        ops: &O,
+        x: O::Tensor,
         grid: Grid,
-    ) -> Result<(Tensor, Option<Tensor>)> {
-        let Mixer::Global(attention) = &self.mixer else {
-            return Ok((self.forward(x, grid, Pass::INFERENCE)?, None));
-        };
-        let (mixed, map) = attention.forward_add_with_map(x, x, grid)?;
-        Ok((self.behind_mixer(&mixed, Pass::INFERENCE)?, Some(map)))
-    }
-
-    /// `[batch, height * width, dim]` to the same shape.
-    pub(super) fn forward(&self, x: &Tensor, grid: Grid, pass: Pass) -> Result<Tensor> {
-        let mixed = match pass.drop_path(self.depth, x.dim(0)?) {
-            None => match &self.mixer {
-                Mixer::Local(convs) => {
-                    let (y, _) = convs[0].forward(x, grid, pass)?;
-                    convs[1].forward_add(&y, grid, x, pass)?
-                }
-                Mixer::Global(attention) => attention.forward_add(x, x, pass)?,
-            },
-            Some(factors) => {
-                let branch = match &self.mixer {
-                    Mixer::Local(convs) => {
-                        let (y, _) = convs[0].forward(x, grid, pass)?;
-                        convs[1].forward(&y, grid, pass)?.0
-                    }
-                    Mixer::Global(attention) => attention.forward(x, pass)?,
-                };
-                add_scaled(x, &branch, factors, pass)?
+    ) -> Result<O::Tensor> {
+        let add = Epilogue::Add { residual: &x, depth: self.depth };
+        let mixed = match &self.mixer {
+            Mixer::Local([first, second]) => {
+                let y = ops.conv(first, &x, grid, Epilogue::Store)?;
+                ops.conv(second, &y, grid, add)?
             }
+            Mixer::Global(attention) => attention.forward(ops, &x, grid.positions(), add)?,
         };
-        self.behind_mixer(&mixed, pass)
+        drop(x);
+        self.after_mixer(ops, mixed)
     }
 
-    fn behind_mixer(&self, mixed: &Tensor, pass: Pass) -> Result<Tensor> {
-        let x = self.norm1.forward(mixed, pass)?;
-        let y = match pass.drop_path(self.depth, x.dim(0)?) {
-            None => self.mlp.forward_add(&x, &x, pass)?,
-            Some(factors) => add_scaled(&x, &self.mlp.forward(&x, pass)?, factors, pass)?,
+    /// As [`Block::forward`], and the map of the attention if the block is a global one.
+    pub(super) fn forward_with_map<O: Ops<Layers = L>>(
+        &self,
+        ops: &O,
+        x: O::Tensor,
+        grid: Grid,
+    ) -> Result<(O::Tensor, Option<O::Tensor>)> {
+        let Mixer::Global(attention) = &self.mixer else {
+            return Ok((self.forward(ops, x, grid)?, None));
         };
-        self.norm2.forward(&y, pass)
+        let add = Epilogue::Add { residual: &x, depth: self.depth };
+        let (mixed, map) = attention.forward_with_map(ops, &x, grid, add)?;
+        drop(x);
+        Ok((self.after_mixer(ops, mixed)?, Some(map)))
     }
-}
 
-/// `x + factor * branch` with a factor a sample.
-fn add_scaled(x: &Tensor, branch: &Tensor, factors: Vec<f32>, pass: Pass) -> Result<Tensor> {
-    #[cfg(feature = "train")]
-    if let Some(tape) = pass.tape() {
-        return tape.add_scaled(x, branch, factors);
+    fn after_mixer<O: Ops<Layers = L>>(&self, ops: &O, mixed: O::Tensor) -> Result<O::Tensor> {
+        let x = ops.layer_norm(&self.norm1, &mixed)?;
+        drop(mixed);
+        let y = self.mlp.forward_add(ops, &x, &x, self.depth)?;
+        drop(x);
+        ops.layer_norm(&self.norm2, &y)
     }
-    let _ = pass;
-    let factors = Tensor::new(factors, x.device())?.to_dtype(x.dtype())?.reshape(((), 1, 1))?;
-    x + branch.broadcast_mul(&factors)?
 }

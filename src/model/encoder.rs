@@ -1,11 +1,11 @@
 //! The visual encoder (paper section 3.1): patch embedding, then three stages of blocks.
 
-use candle_core::{Result, Tensor};
-
 use super::block::Block;
 use super::config::{Config, StageConfig};
-use super::layers::{Builder, Conv2d, ConvConfig, Grid, LayerNorm, PatchConv};
-use super::pass::Pass;
+use super::layers;
+use super::patch_embed::PatchEmbed;
+use crate::error::Result;
+use crate::ops::{ConvConfig, Epilogue, Grid, Layers, Ops, Scope};
 
 /// Epsilon of the norms between the stages.
 const DOWNSAMPLE_EPS: f64 = 1e-5;
@@ -13,66 +13,54 @@ const DOWNSAMPLE_EPS: f64 = 1e-5;
 /// Strides of the convolutions that lead from one stage to the next.
 const DOWNSAMPLE_STRIDES: [(usize, usize); 2] = [(1, 1), (2, 1)];
 
-/// The encoder: `[batch, 3, height, width]` to `[batch, height / 8 * width / 4, dim]`.
-#[derive(Debug, Clone)]
-pub(super) struct Encoder {
-    patch_embed: [PatchConv; 2],
-    stages: Vec<Stage>,
+/// The encoder: images `[batch * height * width, 3]` to features
+/// `[batch * height / 8 * width / 4, dim]`.
+pub(super) struct Encoder<L: Layers> {
+    patch_embed: PatchEmbed<L>,
+    stages: Vec<Stage<L>>,
 }
 
-impl Encoder {
-    pub(super) fn new(config: &Config, builder: &Builder) -> Result<Self> {
+/// What the encoder gives out.
+pub(crate) struct Features<T> {
+    /// `[batch * grid.positions(), dim]`
+    pub tokens: T,
+    /// Its width is the number of time steps.
+    pub grid: Grid,
+    /// The mean attention map ([`Ops::attention_with_map`]) of every second block of the last stage,
+    /// if it was asked for and a block there is a global one.
+    pub map: Option<T>,
+}
+
+impl<L: Layers> Encoder<L> {
+    pub(super) fn new(config: &Config, scope: &Scope<L::Parameter>) -> Result<Self> {
         let dim = config.stages[0].dim;
-        let conv = |i: usize, in_dim: usize, out_dim: usize| {
-            let config = ConvConfig { in_dim, out_dim, groups: 1, stride: (2, 2) };
-            PatchConv::new(config, &builder.pp("pope.patch_embed").pp(i))
-        };
-        let patch_embed = [conv(0, 3, dim / 2)?, conv(1, dim / 2, dim)?];
+        let patch_embed = PatchEmbed::new(dim, &scope.below("pope.patch_embed"))?;
         let count: usize = config.stages.iter().map(StageConfig::blocks).sum();
         let mut stages = Vec::with_capacity(config.stages.len());
         let mut before = 0;
         for (i, stage) in config.stages.iter().enumerate() {
             let next = config.stages.get(i + 1).map(|next| (next.dim, DOWNSAMPLE_STRIDES[i]));
             let depth = |block: usize| (before + block) as f64 / (count - 1).max(1) as f64;
-            stages.push(Stage::new(stage, next, depth, &builder.pp("stages").pp(i))?);
+            stages.push(Stage::new(stage, next, depth, &scope.below("stages").below(i))?);
             before += stage.blocks();
         }
         Ok(Encoder { patch_embed, stages })
     }
 
-    /// The features as tokens, and their grid.
-    pub(super) fn forward(&self, images: &Tensor, pass: Pass) -> Result<(Tensor, Grid)> {
-        let (x, grid, _) = self.run(images, false, pass)?;
-        Ok((x, grid))
-    }
-
-    /// As [`Encoder::forward`], and the mean attention map of every second block of the last stage;
-    /// `None` if no block there is a global one.
-    pub(super) fn forward_with_map(
+    pub(super) fn forward<O: Ops<Layers = L>>(
         &self,
-        images: &Tensor,
-    ) -> Result<(Tensor, Grid, Option<Tensor>)> {
-        self.run(images, true, Pass::INFERENCE)
-    }
-
-    fn run(
-        &self,
-        images: &Tensor,
+        ops: &O,
+        images: O::Tensor,
+        grid: Grid,
         with_map: bool,
-        pass: Pass,
-    ) -> Result<(Tensor, Grid, Option<Tensor>)> {
-        let (_, _, height, width) = images.dims4()?;
-        let mut grid = Grid { height, width };
-        let mut x = images.flatten_from(2)?.transpose(1, 2)?.contiguous()?;
-        for conv in &self.patch_embed {
-            (x, grid) = conv.forward_gelu(&x, grid, pass)?;
-        }
-        let mut map = None;
+    ) -> Result<Features<O::Tensor>> {
+        let (tokens, grid) = self.patch_embed.forward(ops, images, grid)?;
+        let mut features = Features { tokens, grid, map: None };
         for (i, stage) in self.stages.iter().enumerate() {
             let last = i + 1 == self.stages.len();
-            (x, grid, map) = stage.forward(&x, grid, with_map && last, pass)?;
+            features = stage.forward(ops, features.tokens, features.grid, with_map && last)?;
         }
-        Ok((x, grid, map))
+        Ok(features)
     }
 }
 
@@ -86,98 +74,98 @@ pub(crate) fn block_index(stage: &StageConfig, block: usize) -> usize {
 }
 
 /// Blocks of one width, and the convolution that leads to the next.
-#[derive(Debug, Clone)]
-struct Stage {
-    blocks: Vec<Block>,
-    downsample: Option<Downsample>,
+struct Stage<L: Layers> {
+    blocks: Vec<Block<L>>,
+    downsample: Option<Downsample<L>>,
 }
 
-impl Stage {
+impl<L: Layers> Stage<L> {
     fn new(
         config: &StageConfig,
         next: Option<(usize, (usize, usize))>,
         depth: impl Fn(usize) -> f64,
-        builder: &Builder,
+        scope: &Scope<L::Parameter>,
     ) -> Result<Self> {
         let blocks = (0..config.blocks())
             .map(|block| {
-                let builder = builder.pp("blocks").pp(block_index(config, block));
+                let scope = scope.below("blocks").below(block_index(config, block));
                 if block < config.local_blocks {
-                    Block::local(config, depth(block), &builder)
+                    Block::local(config, depth(block), &scope)
                 } else {
-                    Block::global(config, depth(block), &builder)
+                    Block::global(config, depth(block), &scope)
                 }
             })
             .collect::<Result<_>>()?;
         let downsample = next
             .map(|(dim, stride)| {
-                Downsample::new(config.dim, dim, stride, &builder.pp("downsample"))
+                Downsample::new(config.dim, dim, stride, &scope.below("downsample"))
             })
             .transpose()?;
         Ok(Stage { blocks, downsample })
     }
 
-    /// Also the mean attention map of its blocks, if it is asked for.
-    ///
-    /// Of every second block but the last one: they tell best where a character is (measured on
-    /// words with known glyph boxes). The last block looks at the whole word.
-    fn forward(
+    /// The map is the mean over every second block but the last one: they tell best where a
+    /// character is (measured on words with known glyph boxes). The last block looks at the whole
+    /// word.
+    fn forward<O: Ops<Layers = L>>(
         &self,
-        x: &Tensor,
+        ops: &O,
+        mut x: O::Tensor,
         grid: Grid,
         with_map: bool,
-        pass: Pass,
-    ) -> Result<(Tensor, Grid, Option<Tensor>)> {
-        let mut x = x.clone();
+    ) -> Result<Features<O::Tensor>> {
         let mut maps = Vec::new();
         for (i, block) in self.blocks.iter().enumerate() {
             let last = i > 0 && i + 1 == self.blocks.len();
             if with_map && i % 2 == 0 && !last {
-                let (next, map) = block.forward_with_map(&x, grid)?;
+                let (next, map) = block.forward_with_map(ops, x, grid)?;
                 x = next;
                 maps.extend(map);
             } else {
-                x = block.forward(&x, grid, pass)?;
+                x = block.forward(ops, x, grid)?;
             }
         }
-        let map = match maps.len() {
-            0 => None,
-            count => {
-                let sum = maps.iter().skip(1).try_fold(maps[0].clone(), |sum, map| sum + map)?;
-                Some((sum / count as f64)?)
-            }
+        let map = match maps.split_first() {
+            Some((first, others)) => Some(ops.mean(first, others)?),
+            None => None,
         };
-        let (x, grid) = match &self.downsample {
-            Some(downsample) => downsample.forward(&x, grid, pass)?,
+        let (tokens, grid) = match &self.downsample {
+            Some(downsample) => downsample.forward(ops, &x, grid)?,
             None => (x, grid),
         };
-        Ok((x, grid, map))
+        Ok(Features { tokens, grid, map })
     }
 }
 
 /// A convolution to the next stage's width, then a norm.
-#[derive(Debug, Clone)]
-struct Downsample {
-    conv: Conv2d,
-    norm: LayerNorm,
+struct Downsample<L: Layers> {
+    conv: L::Conv,
+    norm: L::LayerNorm,
+    config: ConvConfig,
 }
 
-impl Downsample {
+impl<L: Layers> Downsample<L> {
     fn new(
         in_dim: usize,
         out_dim: usize,
         stride: (usize, usize),
-        builder: &Builder,
+        scope: &Scope<L::Parameter>,
     ) -> Result<Self> {
         let config = ConvConfig { in_dim, out_dim, groups: 1, stride };
         Ok(Downsample {
-            conv: Conv2d::new(config, &builder.pp("conv"))?,
-            norm: LayerNorm::new(out_dim, DOWNSAMPLE_EPS, &builder.pp("norm"))?,
+            conv: layers::conv::<L>(config, &scope.below("conv"))?,
+            norm: layers::layer_norm::<L>(out_dim, DOWNSAMPLE_EPS, &scope.below("norm"))?,
+            config,
         })
     }
 
-    fn forward(&self, x: &Tensor, grid: Grid, pass: Pass) -> Result<(Tensor, Grid)> {
-        let (x, grid) = self.conv.forward(x, grid, pass)?;
-        Ok((self.norm.forward(&x, pass)?, grid))
+    fn forward<O: Ops<Layers = L>>(
+        &self,
+        ops: &O,
+        x: &O::Tensor,
+        grid: Grid,
+    ) -> Result<(O::Tensor, Grid)> {
+        let y = ops.conv(&self.conv, x, grid, Epilogue::Store)?;
+        Ok((ops.layer_norm(&self.norm, &y)?, self.config.output_grid(grid)))
     }
 }

@@ -1,63 +1,74 @@
 //! The feature rearrangement module and the classifier (paper section 3.3; reference module
-//! `rctc_decoder`): from a grid of features to one distribution a column.
+//! `rctc_decoder`): from a grid of features to the logits of each column.
 
-use candle_core::{Result, Tensor};
-
+use super::attention::{Mlp, SelfAttention};
 use super::config::Config;
-use super::layers::{Builder, Grid, LayerNorm, Mlp, SelfAttention, VerticalAttention};
-use super::pass::Pass;
+use super::layers;
+use crate::error::Result;
+use crate::ops::{Epilogue, Grid, Layers, Ops, Scope, VerticalAttentionParameters};
 
 /// Epsilon of the norms of the horizontal block.
 const EPS: f64 = 1e-5;
 
-/// Rearranges features within rows, then gathers each column into one step, and classifies it.
-#[derive(Debug, Clone)]
-pub(super) struct Frm {
-    horizontal: HorizontalBlock,
-    columns: VerticalAttention,
+/// Rearranges features within rows, then pools each column into one frame and classifies it.
+pub(super) struct Frm<L: Layers> {
+    horizontal: HorizontalBlock<L>,
+    vertical: L::VerticalAttention,
 }
 
-impl Frm {
-    pub(super) fn new(config: &Config, builder: &Builder) -> Result<Self> {
+impl<L: Layers> Frm<L> {
+    pub(super) fn new(config: &Config, scope: &Scope<L::Parameter>) -> Result<Self> {
         let dim = config.feature_dim();
-        let horizontal = HorizontalBlock::new(config, &builder.pp("w_atten_block"))?;
-        let columns = VerticalAttention::new(dim, config.num_classes, builder)?;
-        Ok(Frm { horizontal, columns })
+        let horizontal = HorizontalBlock::new(config, &scope.below("w_atten_block"))?;
+        let vertical = L::vertical_attention(VerticalAttentionParameters {
+            token: scope.get("char_token", &[1, 1, dim], layers::LINEAR_INIT)?,
+            key_value: layers::linear_parameters(dim, 2 * dim, &scope.below("fc_kv"))?,
+            classifier: layers::linear_parameters(dim, config.num_classes, &scope.below("fc"))?,
+        })?;
+        Ok(Frm { horizontal, vertical })
     }
 
-    /// `[batch, height * width, dim]` to logits `[batch, width, classes]`.
-    pub(super) fn forward(&self, x: &Tensor, grid: Grid, pass: Pass) -> Result<Tensor> {
-        let (batch, _, dim) = x.dims3()?;
-        let rows = pass.reshape(x, (batch * grid.height, grid.width, dim))?;
-        let x = self.horizontal.forward(&rows, pass)?;
-        let x = pass.reshape(&x, (batch, grid.height, grid.width, dim))?;
-        self.columns.forward(&x, pass)
+    /// Features `[rows, dim]` on `grid` to logits `[batch * width, classes]`.
+    pub(super) fn forward<O: Ops<Layers = L>>(
+        &self,
+        ops: &O,
+        x: &O::Tensor,
+        grid: Grid,
+    ) -> Result<O::Tensor> {
+        let x = self.horizontal.forward(ops, x, grid.width)?;
+        ops.vertical_attention(&self.vertical, &x, grid)
     }
 }
 
-/// A pre-norm transformer block applied to every row by itself.
-#[derive(Debug, Clone)]
-struct HorizontalBlock {
-    norm1: LayerNorm,
-    attention: SelfAttention,
-    norm2: LayerNorm,
-    mlp: Mlp,
+/// A pre-norm transformer block applied to every row of a grid by itself.
+struct HorizontalBlock<L: Layers> {
+    norm1: L::LayerNorm,
+    attention: SelfAttention<L>,
+    norm2: L::LayerNorm,
+    mlp: Mlp<L>,
 }
 
-impl HorizontalBlock {
-    fn new(config: &Config, builder: &Builder) -> Result<Self> {
+impl<L: Layers> HorizontalBlock<L> {
+    fn new(config: &Config, scope: &Scope<L::Parameter>) -> Result<Self> {
         let (dim, heads) = (config.feature_dim(), config.frm_heads);
         Ok(HorizontalBlock {
-            norm1: LayerNorm::new(dim, EPS, &builder.pp("norm1"))?,
-            attention: SelfAttention::new(dim, heads, false, &builder.pp("attn"))?,
-            norm2: LayerNorm::new(dim, EPS, &builder.pp("norm2"))?,
-            mlp: Mlp::new(dim, config.frm_mlp_dim, &builder.pp("mlp"))?,
+            norm1: layers::layer_norm::<L>(dim, EPS, &scope.below("norm1"))?,
+            attention: SelfAttention::new(dim, heads, false, &scope.below("attn"))?,
+            norm2: layers::layer_norm::<L>(dim, EPS, &scope.below("norm2"))?,
+            mlp: Mlp::new(dim, config.frm_mlp_dim, &scope.below("mlp"))?,
         })
     }
 
-    /// `[rows, width, dim]` to the same shape.
-    fn forward(&self, x: &Tensor, pass: Pass) -> Result<Tensor> {
-        let x = self.attention.forward_add(&self.norm1.forward(x, pass)?, x, pass)?;
-        self.mlp.forward_add(&self.norm2.forward(&x, pass)?, &x, pass)
+    /// `[rows, dim]` to the same shape, within sequences of `width` tokens.
+    fn forward<O: Ops<Layers = L>>(
+        &self,
+        ops: &O,
+        x: &O::Tensor,
+        width: usize,
+    ) -> Result<O::Tensor> {
+        let normed = ops.layer_norm(&self.norm1, x)?;
+        let add = Epilogue::Add { residual: x, depth: 0.0 };
+        let x = self.attention.forward(ops, &normed, width, add)?;
+        self.mlp.forward_add(ops, &ops.layer_norm(&self.norm2, &x)?, &x, 0.0)
     }
 }

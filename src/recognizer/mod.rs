@@ -2,22 +2,24 @@
 
 mod batch;
 mod options;
+mod page;
+mod stream;
 
 use std::path::Path;
 
-use candle_core::{DType, Device};
-
 use crate::charset::Charset;
 use crate::crop::{Crop, Rotation};
-use crate::decode::{Decoder, check_temperature};
+use crate::decode::Decoder;
 use crate::emissions::Emissions;
 use crate::error::{CharsetError, ConfigError, Error, Result};
-use crate::model::{Config, Model};
+use crate::inference::Execution;
+use crate::model::Config;
 use crate::recognition::Recognition;
 use crate::resize::{ResizedCrop, resize_rgb, target_size};
 use crate::weights::Weights;
 
 pub use options::{Options, Orientation};
+pub use stream::RecognitionStream;
 
 /// Reads the text in image crops.
 ///
@@ -33,15 +35,13 @@ pub use options::{Options, Orientation};
 /// ```
 #[derive(Debug, Clone)]
 pub struct Recognizer {
-    model: Model,
+    execution: Execution,
     config: Config,
     charset: Charset,
     orientation: Orientation,
     decoder: Decoder,
     temperature: f32,
     batch_pixels: usize,
-    device: Device,
-    dtype: DType,
 }
 
 impl Recognizer {
@@ -57,21 +57,18 @@ impl Recognizer {
     ///
     /// # Errors
     /// [`CharsetError`] if neither the weights nor the options hold a charset, or if one does not
-    /// fit; [`ConfigError`] for an option out of range;
+    /// fit; [`ConfigError`] for an option out of range, or a device or a precision whose crate
+    /// feature is not enabled;
     /// [`WeightsError`](crate::WeightsError) if a parameter is NaN or infinite;
     /// [`Error::Compute`] if the device fails.
     pub fn new(weights: &Weights, options: Options) -> Result<Self> {
         let Options { charset, max_ratio, orientation, decoder, .. } = options;
-        let Options { temperature, batch_pixels, device, dtype, .. } = options;
+        let Options { temperature, batch_pixels, device, precision, .. } = options;
         let temperature = temperature.unwrap_or(weights.temperature());
-        check_temperature(temperature)?;
+        ConfigError::check_positive("temperature", temperature)?;
         let mut config = weights.config().clone();
         config.max_ratio = max_ratio.unwrap_or(config.max_ratio);
         config.validate()?;
-        if !matches!(dtype, DType::F32 | DType::F16 | DType::BF16) {
-            let detail = format!("{dtype:?} is none of F32, F16 and BF16");
-            return Err(ConfigError::new("dtype", detail).into());
-        }
         let charset = match (charset, weights.charset()) {
             (Some(given), Some(stored)) => {
                 given.check_agrees_with(stored)?;
@@ -85,17 +82,15 @@ impl Recognizer {
         };
         charset.check_classes(config.num_classes)?;
         decoder.check_classes(config.num_classes)?;
-        let model = weights.model(dtype, &device)?;
+        let execution = weights.execution(device, precision)?;
         Ok(Recognizer {
-            model,
+            execution,
             config,
             charset,
             orientation,
             decoder,
             temperature,
-            batch_pixels,
-            device,
-            dtype,
+            batch_pixels: batch_pixels.unwrap_or_else(|| options::default_batch_pixels(device)),
         })
     }
 
@@ -189,13 +184,6 @@ impl Recognizer {
         crops: &[ResizedCrop],
         emissions: &[Emissions],
     ) -> Result<Recognition> {
-        let mut best: Option<Recognition> = None;
-        for (crop, emissions) in crops.iter().zip(emissions) {
-            let next = self.decode(crop, emissions)?;
-            if best.as_ref().is_none_or(|best| next.score > best.score) {
-                best = Some(next);
-            }
-        }
-        best.ok_or_else(|| candle_core::Error::Msg("a crop was not resized".into()).into())
+        batch::best(crops.iter().zip(emissions).map(|(crop, own)| self.decode(crop, own)))
     }
 }

@@ -1,10 +1,9 @@
 //! How a recogniser is set up.
 
-use candle_core::{DType, Device};
-
 use crate::charset::Charset;
 use crate::crop::{Crop, Rotation};
 use crate::decode::Decoder;
+use crate::inference::{Device, Precision};
 
 /// What to do with crops that are taller than [`Orientation::TALL`] times their width.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -51,16 +50,18 @@ pub struct Options {
     pub temperature: Option<f32>,
     /// The most input pixels (height times width, summed over crops) of one pass through the
     /// network; a crop that alone has more gets a pass of its own. Bounds the memory in use.
-    pub batch_pixels: usize,
+    ///
+    /// By default two crops of 32 x 128 pixels on a CPU, whose caches hold no more, and 256 on
+    /// other devices.
+    pub batch_pixels: Option<usize>,
     /// Where the network runs.
     pub device: Device,
-    /// The network's number type: f32, or f16 or bf16 on devices that compute in them.
-    pub dtype: DType,
+    /// The network's number type.
+    pub precision: Precision,
 }
 
 impl Default for Options {
-    /// The file's charset and ratio limit, crops as they are, greedy decoding, on the CPU in f32,
-    /// two crops of 32 x 128 pixels a pass.
+    /// The file's charset and ratio limit, crops as they are, greedy decoding, on the CPU in f32.
     fn default() -> Self {
         Options {
             charset: None,
@@ -68,9 +69,18 @@ impl Default for Options {
             orientation: Orientation::default(),
             decoder: Decoder::default(),
             temperature: None,
-            batch_pixels: 2 * 32 * 128,
+            batch_pixels: None,
             device: Device::Cpu,
-            dtype: DType::F32,
+            precision: Precision::F32,
         }
+    }
+}
+
+/// [`Options::batch_pixels`] where none is given.
+pub(super) fn default_batch_pixels(device: Device) -> usize {
+    const CROP: usize = 32 * 128;
+    match device {
+        Device::Cpu => 2 * CROP,
+        _ => 256 * CROP,
     }
 }

@@ -8,7 +8,7 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::loader::LoaderState;
-use super::network::Fresh;
+use super::parameters::Start;
 use super::{Recipe, TrainError};
 use crate::charset::Charset;
 use crate::model::Config;
@@ -29,7 +29,7 @@ pub(super) struct State {
     pub loader: LoaderState,
     pub sgm: bool,
     pub batch_norms: bool,
-    pub fresh: Fresh,
+    pub fresh: Start,
 }
 
 pub(super) struct Checkpoint {

@@ -2,6 +2,8 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
+use crate::ops::candle::log_softmax;
+
 /// The Kullback-Leibler divergence from the teacher's distributions to the student's, averaged over
 /// all time steps; both logits are `[batch, time, class]`. Temperatures above 1 soften both; the
 /// result is multiplied by the temperature's square, so that gradients keep their size (Hinton et
@@ -12,26 +14,11 @@ use candle_core::{D, DType, Result, Tensor};
 /// # Errors
 /// If shapes differ or the device fails.
 pub fn distillation_loss(student: &Tensor, teacher: &Tensor, temperature: f64) -> Result<Tensor> {
-    let soften = |logits: &Tensor| {
-        candle_nn::ops::log_softmax(&(logits.to_dtype(DType::F32)? / temperature)?, D::Minus1)
-    };
+    let soften = |logits: &Tensor| log_softmax(&(logits.to_dtype(DType::F32)? / temperature)?);
     let teacher = soften(&teacher.detach())?;
     let student = soften(student)?;
     let divergence = (teacher.exp()? * (teacher - student)?)?.sum(D::Minus1)?;
     divergence.mean_all()? * (temperature * temperature)
-}
-
-/// The mean squared difference of a student's features from the teacher's of the same shape, as a
-/// share of the mean square of the teacher's.
-///
-/// No gradient goes to the teacher.
-///
-/// # Errors
-/// If shapes differ or the device fails.
-pub fn feature_loss(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
-    let teacher = teacher.detach();
-    let scale = f64::from(teacher.sqr()?.mean_all()?.to_dtype(DType::F32)?.to_vec0::<f32>()?);
-    (student - teacher)?.sqr()?.mean_all()? / scale.max(1e-12)
 }
 
 #[cfg(test)]
@@ -55,16 +42,5 @@ mod tests {
         assert!(gradient[0][1].iter().all(|g| g.abs() < 1e-6));
         let same = distillation_loss(&student, &student, 3.0).unwrap();
         assert!(same.to_vec0::<f32>().unwrap().abs() < 1e-6);
-    }
-
-    #[test]
-    fn features_differ_by_their_mean_square() {
-        let student = Var::new(&[[1.0f32, 2.0]], &Device::Cpu).unwrap();
-        let teacher = Tensor::new(&[[3.0f32, 1.0]], &Device::Cpu).unwrap();
-        let loss = feature_loss(&student, &teacher).unwrap();
-        assert!((loss.to_vec0::<f32>().unwrap() - 2.5 / 5.0).abs() < 1e-6);
-        let gradient = loss.backward().unwrap().get(&student).unwrap().to_vec2::<f32>().unwrap();
-        assert!((gradient[0][0] + 2.0 / 5.0).abs() < 1e-6, "{gradient:?}");
-        assert!((gradient[0][1] - 1.0 / 5.0).abs() < 1e-6, "{gradient:?}");
     }
 }

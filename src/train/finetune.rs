@@ -5,8 +5,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::network::Fresh;
-use super::parameters::{Initialization, Parameters};
+use super::parameters::{Initialization, Parameters, Start};
 use super::{Network, TrainError};
 use crate::charset::Charset;
 use crate::error::Result;
@@ -35,7 +34,7 @@ impl Network {
     /// [`WeightsError`](crate::WeightsError) if a parameter is NaN or infinite;
     /// [`Error::Compute`](crate::Error::Compute) if the device fails.
     pub fn from_weights(weights: &Weights, device: &Device, seed: u64) -> Result<Self> {
-        Self::of_values(weights.config(), weights.all_values()?, false, device, seed)
+        Self::from_values(weights.config(), weights.all_values()?, false, device, seed)
     }
 
     /// A network with the parameters of a weights file of any known format, and that file's charset
@@ -51,11 +50,11 @@ impl Network {
     ) -> Result<(Self, Option<Charset>)> {
         let (weights, values) = Weights::open_unfolded(path.as_ref())?;
         let batch_norms = values.keys().any(|name| name.ends_with(".running_var"));
-        let network = Self::of_values(weights.config(), values, batch_norms, device, seed)?;
+        let network = Self::from_values(weights.config(), values, batch_norms, device, seed)?;
         Ok((network, weights.charset().cloned()))
     }
 
-    fn of_values(
+    fn from_values(
         config: &Config,
         values: BTreeMap<String, Values>,
         batch_norms: bool,
@@ -67,8 +66,8 @@ impl Network {
             let tensor = Tensor::from_vec(values, shape, device)?;
             parameters.vars.insert(name, Var::from_tensor(&tensor)?);
         }
-        let fresh = Fresh { initialization: Initialization::default(), seed };
-        Self::build(config, parameters, batch_norms, false, device, fresh)
+        let start = Start { initialization: Initialization::default(), seed };
+        Self::build(config, parameters, batch_norms, false, device, start)
     }
 
     /// The weights for inference: a copy without the semantic guidance module, batch norms folded.
@@ -96,9 +95,9 @@ impl Network {
             parameters.vars.remove(name);
         }
         // Built with a fresh classifier, into which old rows are then copied.
-        let (device, fresh) = (self.device().clone(), self.fresh());
+        let (device, start) = (self.device().clone(), self.start());
         let mut network =
-            Self::build(&config, parameters, self.batch_norms(), false, &device, fresh)?;
+            Self::build(&config, parameters, self.batch_norms(), false, &device, start)?;
         let mut change = CharsetChange::default();
         let mut sources: Vec<Option<usize>> = vec![Some(0)];
         for symbol in to.symbols() {
@@ -154,8 +153,8 @@ impl Network {
                 parameters.vars.insert(name, Var::from_tensor(tensor)?);
             }
         }
-        let (device, fresh) = (self.device(), self.fresh());
-        Ok(Self::build(&config, parameters, self.batch_norms(), false, device, fresh)?)
+        let (device, start) = (self.device(), self.start());
+        Ok(Self::build(&config, parameters, self.batch_norms(), false, device, start)?)
     }
 }
 
@@ -193,5 +192,5 @@ pub(super) fn weights_of(
             values.push((name, (tensor.flatten_all()?.to_vec1::<f32>()?, shape)));
         }
     }
-    Weights::of_parameters(config, charset, values)
+    Weights::from_parameters(config, charset, values)
 }

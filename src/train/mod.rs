@@ -18,7 +18,9 @@
 //! ```
 
 mod augment;
+mod blur;
 mod checkpoint;
+mod context;
 mod ctc;
 mod distill;
 mod error;
@@ -33,13 +35,14 @@ mod sampler;
 mod schedule;
 mod sgm;
 mod sgm_labels;
+mod sgm_layers;
 mod source;
 pub mod synth;
 mod trainer;
 
-pub use crate::model::BatchNormMode;
+pub use context::BatchNormMode;
 pub use ctc::ctc_loss;
-pub use distill::{distillation_loss, feature_loss};
+pub use distill::distillation_loss;
 pub use error::TrainError;
 pub use finetune::CharsetChange;
 pub use gradients::Gradients;

@@ -1,16 +1,20 @@
 //! A network in training.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use candle_core::{DType, Device, Tensor, Var};
-
 use serde::{Deserialize, Serialize};
 
 use super::Gradients;
-use super::parameters::{Initialization, Parameters, is_statistic};
+use super::context::{BatchNormMode, BatchStatistics, Context};
+use super::parameters::{Initialization, Parameters, Start, is_statistic};
 use super::sgm::Sgm;
-use crate::error::Result;
-use crate::model::{BatchNormMode, Config, Model, Tape, Training};
+use crate::error::{ComputeError, Result};
+use crate::model::{self, Config};
+use crate::ops::candle::{Candle, Tensors, image_tokens};
+use crate::ops::tape::{Recording, Tape, Tracked};
+use crate::ops::{Grid, Ops, ParameterSource, Scope};
 
 /// How far the running statistics of a batch norm move with every batch.
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
@@ -18,24 +22,25 @@ const BATCH_NORM_MOMENTUM: f64 = 0.1;
 const PATCH_EMBED: &str = "encoder.pope.patch_embed";
 
 /// A network whose parameters can be trained.
-#[derive(Debug)]
 pub struct Network {
     config: Config,
     pub(super) parameters: Parameters,
-    model: Model,
+    model: model::Network<Tensors>,
     sgm: Option<Sgm>,
     /// Whether the patch embedding has batch norms.
     batch_norms: bool,
     device: Device,
-    initialization: Initialization,
-    seed: u64,
+    start: Start,
 }
 
-/// What fresh parameters are drawn from.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Fresh {
-    pub initialization: Initialization,
-    pub seed: u64,
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Network")
+            .field("config", &self.config)
+            .field("device", &self.device)
+            .field("frozen", &self.parameters.frozen)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What a network in training computes in.
@@ -61,9 +66,9 @@ pub struct PassOptions {
     pub seed: u64,
     /// What the passes through the network compute in.
     pub precision: Precision,
-    /// On a CPU in f32: compute with this crate's kernels and their gradients, instead of the tensor
-    /// library's several times slower ones, which are their oracle.
-    pub kernels: bool,
+    /// On a CPU in f32: record on a tape of this crate's CPU operations with hand-written gradients,
+    /// instead of candle's several times slower ones, which are their oracle.
+    pub tape: bool,
 }
 
 impl Default for PassOptions {
@@ -71,7 +76,7 @@ impl Default for PassOptions {
     fn default() -> Self {
         let batch_norm = BatchNormMode::Batch;
         let precision = Precision::F32;
-        PassOptions { drop_path: 0.1, batch_norm, seed: 0, precision, kernels: true }
+        PassOptions { drop_path: 0.1, batch_norm, seed: 0, precision, tape: true }
     }
 }
 
@@ -84,7 +89,7 @@ impl PassOptions {
 }
 
 impl Network {
-    /// A network with fresh parameters, initialised as published, that depend on the seed.
+    /// A newly initialised network, as published; the parameters depend on the seed.
     ///
     /// # Errors
     /// [`Error::Config`](crate::Error::Config) if the configuration is out of range;
@@ -103,51 +108,44 @@ impl Network {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        let fresh = Fresh { initialization, seed };
-        Self::build(config, Parameters::default(), true, false, device, fresh)
+        let start = Start { initialization, seed };
+        Self::build(config, Parameters::default(), true, false, device, start)
     }
 
-    /// A network with parameters that are given; what lacks is fresh.
+    /// A network with the given parameters; missing ones are newly initialised.
     pub(super) fn build(
         config: &Config,
         mut parameters: Parameters,
         batch_norms: bool,
         sgm: bool,
         device: &Device,
-        fresh: Fresh,
+        start: Start,
     ) -> Result<Self> {
-        config.validate()?;
-        let Fresh { initialization, seed } = fresh;
-        let (model, sgm) = parameters.build(device, initialization, seed, |vb| {
-            let model = Model::for_training(config, vb.clone(), batch_norms)
-                .map_err(|error| candle_core::Error::Msg(error.to_string()))?;
-            let sgm = sgm.then(|| Sgm::new(config, vb.pp(Sgm::PREFIX))).transpose()?;
+        let build = |source: &dyn ParameterSource<Tensor>| {
+            let scope = Scope::new(source);
+            let model = model::Network::new(config, &scope)?;
+            let sgm = sgm.then(|| Sgm::new(config, &scope.below(Sgm::PREFIX))).transpose()?;
             Ok((model, sgm))
-        })?;
+        };
+        let (model, sgm) = parameters.build(start, device, batch_norms, build)?;
         let (config, device) = (config.clone(), device.clone());
-        Ok(Network { config, parameters, model, sgm, batch_norms, device, initialization, seed })
+        Ok(Network { config, parameters, model, sgm, batch_norms, device, start })
     }
 
     /// Builds anew from the parameters as they are: after some were frozen, added or removed.
     fn rebuild(&mut self, sgm: bool) -> Result<()> {
         let parameters = self.parameters.clone();
-        *self = Self::build(
-            &self.config,
-            parameters,
-            self.batch_norms,
-            sgm,
-            &self.device,
-            self.fresh(),
-        )?;
+        *self =
+            Self::build(&self.config, parameters, self.batch_norms, sgm, &self.device, self.start)?;
         Ok(())
     }
 
     /// What parameters that are added from now on start from.
     pub fn set_initialization(&mut self, initialization: Initialization) {
-        self.initialization = initialization;
+        self.start.initialization = initialization;
     }
 
-    /// Adds a semantic guidance module with fresh parameters, unless there is one.
+    /// Adds a newly initialised semantic guidance module, unless there is one.
     ///
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) if the device fails.
@@ -181,22 +179,22 @@ impl Network {
         batch_norms: bool,
         sgm: bool,
         device: &Device,
-        fresh: Fresh,
+        start: Start,
     ) -> Result<Self> {
         let mut vars = BTreeMap::new();
         for (name, tensor) in parameters {
             vars.insert(name, Var::from_tensor(&tensor)?);
         }
         let parameters = Parameters { vars, frozen: Vec::new() };
-        Self::build(config, parameters, batch_norms, sgm, device, fresh)
+        Self::build(config, parameters, batch_norms, sgm, device, start)
     }
 
     pub(super) fn batch_norms(&self) -> bool {
         self.batch_norms
     }
 
-    pub(super) fn fresh(&self) -> Fresh {
-        Fresh { initialization: self.initialization, seed: self.seed }
+    pub(super) fn start(&self) -> Start {
+        self.start
     }
 
     /// The configuration.
@@ -232,7 +230,7 @@ impl Network {
     /// shape.
     pub fn set(&mut self, name: &str, values: &Tensor) -> Result<()> {
         let Some(var) = self.parameters.vars.get(name) else {
-            return Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.into());
+            return Err(ComputeError::MissingParameter(name.to_owned()).into());
         };
         Ok(var.set(values)?)
     }
@@ -241,28 +239,57 @@ impl Network {
         self.parameters.vars.get(name)
     }
 
-    /// Runs images `[batch, 3, height, width]` (as for [`Model::forward`]) through the network. With
+    /// Runs images `[batch, 3, height, width]` (as for [`Model::forward`](crate::inference::Model::forward)) through the network. With
     /// [`BatchNormMode::Batch`] the running statistics move.
     ///
     /// # Errors
     /// [`Error::Compute`](crate::Error::Compute) if the shape is another or the device fails.
     pub fn forward(&self, images: &Tensor, options: &PassOptions) -> Result<Pass<'_>> {
+        let (batch, grid, tokens) = image_tokens(images)?;
+        let context = Context::new(batch, options.batch_norm, options.drop_path, options.seed);
         let full = options.precision == Precision::F32;
-        let kernels =
-            full && options.kernels && self.device.is_cpu() && images.dtype() == DType::F32;
-        let tape = kernels.then(Tape::default);
-        let training = Training::new(tape, options.batch_norm, options.drop_path, options.seed);
-        let (features, logits) = if full {
-            self.model.forward_training(images, &training)?
+        let on_tape = full && options.tape && self.device.is_cpu() && images.dtype() == DType::F32;
+        if on_tape {
+            let tape = Tape::default();
+            let ops = Recording { tape: &tape, context: &context };
+            let tokens = Tracked::constant(tokens.flatten_all()?.to_vec1()?, 3);
+            let (features, logits, grid) = run(&self.model, &ops, tokens, grid)?;
+            self.move_statistics(context.into_statistics())?;
+            // Losses are computed from copies that are variables of candle's.
+            let leaf = |x: &Tracked, rows: usize| {
+                let shape = (batch, rows, x.channels());
+                Var::from_vec(x.values().to_vec(), shape, &self.device)
+            };
+            let leaves = [leaf(&features, grid.positions())?, leaf(&logits, grid.width)?];
+            let [features_leaf, logits_leaf] =
+                leaves.each_ref().map(|leaf| leaf.as_tensor().clone());
+            let recorded = Some(Recorded { tape, results: [features, logits], leaves });
+            return Ok(Pass {
+                network: self,
+                features: features_leaf,
+                logits: logits_leaf,
+                recorded,
+            });
+        }
+        let ops = Candle { context: Some(&context) };
+        let (features, logits, grid) = if full {
+            run(&self.model, &ops, tokens, grid)?
         } else {
-            let model = self.parameters.in_bf16(&self.device, |vb| {
-                Model::for_training(&self.config, vb, self.batch_norms)
-            })?;
-            let images = images.to_dtype(DType::BF16)?;
-            let (features, logits) = model.forward_training(&images, &training)?;
-            (features.to_dtype(DType::F32)?, logits.to_dtype(DType::F32)?)
+            let source = self.parameters.in_bf16(self.batch_norms);
+            let model = model::Network::new(&self.config, &Scope::new(&source))?;
+            run(&model, &ops, tokens.to_dtype(DType::BF16)?, grid)?
         };
-        let (statistics, tape) = training.finish();
+        self.move_statistics(context.into_statistics())?;
+        let tensor = |x: Tensor, rows: usize| {
+            let channels = x.dim(1)?;
+            x.to_dtype(DType::F32)?.reshape((batch, rows, channels))
+        };
+        let (features, logits) = (tensor(features, grid.positions())?, tensor(logits, grid.width)?);
+        Ok(Pass { network: self, features, logits, recorded: None })
+    }
+
+    /// Moves the running statistics of the batch norms towards those of a batch.
+    fn move_statistics(&self, statistics: Vec<BatchStatistics>) -> Result<()> {
         for found in statistics {
             let name = |what: &str| format!("{PATCH_EMBED}.{}.norm.{what}", found.index);
             for (name, value) in
@@ -274,22 +301,20 @@ impl Network {
                 }
             }
         }
-        let recorded = match tape {
-            None => None,
-            Some(tape) => {
-                // Losses are computed from copies that the tensor library takes for variables.
-                let leaves = [Var::from_tensor(&features)?, Var::from_tensor(&logits)?];
-                Some(Recorded { tape, results: [features.clone(), logits.clone()], leaves })
-            }
-        };
-        let [features, logits] = match &recorded {
-            Some(Recorded { leaves: [features, logits], .. }) => {
-                [features.as_tensor().clone(), logits.as_tensor().clone()]
-            }
-            None => [features, logits],
-        };
-        Ok(Pass { network: self, features, logits, recorded })
+        Ok(())
     }
+}
+
+/// The features, the logits and the features' grid.
+fn run<O: Ops<Layers = Tensors>>(
+    model: &model::Network<Tensors>,
+    ops: &O,
+    tokens: O::Tensor,
+    grid: Grid,
+) -> Result<(O::Tensor, O::Tensor, Grid)> {
+    let features = model.encode(ops, tokens, grid, false)?;
+    let logits = model.classify(ops, &features)?;
+    Ok((features.tokens, logits, features.grid))
 }
 
 /// What a pass found, from which losses are computed.
@@ -300,11 +325,11 @@ pub struct Pass<'a> {
     recorded: Option<Recorded>,
 }
 
-/// A pass that ran with kernels.
+/// A pass that ran on a tape.
 struct Recorded {
     tape: Tape,
     /// Features and logits.
-    results: [Tensor; 2],
+    results: [Tracked; 2],
     /// What the losses take for them.
     leaves: [Var; 2],
 }
@@ -343,7 +368,7 @@ impl Pass<'_> {
             if is_statistic(name) || !self.network.parameters.trains(name) {
                 continue;
             }
-            if let Some(values) = recorded.as_mut().and_then(|found| found.take(var)) {
+            if let Some(values) = recorded.as_mut().and_then(|found| found.take_parameter(var)) {
                 gradients.insert(name, Tensor::from_vec(values, var.shape(), var.device())?);
             } else if let Some(gradient) = store.remove(var) {
                 gradients.insert(name, gradient);

@@ -1,13 +1,15 @@
 //! The parameters of a network in training.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
-use candle_core::{DType, Device, Result, Shape, Tensor, Var};
-use candle_nn::{Init, VarBuilder, init::NormalOrUniform, var_builder::SimpleBackend};
+use candle_core::{DType, Device, Tensor, Var};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
+
+use crate::error::{ComputeError, Result, ShapeMismatch};
+use crate::ops::{Init, ParameterSource};
 
 /// What fresh linear layers start from. (Convolutions always start from a Kaiming normal
 /// distribution, fan-out.)
@@ -43,47 +45,52 @@ impl Parameters {
         if self.trains(name) { var.as_tensor().clone() } else { var.detach() }
     }
 
-    /// A builder that hands out these parameters, and fresh ones for those that lack.
+    /// Builds from these parameters and adds newly initialised ones for those that are missing.
     ///
-    /// A fresh parameter depends on the seed and on its name, not on the others.
+    /// A new parameter depends on the seed and on its name, not on the others.
     pub(super) fn build<T>(
         &mut self,
+        start: Start,
         device: &Device,
-        initialization: Initialization,
-        seed: u64,
-        build: impl FnOnce(VarBuilder) -> Result<T>,
+        batch_norms: bool,
+        build: impl FnOnce(&dyn ParameterSource<Tensor>) -> Result<T>,
     ) -> Result<T> {
-        let parameters = Mutex::new(std::mem::take(self));
-        let source = Source { parameters, initialization, seed };
-        let vb = VarBuilder::from_backend(Box::new(&source), DType::F32, device.clone());
-        let built = build(vb);
-        *self = source.parameters.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let parameters = RefCell::new(std::mem::take(self));
+        let source = Initializing { parameters, start, device, batch_norms };
+        let built = build(&source);
+        *self = source.parameters.into_inner();
         built
     }
 
-    /// A builder that hands out bfloat16 copies of these parameters, whose gradients are theirs.
-    pub(super) fn in_bf16<T>(&self, device: &Device, build: impl FnOnce(VarBuilder) -> T) -> T {
-        build(VarBuilder::from_backend(Box::new(InBf16(self)), DType::BF16, device.clone()))
+    /// These parameters as bfloat16 copies, whose gradients are theirs.
+    pub(super) fn in_bf16(&self, batch_norms: bool) -> InBf16<'_> {
+        InBf16 { parameters: self, batch_norms }
     }
 }
 
-/// Casts parameters to bfloat16, differentiably. What batch norms have stays as it is.
-struct InBf16<'a>(&'a Parameters);
+/// What newly initialised parameters are drawn from.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Start {
+    pub initialization: Initialization,
+    pub seed: u64,
+}
 
-impl SimpleBackend for InBf16<'_> {
-    fn get(&self, _: Shape, name: &str, _: Init, _: DType, _: &Device) -> Result<Tensor> {
-        let var = self.0.vars.get(name);
-        let var = var.ok_or_else(|| candle_core::Error::CannotFindTensor { path: name.into() })?;
-        let tensor = self.0.tensor(name, var);
-        if is_batch_norm(name) { Ok(tensor) } else { tensor.to_dtype(DType::BF16) }
+/// Casts parameters to bfloat16, differentiably. Those of batch norms stay in f32.
+pub(super) struct InBf16<'a> {
+    parameters: &'a Parameters,
+    batch_norms: bool,
+}
+
+impl ParameterSource<Tensor> for InBf16<'_> {
+    fn get(&self, name: &str, _: &[usize], _: Init) -> Result<Tensor> {
+        let var = self.parameters.vars.get(name);
+        let var = var.ok_or_else(|| ComputeError::MissingParameter(name.to_owned()))?;
+        let tensor = self.parameters.tensor(name, var);
+        if is_batch_norm(name) { Ok(tensor) } else { Ok(tensor.to_dtype(DType::BF16)?) }
     }
 
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.bt())
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.0.vars.contains_key(name)
+    fn has_batch_norms(&self) -> bool {
+        self.batch_norms
     }
 }
 
@@ -103,48 +110,40 @@ pub(super) fn is_statistic(name: &str) -> bool {
     name.ends_with(".running_mean") || name.ends_with(".running_var")
 }
 
-struct Source {
-    parameters: Mutex<Parameters>,
-    initialization: Initialization,
-    seed: u64,
+/// Initialises missing parameters.
+struct Initializing<'a> {
+    parameters: RefCell<Parameters>,
+    start: Start,
+    device: &'a Device,
+    batch_norms: bool,
 }
 
-impl SimpleBackend for &Source {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        init: Init,
-        _: DType,
-        device: &Device,
-    ) -> Result<Tensor> {
-        let mut parameters = self.parameters.lock().unwrap_or_else(PoisonError::into_inner);
+impl ParameterSource<Tensor> for Initializing<'_> {
+    fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        let mut parameters = self.parameters.borrow_mut();
         if !parameters.vars.contains_key(name) {
-            let init = match (self.initialization, shape.dims()) {
+            let Start { initialization, seed } = self.start;
+            let init = match (initialization, shape) {
                 (Initialization::FanIn, &[_, inputs]) if !name.ends_with("embedding.weight") => {
-                    Init::Randn { mean: 0.0, stdev: (inputs as f64).powf(-0.5) }
+                    Init::Normal((inputs as f64).powf(-0.5))
                 }
                 _ => init,
             };
-            let values = sample(init, &shape, seed_of(self.seed, name));
-            let var = Var::from_tensor(&Tensor::from_vec(values, shape.clone(), device)?)?;
+            let values = sample(init, shape, seed_of(seed, name));
+            let var = Var::from_tensor(&Tensor::from_vec(values, shape, self.device)?)?;
             parameters.vars.insert(name.to_owned(), var);
         }
         let var = &parameters.vars[name];
-        if var.shape() != &shape {
-            let msg = format!("the parameter {name} has another shape");
-            let (expected, got) = (shape, var.shape().clone());
-            return Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt());
+        if var.dims() != shape {
+            let (name, expected, found) = (name.to_owned(), shape.to_vec(), var.dims().to_vec());
+            let mismatch = ShapeMismatch { name, expected, found };
+            return Err(ComputeError::ParameterShape(mismatch).into());
         }
         Ok(parameters.tensor(name, var))
     }
 
-    fn get_unchecked(&self, name: &str, _: DType, _: &Device) -> Result<Tensor> {
-        Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.bt())
-    }
-
-    fn contains_tensor(&self, _: &str) -> bool {
-        true
+    fn has_batch_norms(&self) -> bool {
+        self.batch_norms
     }
 }
 
@@ -155,31 +154,20 @@ fn seed_of(seed: u64, name: &str) -> u64 {
     bytes.into_iter().chain(name.bytes()).fold(0xcbf2_9ce4_8422_2325, step)
 }
 
-/// Values of a fresh parameter.
-fn sample(init: Init, shape: &Shape, seed: u64) -> Vec<f32> {
-    let count = shape.elem_count();
-    let mut rng = Pcg64Mcg::seed_from_u64(seed);
-    let mut uniform = |low: f64, high: f64| -> Vec<f32> {
-        (0..count).map(|_| (low + (high - low) * rng.random::<f64>()) as f32).collect()
-    };
+/// Values of a newly initialised parameter.
+fn sample(init: Init, shape: &[usize], seed: u64) -> Vec<f32> {
+    let count = shape.iter().product();
     match init {
-        Init::Const(value) => vec![value as f32; count],
-        Init::Uniform { lo, up } => uniform(lo, up),
-        Init::Randn { mean, stdev } => normal(count, mean, stdev, seed),
-        Init::Kaiming { dist, fan, non_linearity } => {
-            let deviation = non_linearity.gain() / (fan.for_shape(shape) as f64).sqrt();
-            match dist {
-                NormalOrUniform::Normal => normal(count, 0.0, deviation, seed),
-                NormalOrUniform::Uniform => {
-                    let bound = 3f64.sqrt() * deviation;
-                    uniform(-bound, bound)
-                }
-            }
+        Init::Constant(value) => vec![value as f32; count],
+        Init::Normal(deviation) => normal(count, 0.0, deviation, seed),
+        Init::Kaiming => {
+            let outputs: usize = shape.iter().take(1).chain(shape.iter().skip(2)).product();
+            normal(count, 0.0, 2f64.sqrt() / (outputs as f64).sqrt(), seed)
         }
     }
 }
 
-/// Box and Muller's way to normally distributed numbers.
+/// Normally distributed numbers by the method of Box and Muller.
 fn normal(count: usize, mean: f64, deviation: f64, seed: u64) -> Vec<f32> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut values = Vec::with_capacity(count + 1);

@@ -39,9 +39,6 @@ pub struct Recipe {
     /// Whether the teacher supervises only crops whose label it reads itself: elsewhere labels alone
     /// decide.
     pub distill_where_right: bool,
-    /// The weight of the distance between the encoder's features and those of a teacher with the
-    /// same dimensions.
-    pub feature_weight: f64,
     /// What both distributions are softened by then.
     pub temperature: f64,
     /// Parameters that stay as they are, by their names' prefixes.
@@ -73,7 +70,6 @@ impl Default for Recipe {
             label_noise: true,
             distillation_weight: 0.0,
             distill_where_right: false,
-            feature_weight: 0.0,
             temperature: 1.0,
             freeze: Vec::new(),
             freeze_batch_norm: false,
@@ -122,7 +118,6 @@ impl Recipe {
             ("ctc_weight", self.ctc_weight, 1e6),
             ("sgm_weight", self.sgm_weight, 1e6),
             ("distillation_weight", self.distillation_weight, 1e6),
-            ("feature_weight", self.feature_weight, 1e6),
             ("temperature", self.temperature, 1e3),
             ("beta2", self.beta2, 0.999_999_9),
             ("drop_path", self.drop_path, 0.9),
@@ -135,8 +130,7 @@ impl Recipe {
         if self.temperature == 0.0 {
             return fault("temperature = 0".to_owned());
         }
-        if self.ctc_weight + self.sgm_weight + self.distillation_weight + self.feature_weight == 0.0
-        {
+        if self.ctc_weight + self.sgm_weight + self.distillation_weight == 0.0 {
             return fault("every loss has the weight 0".to_owned());
         }
         let (warm_up, divisors) = match self.schedule {

@@ -2,10 +2,13 @@
 //! asks the encoder's features for every character, given its neighbours to one side.
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use candle_nn::{Init, VarBuilder};
 
 use super::sgm_labels::{CONTEXT, SgmLabels, SgmTargets, Vocabulary};
-use crate::model::{Backend, Builder, Config, LayerNorm, Linear};
+use super::sgm_layers::{layer_norm, linear};
+use crate::error;
+use crate::model::{Config, layers};
+use crate::ops::candle::{Tensors, log_softmax, softmax};
+use crate::ops::{Init, LayerNormParameters, LinearParameters, Scope};
 
 /// Epsilon of all its norms.
 const EPS: f64 = 1e-6;
@@ -13,7 +16,10 @@ const EPS: f64 = 1e-6;
 const FEATURE_HEADS: usize = 2;
 /// Channels of a head of the attention over the prompt.
 const PROMPT_HEAD_DIM: usize = 32;
-const LINEAR_INIT: Init = Init::Randn { mean: 0.0, stdev: 0.02 };
+const TOKEN_INIT: Init = Init::Normal(0.02);
+
+type Linear = LinearParameters<Tensor>;
+type LayerNorm = LayerNormParameters<Tensor>;
 
 /// The semantic guidance module, in differentiable tensors on any device.
 #[derive(Debug, Clone)]
@@ -46,42 +52,39 @@ impl Sgm {
     /// Where its parameters are in a checkpoint.
     pub(super) const PREFIX: &str = "decoder.gtc_decoder";
 
-    pub(super) fn new(config: &Config, vb: VarBuilder) -> Result<Self> {
+    pub(super) fn new(config: &Config, scope: &Scope<Tensor>) -> error::Result<Self> {
         let dim = config.feature_dim();
         let classes = config.num_classes;
-        let token = |name: &str, shape: &[usize]| vb.get_with_hints(shape, name, LINEAR_INIT);
+        let token = |name: &str, shape: &[usize]| scope.get(name, shape, TOKEN_INIT);
         let direction = |name: &str| {
-            Ok::<_, candle_core::Error>(Direction {
+            Ok::<_, error::Error>(Direction {
                 token: token(&format!("{name}_token"), &[1, 1, 1, dim])?,
                 prompt: token(&format!("prompt_{name}_embed"), &[1, 1, CONTEXT + 1, dim])?,
             })
         };
         let entries = Vocabulary::len(classes);
-        let deviation = (dim as f64).powf(-0.5);
-        let embedding = vb.pp("char_embed.embedding").get_with_hints(
-            (entries, dim),
-            "weight",
-            Init::Randn { mean: 0.0, stdev: deviation },
-        )?;
-        let layer = vb.pp("cmff_decoder.0");
+        let embedding_init = Init::Normal((dim as f64).powf(-0.5));
+        let embedding =
+            scope.get("char_embed.embedding.weight", &[entries, dim], embedding_init)?;
+        let layer = scope.below("cmff_decoder.0");
         let heads = (dim / PROMPT_HEAD_DIM).max(1);
-        let attention = |name: &str, heads| CrossAttention::new(dim, heads, layer.pp(name));
-        let norm = |vb: VarBuilder| LayerNorm::new(dim, EPS, &builder(vb));
+        let attention = |name: &str, heads| CrossAttention::new(dim, heads, &layer.below(name));
+        let norm = |scope: Scope<Tensor>| layers::layer_norm::<Tensors>(dim, EPS, &scope);
         Ok(Sgm {
             embedding,
             left: direction("next")?,
             right: direction("pre")?,
             over_prompt: attention("images_to_question_cross_attn", heads)?,
             over_features: attention("question_to_images_cross_attn", FEATURE_HEADS)?,
-            norm_q1: norm(layer.pp("normq1"))?,
-            norm_kv1: norm(layer.pp("normkv1"))?,
-            norm_q2: norm(layer.pp("normq2"))?,
-            norm_kv2: norm(layer.pp("normkv2"))?,
-            norm: norm(vb.pp("norm_pred"))?,
-            head: Linear::new(
+            norm_q1: norm(layer.below("normq1"))?,
+            norm_kv1: norm(layer.below("normkv1"))?,
+            norm_q2: norm(layer.below("normq2"))?,
+            norm_kv2: norm(layer.below("normkv2"))?,
+            norm: norm(scope.below("norm_pred"))?,
+            head: layers::linear::<Tensors>(
                 dim,
                 Vocabulary::predictions(classes),
-                &builder(vb.pp("ques1_head")),
+                &scope.below("ques1_head"),
             )?,
             vocabulary: Vocabulary::new(classes),
         })
@@ -94,8 +97,7 @@ impl Sgm {
     /// If shapes do not fit each other or the device fails.
     pub fn loss(&self, features: &Tensor, labels: &SgmLabels) -> Result<Tensor> {
         // What the features give to both directions is computed once.
-        let kv =
-            self.over_features.keys_values(&self.norm_kv2.forward_differentiable(features)?)?;
+        let kv = self.over_features.keys_values(&layer_norm(&self.norm_kv2, features)?)?;
         let (left, left_count) =
             self.direction_loss(&self.left, self.vocabulary.left_pad, &kv, &labels.left)?;
         let (right, right_count) =
@@ -115,7 +117,7 @@ impl Sgm {
         let (contexts, answers) = SgmLabels::tensors(targets, self.vocabulary.pad, device)?;
         let logits = self.logits(direction, masked, kv, &contexts)?;
         let classes = logits.dim(D::Minus1)?;
-        let log_probs = candle_nn::ops::log_softmax(&logits.reshape(((), classes))?, D::Minus1)?;
+        let log_probs = log_softmax(&logits.reshape(((), classes))?)?;
         let answers = answers.flatten_all()?;
         let counted = answers.ne(self.vocabulary.pad)?;
         let count = targets.iter().map(|targets| targets.targets.len()).sum();
@@ -145,14 +147,12 @@ impl Sgm {
         let mask = mask(contexts, masked)?.reshape((rows, 1, 1, CONTEXT + 1))?;
 
         let query = direction.token.reshape((1, 1, dim))?.broadcast_as((rows, 1, dim))?;
-        let normed = self.norm_q1.forward_differentiable(&query.contiguous()?)?;
-        let prompt_kv =
-            self.over_prompt.keys_values(&self.norm_kv1.forward_differentiable(&prompt)?)?;
+        let normed = layer_norm(&self.norm_q1, &query.contiguous()?)?;
+        let prompt_kv = self.over_prompt.keys_values(&layer_norm(&self.norm_kv1, &prompt)?)?;
         let attended = self.over_prompt.forward(&normed, &prompt_kv, Some(&mask))?;
         let query = query.add(&attended)?.reshape((batch, length, dim))?;
-        let found =
-            self.over_features.forward(&self.norm_q2.forward_differentiable(&query)?, kv, None)?;
-        self.head.forward_differentiable(&self.norm.forward_differentiable(&found)?)
+        let found = self.over_features.forward(&layer_norm(&self.norm_q2, &query)?, kv, None)?;
+        linear(&self.head, &layer_norm(&self.norm, &found)?)
     }
 }
 
@@ -168,11 +168,6 @@ fn mask(contexts: &Tensor, masked: u32) -> Result<Tensor> {
     Tensor::from_vec(rows.collect(), (batch * length, CONTEXT + 1), &Device::Cpu)
 }
 
-/// Its layers are of differentiable tensors.
-fn builder(vb: VarBuilder) -> Builder {
-    Builder::new(vb, Backend::Tensors)
-}
-
 /// Attention of queries over other tokens.
 #[derive(Debug, Clone)]
 struct CrossAttention {
@@ -183,12 +178,11 @@ struct CrossAttention {
 }
 
 impl CrossAttention {
-    fn new(dim: usize, heads: usize, vb: VarBuilder) -> Result<Self> {
-        let builder = builder(vb);
+    fn new(dim: usize, heads: usize, scope: &Scope<Tensor>) -> error::Result<Self> {
         Ok(CrossAttention {
-            q: Linear::new(dim, dim, &builder.pp("q"))?,
-            kv: Linear::new(dim, 2 * dim, &builder.pp("kv"))?,
-            proj: Linear::new(dim, dim, &builder.pp("proj"))?,
+            q: layers::linear::<Tensors>(dim, dim, &scope.below("q"))?,
+            kv: layers::linear::<Tensors>(dim, 2 * dim, &scope.below("kv"))?,
+            proj: layers::linear::<Tensors>(dim, dim, &scope.below("proj"))?,
             heads,
         })
     }
@@ -196,13 +190,7 @@ impl CrossAttention {
     /// Keys and values, `[batch, heads, tokens, d]` each, of tokens `[batch, tokens, dim]`.
     fn keys_values(&self, x: &Tensor) -> Result<(Tensor, Tensor)> {
         let (batch, tokens, dim) = x.dims3()?;
-        let kv = self.kv.forward_differentiable(x)?.reshape((
-            batch,
-            tokens,
-            2,
-            self.heads,
-            dim / self.heads,
-        ))?;
+        let kv = linear(&self.kv, x)?.reshape((batch, tokens, 2, self.heads, dim / self.heads))?;
         let kv = kv.permute((2, 0, 3, 1, 4))?.contiguous()?;
         Ok((kv.get(0)?, kv.get(1)?))
     }
@@ -216,15 +204,15 @@ impl CrossAttention {
     ) -> Result<Tensor> {
         let (batch, length, dim) = x.dims3()?;
         let d = dim / self.heads;
-        let q = self.q.forward_differentiable(x)?.reshape((batch, length, self.heads, d))?;
+        let q = linear(&self.q, x)?.reshape((batch, length, self.heads, d))?;
         let q = (q.transpose(1, 2)?.contiguous()? * (d as f64).powf(-0.5))?;
         let scores = q.matmul(&keys.t()?)?;
         let scores = match mask {
             Some(mask) => scores.broadcast_add(&mask.to_device(x.device())?)?,
             None => scores,
         };
-        let weights = candle_nn::ops::softmax(&scores, D::Minus1)?;
+        let weights = softmax(&scores, scores.rank() - 1)?;
         let mixed = weights.matmul(values)?.transpose(1, 2)?.reshape((batch, length, dim))?;
-        self.proj.forward_differentiable(&mixed)
+        linear(&self.proj, &mixed)
     }
 }

@@ -15,15 +15,13 @@ use super::parameters::starts_with;
 use super::sampler::mix;
 use super::{
     AdamW, Batch, BatchNormMode, Gradients, Loader, LoaderOptions, Network, PassOptions, Recipe,
-    SgmLabels, Skipped, TrainError, WeightedSource, ctc_loss, distillation_loss, feature_loss,
+    SgmLabels, Skipped, TrainError, WeightedSource, ctc_loss, distillation_loss,
 };
 use crate::charset::Charset;
 use crate::error::Result;
-use crate::model::{Model, Training};
+use crate::inference::Execution;
 use crate::weights::Weights;
 
-/// Pixels that a teacher reads at a time on a thread: four crops of 32x128.
-const PART_PIXELS: usize = 4 * 32 * 128;
 /// Values of a task of the running average's update.
 const BLOCK: usize = 1 << 15;
 
@@ -67,7 +65,7 @@ pub struct Trainer {
     loader: Loader,
     optimizer: AdamW,
     average: Option<BTreeMap<String, Tensor>>,
-    teacher: Option<Model>,
+    teacher: Option<Execution>,
     step: u64,
     best: f64,
 }
@@ -131,11 +129,7 @@ impl Trainer {
         if !same {
             return Err(TrainError::Options("the teacher has another charset".to_owned()));
         }
-        let dim = self.network.config().feature_dim();
-        if self.recipe.feature_weight > 0.0 && teacher.config().feature_dim() != dim {
-            return Err(TrainError::Options("the teacher's features have another size".to_owned()));
-        }
-        self.teacher = Some(teacher.model(DType::F32, self.network.device())?);
+        self.teacher = Some(teacher.execution_on(self.network.device())?);
         Ok(self)
     }
 
@@ -293,7 +287,7 @@ impl Trainer {
             loader: self.loader.state(),
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
-            fresh: self.network.fresh(),
+            fresh: self.network.start(),
         };
         checkpoint::write(
             path.as_ref(),
@@ -358,7 +352,7 @@ impl Trainer {
 struct Task<'a> {
     network: &'a Network,
     recipe: &'a Recipe,
-    teacher: Option<&'a Model>,
+    teacher: Option<&'a Execution>,
 }
 
 impl Task<'_> {
@@ -394,8 +388,7 @@ impl Task<'_> {
     /// The gradients and losses of a batch.
     fn pass(&self, batch: &Batch, number: u64) -> Result<(Gradients, Losses), TrainError> {
         let mut report = Losses::default();
-        let Recipe { ctc_weight, sgm_weight, distillation_weight, feature_weight, .. } =
-            *self.recipe;
+        let Recipe { ctc_weight, sgm_weight, distillation_weight, .. } = *self.recipe;
         let seed = mix(self.recipe.seed ^ number);
         let batch_norm = if self.recipe.freeze_batch_norm {
             BatchNormMode::Frozen
@@ -404,7 +397,7 @@ impl Task<'_> {
         };
         let drop_path = self.recipe.drop_path;
         let precision = self.recipe.precision;
-        let options = PassOptions { drop_path, batch_norm, seed, precision, kernels: true };
+        let options = PassOptions { drop_path, batch_norm, seed, precision, tape: true };
         let images = batch.images.to_device(self.network.device())?;
         let pass = self.network.forward(&images, &options)?;
         let scalar = |x: &Tensor| -> Result<f64, TrainError> {
@@ -422,8 +415,8 @@ impl Task<'_> {
             *report.sgm.get_or_insert(0.0) += scalar(&guided)?;
             loss = (loss + (guided * sgm_weight)?)?;
         }
-        if let (Some(teacher), true) = (self.teacher, distillation_weight + feature_weight > 0.0) {
-            let (features, logits) = taught(teacher, &images)?;
+        if let (Some(teacher), true) = (self.teacher, distillation_weight > 0.0) {
+            let logits = teacher.logits(&images)?;
             let rows = if self.recipe.distill_where_right {
                 right(&logits, &batch.labels)?
             } else {
@@ -435,21 +428,11 @@ impl Task<'_> {
             if !rows.is_empty() {
                 let rows = Tensor::new(rows, images.device())?;
                 let chosen = |x: &Tensor| x.index_select(&rows, 0);
-                let mut help = Vec::new();
-                if distillation_weight > 0.0 {
-                    let (student, teacher) = (chosen(pass.logits())?, chosen(&logits)?);
-                    let loss = distillation_loss(&student, &teacher, self.recipe.temperature)?;
-                    help.push((loss, distillation_weight));
-                }
-                if feature_weight > 0.0 {
-                    let (student, teacher) = (chosen(pass.features())?, chosen(&features)?);
-                    help.push((feature_loss(&student, &teacher)?, feature_weight));
-                }
-                for (found, weight) in help {
-                    let found = (found * (share * weight))?;
-                    *report.distillation.get_or_insert(0.0) += scalar(&found)?;
-                    loss = (loss + found)?;
-                }
+                let (student, teacher) = (chosen(pass.logits())?, chosen(&logits)?);
+                let divergence = distillation_loss(&student, &teacher, self.recipe.temperature)?;
+                let found = (divergence * (share * distillation_weight))?;
+                *report.distillation.get_or_insert(0.0) += scalar(&found)?;
+                loss = (loss + found)?;
             }
         }
         report.loss += scalar(&loss)?;
@@ -534,24 +517,6 @@ impl InplaceOp2 for Follow {
         );
         Ok(())
     }
-}
-
-/// What a teacher makes of images: the encoder's features and the logits. Its layers run forwards
-/// only, a few crops at a time on every thread.
-fn taught(teacher: &Model, images: &Tensor) -> Result<(Tensor, Tensor), TrainError> {
-    let (batch, _, height, width) = images.dims4()?;
-    let part =
-        if images.device().is_cpu() { (PART_PIXELS / (height * width)).max(1) } else { batch };
-    let starts: Vec<usize> = (0..batch).step_by(part).collect();
-    let parts: Vec<(Tensor, Tensor)> = starts
-        .into_par_iter()
-        .map(|start| {
-            let pass = Training::new(None, BatchNormMode::Frozen, 0.0, 0);
-            teacher.forward_training(&images.narrow(0, start, part.min(batch - start))?, &pass)
-        })
-        .collect::<Result<_, _>>()?;
-    let (features, logits): (Vec<Tensor>, Vec<Tensor>) = parts.into_iter().unzip();
-    Ok((Tensor::cat(&features, 0)?, Tensor::cat(&logits, 0)?))
 }
 
 /// The crops whose label is what the most probable class of every time step gives.

@@ -10,6 +10,8 @@ pub(super) enum Buffer {
     /// Mapped from the file.
     Mapped(FileMap),
     Owned(Vec<u8>),
+    /// Part of the program.
+    Static(&'static [u8]),
     /// A part of a larger buffer.
     #[cfg(feature = "onnx")]
     Shared(bytes::Bytes),
@@ -20,6 +22,7 @@ impl Buffer {
         match self {
             Buffer::Mapped(map) => map.as_ref(),
             Buffer::Owned(bytes) => bytes,
+            Buffer::Static(bytes) => bytes,
             #[cfg(feature = "onnx")]
             Buffer::Shared(bytes) => bytes,
         }

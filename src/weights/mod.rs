@@ -15,29 +15,34 @@ mod names;
 mod onnx;
 mod pickle;
 mod pth;
+mod quantize;
+mod quantized;
 mod safetensors;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use candle_core::{DType, Device, Shape, Tensor};
-use candle_nn::{Init, VarBuilder, var_builder::SimpleBackend};
+use std::sync::Arc;
 
 use crate::charset::Charset;
 use crate::cpu::FileMap;
-use crate::decode::check_temperature;
-use crate::error::{Error, Result, ShapeMismatch, WeightsError};
-use crate::model::{Config, Model, parameter_shapes};
+use crate::error::{ComputeError, ConfigError, Result, ShapeMismatch, WeightsError};
+#[cfg(feature = "candle")]
+use crate::inference::CandleModel;
+use crate::inference::{Device, Execution, Model, Precision};
+use crate::model::{Config, parameter_shapes};
+use crate::ops::{Init, ParameterSource};
 use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
+pub use quantize::{Coding, QuantizeOptions, Rate};
+pub use quantized::QuantizedTensor;
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
 pub(crate) use safetensors::{Encoded, METADATA_KEY, write_file};
@@ -66,7 +71,10 @@ impl Weights {
     /// Opens a weights file of any known format.
     ///
     /// The file is mapped into memory, not read at once: it must not be changed or shortened while
-    /// this value or a copy of it lives.
+    /// this value or a copy of it lives. A change would show in the parameters that are read later
+    /// (in the worst case as undefined behaviour); access to a part that was cut off ends the
+    /// process. Renaming another file to `path` is safe. Where others may write to the file, read it
+    /// into memory: [`Weights::from_reader`].
     ///
     /// # Errors
     /// [`WeightsError`], naming what is wrong with the file.
@@ -74,12 +82,16 @@ impl Weights {
         Self::from_buffer(map_file(path.as_ref())?)
     }
 
-    /// Takes the bytes of a weights file of any known format.
+    /// Takes the bytes of a weights file of any known format: a `Vec<u8>`, or without a copy a
+    /// `&'static [u8]` as of [`include_bytes!`].
     ///
     /// # Errors
     /// As [`Weights::open`].
-    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
-        Self::from_buffer(Buffer::Owned(bytes))
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::from_buffer(match bytes.into() {
+            Cow::Borrowed(bytes) => Buffer::Static(bytes),
+            Cow::Owned(bytes) => Buffer::Owned(bytes),
+        })
     }
 
     /// Reads a weights file of any known format to its end.
@@ -113,7 +125,7 @@ impl Weights {
             charset.check_classes(config.num_classes)?;
         }
         if let Some(temperature) = file.temperature {
-            check_temperature(temperature)?;
+            ConfigError::check_positive("temperature", temperature)?;
         }
         let WeightsFile { charset, temperature, .. } = file;
         Ok(Weights { format, tensors, config, charset, temperature })
@@ -147,7 +159,7 @@ impl Weights {
     /// # Errors
     /// [`ConfigError`](crate::ConfigError) if it is not a finite number above 0.
     pub fn with_temperature(mut self, temperature: f32) -> Result<Self> {
-        check_temperature(temperature)?;
+        ConfigError::check_positive("temperature", temperature)?;
         self.temperature = Some(temperature);
         Ok(self)
     }
@@ -182,49 +194,63 @@ impl Weights {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// A parameter in f32, by its name in the published checkpoints; `None` if there is none.
+    /// A parameter's values in row-major order and its shape, by its name in the published
+    /// checkpoints; `None` if there is none.
     ///
     /// # Errors
     /// [`WeightsError::NonFinite`].
-    pub fn tensor(&self, name: &str, device: &Device) -> Result<Option<Tensor>> {
+    pub fn tensor(&self, name: &str) -> Result<Option<(Vec<f32>, Vec<usize>)>> {
         let Some(tensor) = self.tensors.get(name) else {
             return Ok(None);
         };
-        let values = tensor.values(name)?;
-        Ok(Some(Tensor::from_vec(values, tensor.shape(), device)?))
+        Ok(Some((tensor.values(name)?, tensor.shape().to_vec())))
     }
 
-    /// Builds the network for inference on a device, its parameters in `dtype`
-    /// ([`Model::for_inference`]).
+    /// Whether any parameter is stored in integers.
+    pub fn is_quantized(&self) -> bool {
+        self.tensors.values().any(StoredTensor::is_quantized)
+    }
+
+    /// A parameter in integers with a scale a row; `None` if there is none of that name, or if it
+    /// is not stored so.
     ///
     /// # Errors
-    /// [`WeightsError::NonFinite`] if a parameter is NaN or infinite,
-    /// [`Error::Compute`] if the device fails.
-    pub fn model(&self, dtype: DType, device: &Device) -> Result<Model> {
-        self.build(dtype, device, Model::for_inference)
+    /// [`WeightsError::Malformed`] if the integers are damaged.
+    pub fn quantized_tensor(&self, name: &str) -> Result<Option<QuantizedTensor>> {
+        self.tensors.get(name).map_or(Ok(None), |tensor| tensor.levels(name))
     }
 
-    /// Builds the network from differentiable operations ([`Model::new`]). It computes the same,
-    /// several times slower on a CPU: the oracle of [`Weights::model`].
+    /// Builds the network for inference on a CPU in f32.
     ///
     /// # Errors
-    /// As [`Weights::model`].
-    pub fn differentiable_model(&self, dtype: DType, device: &Device) -> Result<Model> {
-        self.build(dtype, device, Model::new)
+    /// [`WeightsError::NonFinite`] if a parameter is NaN or infinite.
+    pub fn model(&self) -> Result<Model> {
+        Model::new(&self.config, self)
     }
 
-    fn build(
+    /// Builds the network in candle's differentiable operations, on any device, its parameters in
+    /// `dtype`.
+    ///
+    /// # Errors
+    /// As [`Weights::model`]; [`Error::Compute`](crate::Error::Compute) if the device fails.
+    #[cfg(feature = "candle")]
+    pub fn candle_model(
         &self,
-        dtype: DType,
-        device: &Device,
-        build: impl FnOnce(&Config, VarBuilder) -> Result<Model>,
-    ) -> Result<Model> {
-        let failure = Mutex::new(None);
-        let source = Source { weights: self, dtype, failure: &failure };
-        let vb = VarBuilder::from_backend(Box::new(source), dtype, device.clone());
-        let model = build(&self.config, vb);
-        let failure = failure.into_inner().unwrap_or_else(PoisonError::into_inner);
-        failure.map_or(model, Err)
+        dtype: candle_core::DType,
+        device: &candle_core::Device,
+    ) -> Result<CandleModel> {
+        CandleModel::new(&self.config, self, device, dtype)
+    }
+
+    /// Builds the network as it runs fastest on a device in a precision.
+    pub(crate) fn execution(&self, device: Device, precision: Precision) -> Result<Execution> {
+        Execution::new(&self.config, self, device, precision)
+    }
+
+    /// Builds the network as it runs fastest in f32 on a device of candle's.
+    #[cfg(feature = "train")]
+    pub(crate) fn execution_on(&self, device: &candle_core::Device) -> Result<Execution> {
+        Execution::on_device(&self.config, self, device)
     }
 
     /// Writes a self-contained safetensors file: parameters, configuration, charset and
@@ -298,51 +324,21 @@ fn check_fit(config: &Config, tensors: &BTreeMap<String, StoredTensor>) -> Resul
 }
 
 /// Hands parameters to the network as it is built, straight from the file.
-struct Source<'a> {
-    weights: &'a Weights,
-    dtype: DType,
-    /// This crate's own error, which candle's cannot carry.
-    failure: &'a Mutex<Option<Error>>,
-}
-
-impl SimpleBackend for Source<'_> {
-    fn get(
-        &self,
-        shape: Shape,
-        name: &str,
-        _: Init,
-        dtype: DType,
-        device: &Device,
-    ) -> candle_core::Result<Tensor> {
-        let tensor = self.get_unchecked(name, dtype, device)?;
-        if tensor.shape() == &shape {
-            Ok(tensor)
-        } else {
-            let msg = "a parameter changed its shape".to_owned();
-            let (expected, got) = (shape, tensor.shape().clone());
-            Err(candle_core::Error::UnexpectedShape { msg, expected, got }.bt())
+impl ParameterSource<Vec<f32>> for Weights {
+    fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>> {
+        let Some(tensor) = self.tensors.get(name) else {
+            return Err(ComputeError::MissingParameter(name.to_owned()).into());
+        };
+        if tensor.shape() != shape {
+            let (expected, found) = (shape.to_vec(), tensor.shape().to_vec());
+            let mismatch = ShapeMismatch { name: name.to_owned(), expected, found };
+            return Err(ComputeError::ParameterShape(mismatch).into());
         }
-    }
-
-    fn get_unchecked(&self, name: &str, _: DType, device: &Device) -> candle_core::Result<Tensor> {
-        match self.weights.tensor(name, device) {
-            Ok(Some(tensor)) => {
-                // A network of which the file and its own copy were both resident would take
-                // twice the memory.
-                self.weights.tensors[name].release();
-                tensor.to_dtype(self.dtype)
-            }
-            Ok(None) => Err(candle_core::Error::CannotFindTensor { path: name.to_owned() }.bt()),
-            Err(error) => {
-                let message = error.to_string();
-                *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-                Err(candle_core::Error::Msg(message))
-            }
-        }
-    }
-
-    fn contains_tensor(&self, name: &str) -> bool {
-        self.weights.tensors.contains_key(name)
+        let values = tensor.values(name)?;
+        // A network of which the file and its own copy were both resident would take twice the
+        // memory.
+        tensor.release();
+        Ok(values)
     }
 }
 
@@ -359,7 +355,7 @@ struct WeightsFile {
 }
 
 impl WeightsFile {
-    fn of_tensors(tensors: Vec<(String, StoredTensor)>) -> Self {
+    fn from_tensors(tensors: Vec<(String, StoredTensor)>) -> Self {
         WeightsFile { tensors, config: None, charset: None, temperature: None }
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn read(buffer: &Buffer) -> Result<WeightsFile> {
     tensors.extend(
         initializers.into_iter().filter(|(name, _)| !renamed.contains(name) && !is_generated(name)),
     );
-    Ok(WeightsFile::of_tensors(tensors))
+    Ok(WeightsFile::from_tensors(tensors))
 }
 
 fn malformed(detail: impl std::fmt::Display) -> crate::Error {

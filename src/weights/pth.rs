@@ -32,7 +32,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         };
         tensors.push((name.to_owned(), archive.tensor(name, &description)?));
     }
-    Ok(WeightsFile::of_tensors(tensors))
+    Ok(WeightsFile::from_tensors(tensors))
 }
 
 fn malformed(detail: impl std::fmt::Display) -> crate::Error {

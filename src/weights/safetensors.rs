@@ -1,7 +1,7 @@
 //! safetensors: OpenOCR's files, and this crate's own with configuration and charset inside.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
+use super::quantized::{self, Listed, QuantizedParameters};
 use super::tensor::{ElementType, StoredTensor};
 use super::{Weights, WeightsFile};
 use crate::charset::Charset;
@@ -29,6 +30,9 @@ struct Metadata {
     /// What confidences are calibrated with; files without it are not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     temperature: Option<f32>,
+    /// Which parameters are quantised, if any are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    quantized: Option<QuantizedParameters>,
 }
 
 /// The element type that [`Weights::save`] writes.
@@ -47,33 +51,45 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     // The header: its length in 8 bytes, itself, then the data.
     let data = 8 + header_len;
-    let mut tensors = Vec::new();
-    for (name, info) in header.tensors() {
-        let kind = match info.dtype {
-            Dtype::F16 => ElementType::F16,
-            Dtype::BF16 => ElementType::Bf16,
-            Dtype::F32 => ElementType::F32,
-            Dtype::F64 => ElementType::F64,
-            other => {
-                let tensor = StoredTensor::foreign(format!("{other:?}"), info.shape.clone());
-                tensors.push((name, tensor));
-                continue;
-            }
-        };
-        let (start, end) = info.data_offsets;
-        let tensor =
-            StoredTensor::contiguous(&buffer, data + start..data + end, kind, info.shape.clone());
-        let tensor = tensor.ok_or_else(|| malformed(format!("tensor {name} is out of place")))?;
-        tensors.push((name, tensor));
-    }
-    let mut file = WeightsFile::of_tensors(tensors);
+    let mut listed: BTreeMap<String, Listed> = header
+        .tensors()
+        .into_iter()
+        .map(|(name, info)| {
+            let (start, end) = info.data_offsets;
+            let bytes = data + start..data + end;
+            (name, Listed { bytes, dtype: info.dtype, shape: info.shape.clone() })
+        })
+        .collect();
+    let mut file = WeightsFile::from_tensors(Vec::new());
     if let Some(json) = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)) {
         let metadata: Metadata = serde_json::from_str(json).map_err(bad_metadata)?;
         file.config = Some(metadata.config);
         file.charset = Some(Charset::new(metadata.charset)?);
         file.temperature = metadata.temperature;
+        if let Some(parameters) = metadata.quantized {
+            file.tensors = quantized::take(&parameters, &buffer, &mut listed)?;
+        }
+    }
+    for (name, Listed { bytes, dtype, shape }) in listed {
+        let tensor = match element_type(dtype) {
+            Some(kind) => StoredTensor::contiguous(&buffer, bytes, kind, shape)
+                .ok_or_else(|| malformed(format!("tensor {name} is out of place")))?,
+            None => StoredTensor::foreign(format!("{dtype:?}"), shape),
+        };
+        file.tensors.push((name, tensor));
     }
     Ok(file)
+}
+
+/// The element type that weights are stored in, if it is one.
+pub(super) fn element_type(dtype: Dtype) -> Option<ElementType> {
+    match dtype {
+        Dtype::F16 => Some(ElementType::F16),
+        Dtype::BF16 => Some(ElementType::Bf16),
+        Dtype::F32 => Some(ElementType::F32),
+        Dtype::F64 => Some(ElementType::F64),
+        _ => None,
+    }
 }
 
 fn bad_metadata(error: serde_json::Error) -> WeightsError {
@@ -85,6 +101,7 @@ fn malformed(detail: impl std::fmt::Display) -> crate::Error {
 }
 
 /// A tensor on its way into a file.
+#[derive(Clone)]
 pub(crate) struct Encoded {
     dtype: Dtype,
     shape: Vec<usize>,
@@ -96,6 +113,46 @@ impl Encoded {
     pub(crate) fn f32(values: &[f32], shape: Vec<usize>) -> Self {
         let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Encoded { dtype: Dtype::F32, shape, bytes }
+    }
+
+    /// Two bytes a value; every magnitude is at most 65504.
+    pub(super) fn f16(values: &[f32], shape: Vec<usize>) -> Self {
+        let halves = values.iter().map(|&value| half::f16::from_f32(value));
+        let bytes = halves.flat_map(|half| half.to_le_bytes()).collect();
+        Encoded { dtype: Dtype::F16, shape, bytes }
+    }
+
+    /// The values of the tensor `name` in an element type.
+    pub(super) fn new(
+        name: &str,
+        values: &[f32],
+        shape: Vec<usize>,
+        storage: StorageType,
+    ) -> Result<Self> {
+        match storage {
+            StorageType::F32 => Ok(Encoded::f32(values, shape)),
+            StorageType::F16 => {
+                let outside = |&value: &f32| !half::f16::from_f32(value).is_finite();
+                if let Some(index) = values.iter().position(outside) {
+                    let (name, value) = (name.to_owned(), values[index]);
+                    return Err(
+                        WeightsError::OutOfRange { name, index, value, dtype: "f16" }.into()
+                    );
+                }
+                Ok(Encoded::f16(values, shape))
+            }
+        }
+    }
+
+    /// A byte a value, unsigned.
+    pub(super) fn bytes(bytes: Vec<u8>) -> Self {
+        Encoded { dtype: Dtype::U8, shape: vec![bytes.len()], bytes }
+    }
+
+    /// A byte a value, signed.
+    pub(super) fn i8(values: &[i8], shape: Vec<usize>) -> Self {
+        let bytes = values.iter().map(|value| value.to_le_bytes()[0]).collect();
+        Encoded { dtype: Dtype::I8, shape, bytes }
     }
 }
 
@@ -118,6 +175,21 @@ impl View for &Encoded {
 }
 
 pub(super) fn write(weights: &Weights, path: &Path, storage: StorageType) -> Result<()> {
+    let json = metadata(weights, None)?;
+    let mut encoded = Vec::with_capacity(weights.tensors.len());
+    for (name, tensor) in &weights.tensors {
+        let values = tensor.values(name)?;
+        let shape = tensor.shape().to_vec();
+        encoded.push((name.clone(), Encoded::new(name, &values, shape, storage)?));
+    }
+    write_file(path, &encoded, json)
+}
+
+/// The metadata entry of a file of these weights.
+pub(super) fn metadata(
+    weights: &Weights,
+    quantized: Option<QuantizedParameters>,
+) -> Result<String> {
     let Some(charset) = weights.charset() else {
         let classes = weights.config().num_classes;
         return Err(CharsetError::Missing { classes }.into());
@@ -126,39 +198,27 @@ pub(super) fn write(weights: &Weights, path: &Path, storage: StorageType) -> Res
         config: weights.config().clone(),
         charset: charset.symbols().to_vec(),
         temperature: weights.temperature,
+        quantized,
     };
-    let json = serde_json::to_string(&metadata).map_err(bad_metadata)?;
-    let mut encoded = Vec::with_capacity(weights.tensors.len());
-    for (name, tensor) in &weights.tensors {
-        let values = tensor.values(name)?;
-        encoded.push((name.clone(), encode(name, &values, tensor.shape().to_vec(), storage)?));
-    }
-    write_file(path, &encoded, json)
+    Ok(serde_json::to_string(&metadata).map_err(bad_metadata)?)
 }
 
 /// Writes a file of tensors and the metadata entry, as a whole or not at all.
 pub(crate) fn write_file(path: &Path, tensors: &[(String, Encoded)], json: String) -> Result<()> {
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
-    let views = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(malformed)?;
-    write_atomically(path, &bytes)
-        .map_err(|source| WeightsError::Io { path: path.to_owned(), source }.into())
+    write_bytes(path, &serialize(tensors, json)?)
 }
 
-fn encode(name: &str, values: &[f32], shape: Vec<usize>, storage: StorageType) -> Result<Encoded> {
-    match storage {
-        StorageType::F32 => Ok(Encoded::f32(values, shape)),
-        StorageType::F16 => {
-            let halves: Vec<half::f16> =
-                values.iter().map(|&value| half::f16::from_f32(value)).collect();
-            if let Some(index) = halves.iter().position(|half| !half.is_finite()) {
-                let (name, value) = (name.to_owned(), values[index]);
-                return Err(WeightsError::OutOfRange { name, index, value, dtype: "f16" }.into());
-            }
-            let bytes = halves.iter().flat_map(|half| half.to_le_bytes()).collect();
-            Ok(Encoded { dtype: Dtype::F16, shape, bytes })
-        }
-    }
+/// The bytes of a file of tensors and the metadata entry.
+pub(super) fn serialize(tensors: &[(String, Encoded)], json: String) -> Result<Vec<u8>> {
+    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    let views = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
+    safetensors::serialize(views, Some(metadata)).map_err(malformed)
+}
+
+/// Writes a file, as a whole or not at all.
+pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, bytes)
+        .map_err(|source| WeightsError::Io { path: path.to_owned(), source }.into())
 }
 
 /// Writes beside `path`, flushes to the disk, then renames.

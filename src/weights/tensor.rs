@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Range;
 
 use super::SharedBuffer;
+use super::quantized::{QuantizedTensor, StoredLevels};
 use crate::error::{Result, WeightsError};
 
 /// Element types that weights are stored in.
@@ -33,6 +34,8 @@ enum Elements {
     Stored { buffer: SharedBuffer, bytes: Range<usize>, kind: ElementType, strides: Vec<usize> },
     /// Values that were computed on loading, in row-major order.
     Computed(Vec<f32>),
+    /// Integers with a scale a row.
+    Quantized(StoredLevels),
     /// Elements of a type that no weights have; kept until it is known whether anybody needs them.
     Foreign { dtype: String },
 }
@@ -96,6 +99,11 @@ impl StoredTensor {
         StoredTensor { shape, elements: Elements::Foreign { dtype: dtype.into() } }
     }
 
+    /// A tensor of integers with a scale a row, which were checked against its shape.
+    pub(super) fn quantized(levels: StoredLevels, shape: Vec<usize>) -> Self {
+        StoredTensor { shape, elements: Elements::Quantized(levels) }
+    }
+
     pub(super) fn shape(&self) -> &[usize] {
         &self.shape
     }
@@ -114,15 +122,30 @@ impl StoredTensor {
 
     /// Tells the system that the elements will not be read again soon.
     pub(super) fn release(&self) {
-        if let Elements::Stored { buffer, bytes, .. } = &self.elements {
-            buffer.release(bytes.clone());
+        match &self.elements {
+            Elements::Stored { buffer, bytes, .. } => buffer.release(bytes.clone()),
+            Elements::Quantized(levels) => levels.release(),
+            Elements::Computed(_) | Elements::Foreign { .. } => {}
         }
+    }
+
+    /// The integers, if the tensor is stored in integers.
+    pub(super) fn levels(&self, name: &str) -> Result<Option<QuantizedTensor>> {
+        match &self.elements {
+            Elements::Quantized(levels) => levels.read(name, &self.shape).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    pub(super) fn is_quantized(&self) -> bool {
+        matches!(self.elements, Elements::Quantized(_))
     }
 
     /// The values in row-major order, as f32 and finite.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
         let values = match &self.elements {
             Elements::Computed(values) => values.clone(),
+            Elements::Quantized(levels) => levels.read(name, &self.shape)?.values(),
             Elements::Foreign { dtype } => {
                 let (name, dtype) = (name.to_owned(), dtype.clone());
                 return Err(WeightsError::Dtype { name, dtype }.into());
@@ -195,7 +218,7 @@ impl fmt::Debug for StoredTensor {
 }
 
 /// The product of the dimensions; `None` if it overflows.
-fn element_count(shape: &[usize]) -> Option<usize> {
+pub(super) fn element_count(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
 }
 

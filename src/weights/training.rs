@@ -25,7 +25,7 @@ impl Weights {
     }
 
     /// Weights of parameters under the published names, batch norms folded or not.
-    pub(crate) fn of_parameters(
+    pub(crate) fn from_parameters(
         config: &Config,
         charset: &Charset,
         parameters: impl IntoIterator<Item = (String, Values)>,
@@ -34,7 +34,7 @@ impl Weights {
             .into_iter()
             .map(|(name, (values, shape))| (name, StoredTensor::computed(values, shape)))
             .collect();
-        let mut file = WeightsFile::of_tensors(Vec::new());
+        let mut file = WeightsFile::from_tensors(Vec::new());
         file.config = Some(config.clone());
         file.charset = Some(charset.clone());
         Self::from_tensors(Format::Safetensors, file, tensors)

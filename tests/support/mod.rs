@@ -4,7 +4,6 @@
 
 use std::path::PathBuf;
 
-use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use svtrv2::Charset;
@@ -190,21 +189,27 @@ pub fn trained_weights() -> PathBuf {
     outside("SVTRV2_WEIGHTS")
 }
 
-/// The largest absolute difference.
+/// The largest absolute difference; fails if a number on either side is NaN.
 pub fn max_difference(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, |max, d| if d > max { d } else { max })
+    let mut largest = 0.0f32;
+    for (index, (a, b)) in a.iter().zip(b).enumerate() {
+        let difference = (a - b).abs();
+        assert!(!difference.is_nan(), "{a} and {b} at {index}");
+        largest = largest.max(difference);
+    }
+    largest
 }
 
-/// A tensor's values in row-major order.
-pub fn values(tensor: &Tensor) -> Vec<f32> {
+/// A tensor's values in row-major order, in f32.
+#[cfg(feature = "candle")]
+pub fn values(tensor: &candle_core::Tensor) -> Vec<f32> {
+    let tensor = tensor.to_dtype(candle_core::DType::F32).unwrap();
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// The pattern input of a shape `[batch, 3, height, width]`.
-pub fn pattern_input(batch: usize, height: usize, width: usize) -> Tensor {
-    let shape = (batch, 3, height, width);
-    let values =
-        pattern_values(&format!("input/{batch}x{height}x{width}"), batch * 3 * height * width);
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+/// The pattern input `[batch, 3, height, width]` and its shape.
+pub fn pattern_input(batch: usize, height: usize, width: usize) -> (Vec<f32>, [usize; 4]) {
+    let name = format!("input/{batch}x{height}x{width}");
+    (pattern_values(&name, batch * 3 * height * width), [batch, 3, height, width])
 }

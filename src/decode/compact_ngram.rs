@@ -1,0 +1,490 @@
+//! N-gram models in about a byte and a half an n-gram: docs/ngram_format.md describes the file.
+
+use std::path::Path;
+
+use super::ngram::{BEGIN, END, Entry, MAX_ORDER, Ngram, UNKNOWN};
+use crate::error::{LanguageModelError, Result};
+use crate::rans;
+
+const MAGIC: [u8; 8] = *b"svtrlm\0\x01";
+/// Steps of log-probabilities and backoffs in nats.
+const STEP: f32 = 0.25;
+/// The code of a backoff of 0: pruned models have positive ones as well.
+const NO_BACKOFF: u8 = 32;
+/// The most n-grams of a model.
+const MOST_GRAMS: usize = 1 << 24;
+/// What a symbol costs that no n-gram ends in, in nats.
+const UNSEEN: f32 = 30.0;
+
+/// An n-gram model with backoff whose log-probabilities are rounded to 1/4 nat: made of an
+/// [`Ngram`], smaller and quicker to open.
+#[derive(Debug, Clone)]
+pub struct CompactNgram {
+    order: usize,
+    vocabulary: Vec<String>,
+    /// A node an n-gram, by order; those of one history are neighbours, in the order of tokens.
+    /// Node 0 is the empty history.
+    nodes: Vec<Node>,
+    /// The first node of the highest order.
+    first_of_highest: u32,
+    begin: Option<u8>,
+    end: Option<u8>,
+    unknown: Option<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    first_child: u32,
+    /// The node of the longest proper ending that the model holds.
+    suffix: u32,
+    children: u8,
+    token: u8,
+    /// The negative log-probability in steps.
+    cost: u8,
+    /// The backoff's negative logarithm in steps, plus [`NO_BACKOFF`].
+    backoff: u8,
+}
+
+impl CompactNgram {
+    /// Rounds a model.
+    ///
+    /// # Errors
+    /// [`LanguageModelError::Compact`] if it has more than 255 tokens or more than 2^24 n-grams.
+    pub fn new(model: &Ngram) -> Result<Self> {
+        Self::from_bytes(&encode(model)?)
+    }
+
+    /// The bytes of the file.
+    ///
+    /// # Errors
+    /// As [`CompactNgram::new`].
+    pub fn encode(model: &Ngram) -> Result<Vec<u8>> {
+        encode(model)
+    }
+
+    /// Opens a compact model.
+    ///
+    /// # Errors
+    /// [`LanguageModelError::Io`]; as [`CompactNgram::from_bytes`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let bytes = std::fs::read(path).map_err(|error| LanguageModelError::Io {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// Reads the bytes of a compact model.
+    ///
+    /// # Errors
+    /// [`LanguageModelError::Compact`] if they are damaged or something else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        decode(bytes)
+            .map_err(|detail| LanguageModelError::Compact { detail: detail.to_owned() }.into())
+    }
+
+    /// The order: 5 for a model that looks back four tokens.
+    pub fn order(&self) -> usize {
+        self.order
+    }
+
+    /// The tokens, `<s>`, `</s>` and `<unk>` included.
+    pub fn vocabulary(&self) -> &[String] {
+        &self.vocabulary
+    }
+
+    /// The n-grams of all orders.
+    pub fn grams(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    /// The token's number; the unknown token's if the model has not seen it.
+    pub(super) fn token(&self, token: &str) -> Option<u8> {
+        self.vocabulary.iter().position(|t| t == token).map(|at| at as u8).or(self.unknown)
+    }
+
+    /// The history of a text that has not begun.
+    pub(super) fn start(&self) -> u32 {
+        self.begin.and_then(|begin| self.child(0, begin)).unwrap_or(0)
+    }
+
+    /// The natural-log probability of a token behind a history, and the history behind it.
+    pub(super) fn advance(&self, mut history: u32, token: Option<u8>) -> (f32, u32) {
+        let Some(token) = token else {
+            return (-UNSEEN, 0);
+        };
+        let mut steps = 0;
+        loop {
+            if let Some(node) = self.child(history, token) {
+                let Node { cost, suffix, .. } = self.nodes[node as usize];
+                let next = if node >= self.first_of_highest { suffix } else { node };
+                return (-STEP * (steps + i32::from(cost)) as f32, next);
+            }
+            if history == 0 {
+                return (-STEP * steps as f32 - UNSEEN, 0);
+            }
+            let Node { backoff, suffix, .. } = self.nodes[history as usize];
+            steps += i32::from(backoff) - i32::from(NO_BACKOFF);
+            history = suffix;
+        }
+    }
+
+    /// The natural-log probability of the end behind a history; 0 for a model without an end.
+    pub(super) fn finish(&self, history: u32) -> f32 {
+        if self.end.is_some() { self.advance(history, self.end).0 } else { 0.0 }
+    }
+
+    fn child(&self, node: u32, token: u8) -> Option<u32> {
+        let Node { first_child, children, .. } = self.nodes[node as usize];
+        let first = first_child as usize;
+        let nodes = &self.nodes[first..first + usize::from(children)];
+        let at = nodes.binary_search_by_key(&token, |node| node.token).ok()?;
+        Some(first_child + at as u32)
+    }
+}
+
+/// A block: its length, then its symbols.
+fn push_block(out: &mut Vec<u8>, symbols: &[u8]) {
+    let block = rans::encode(symbols, rans::MOST_SYMBOLS);
+    out.extend((block.len() as u32).to_le_bytes());
+    out.extend(block);
+}
+
+fn encode(model: &Ngram) -> Result<Vec<u8>> {
+    let orders = model.entries();
+    let vocabulary = model.vocabulary();
+    let fault = |detail: &str| LanguageModelError::Compact { detail: detail.to_owned() };
+    if vocabulary.len() > 255 || vocabulary.iter().any(|token| token.len() > 255) {
+        return Err(fault("more than 255 tokens").into());
+    }
+    if orders.iter().map(Vec::len).sum::<usize>() > MOST_GRAMS {
+        return Err(fault("more than 2^24 n-grams").into());
+    }
+    let mut out = MAGIC.to_vec();
+    out.extend([orders.len() as u8, vocabulary.len() as u8]);
+    for token in vocabulary {
+        out.push(token.len() as u8);
+        out.extend(token.bytes());
+    }
+    for order in &orders {
+        out.extend((order.len() as u32).to_le_bytes());
+    }
+    let in_steps = |log10: f32| (-log10 * std::f32::consts::LN_10 / STEP).round();
+    // The children of the empty history are all single tokens.
+    let mut parents = vec![orders.first().map_or(0, Vec::len) as u8];
+    for (length, order) in (1..).zip(&orders) {
+        if length > 1 {
+            let histories = &orders[length - 2];
+            parents = children(histories, order, length);
+            push_block(&mut out, &parents);
+            let backoffs: Vec<u8> = histories
+                .iter()
+                .zip(&parents)
+                .filter(|(_, children)| **children > 0)
+                .map(|(entry, _)| (in_steps(entry.backoff) + f32::from(NO_BACKOFF)) as u8)
+                .collect();
+            push_block(&mut out, &backoffs);
+        }
+        let mut tokens = Vec::with_capacity(order.len());
+        let mut rest = &order[..];
+        for &children in &parents {
+            let (own, others) = rest.split_at(usize::from(children));
+            let mut next = 0;
+            for entry in own {
+                let token = entry.gram[length - 1] as u8;
+                tokens.push(token - next);
+                next = token + 1;
+            }
+            rest = others;
+        }
+        push_block(&mut out, &tokens);
+        let costs: Vec<u8> = order.iter().map(|entry| in_steps(entry.log10_prob) as u8).collect();
+        push_block(&mut out, &costs);
+    }
+    Ok(out)
+}
+
+/// How many n-grams of a length every history begins.
+fn children(histories: &[Entry], order: &[Entry], length: usize) -> Vec<u8> {
+    let mut rest = order;
+    histories
+        .iter()
+        .map(|history| {
+            let own = rest
+                .iter()
+                .take_while(|entry| entry.gram[..length - 1] == history.gram[..length - 1])
+                .count();
+            rest = &rest[own..];
+            own as u8
+        })
+        .collect()
+}
+
+/// What is left of the bytes.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], &'static str> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or("it breaks off")?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    fn byte(&mut self) -> Result<u8, &'static str> {
+        self.take(1).map(|bytes| bytes[0])
+    }
+
+    fn number(&mut self) -> Result<usize, &'static str> {
+        let bytes = self.take(4)?;
+        Ok(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) as usize)
+    }
+
+    fn block(&mut self, symbols: usize) -> Result<Vec<u8>, &'static str> {
+        let len = self.number()?;
+        rans::decode(self.take(len)?, rans::MOST_SYMBOLS, symbols)
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<CompactNgram, &'static str> {
+    let mut reader = Reader(bytes);
+    if reader.take(MAGIC.len())? != MAGIC {
+        return Err("it does not begin as one");
+    }
+    let order = usize::from(reader.byte()?);
+    if !(1..=MAX_ORDER).contains(&order) {
+        return Err("its order is not 1 to 8");
+    }
+    let mut vocabulary = Vec::new();
+    for _ in 0..reader.byte()? {
+        let len = usize::from(reader.byte()?);
+        let token = std::str::from_utf8(reader.take(len)?).map_err(|_| "a token is not UTF-8")?;
+        vocabulary.push(token.to_owned());
+    }
+    let mut counts = Vec::with_capacity(order);
+    for _ in 0..order {
+        counts.push(reader.number()?);
+    }
+    if counts[0] > vocabulary.len() || counts.iter().any(|&count| count > MOST_GRAMS) {
+        return Err("there are too many n-grams");
+    }
+    let root = Node {
+        first_child: 1,
+        suffix: 0,
+        children: counts[0] as u8,
+        token: 0,
+        cost: 0,
+        backoff: NO_BACKOFF,
+    };
+    let mut nodes = vec![root];
+    // Where the histories of the order lie.
+    let mut histories = 0..1;
+    for (length, &count) in (1..).zip(&counts) {
+        let mut next = nodes.len();
+        if length > 1 {
+            let children = reader.block(histories.len())?;
+            let total: usize = children.iter().map(|&children| usize::from(children)).sum();
+            if total != count {
+                return Err("the n-grams of an order are not as many as its histories say");
+            }
+            let with_children = children.iter().filter(|&&children| children > 0).count();
+            let mut backoffs = reader.block(with_children)?.into_iter();
+            for (node, children) in nodes[histories.clone()].iter_mut().zip(children) {
+                node.first_child = next as u32;
+                node.children = children;
+                next += usize::from(children);
+                if children > 0 {
+                    node.backoff = backoffs.next().unwrap_or(NO_BACKOFF);
+                }
+            }
+        }
+        let tokens = reader.block(count)?;
+        let costs = reader.block(count)?;
+        let mut given = tokens.into_iter().zip(costs);
+        let first = nodes.len();
+        for parent in histories {
+            let mut next = 0;
+            for (difference, cost) in given.by_ref().take(usize::from(nodes[parent].children)) {
+                let token = next + usize::from(difference);
+                if token >= vocabulary.len() {
+                    return Err("a token is not in the vocabulary");
+                }
+                let token = token as u8;
+                let (first_child, suffix, children) = (0, 0, 0);
+                let backoff = NO_BACKOFF;
+                nodes.push(Node { first_child, suffix, children, token, cost, backoff });
+                next = usize::from(token) + 1;
+            }
+        }
+        histories = first..nodes.len();
+    }
+    if !reader.0.is_empty() {
+        return Err("something is left behind its end");
+    }
+    let find = |name: &str| vocabulary.iter().position(|token| token == name).map(|at| at as u8);
+    let (begin, end, unknown) = (find(BEGIN), find(END), find(UNKNOWN));
+    let first_of_highest = histories.start as u32;
+    let mut model =
+        CompactNgram { order, vocabulary, nodes, first_of_highest, begin, end, unknown };
+    model.link_suffixes();
+    Ok(model)
+}
+
+impl CompactNgram {
+    /// Finds every node's longest proper ending. Parents come first: theirs is known.
+    fn link_suffixes(&mut self) {
+        for parent in 1..self.nodes.len() as u32 {
+            let Node { first_child, children, suffix, .. } = self.nodes[parent as usize];
+            // The children of the shorter history are in the order of tokens as well.
+            let shorter = self.nodes[suffix as usize];
+            let end = shorter.first_child + u32::from(shorter.children);
+            let mut at = shorter.first_child;
+            for child in first_child..first_child + u32::from(children) {
+                let token = self.nodes[child as usize].token;
+                while at < end && self.nodes[at as usize].token < token {
+                    at += 1;
+                }
+                let found = at < end && self.nodes[at as usize].token == token;
+                let ending = if found { at } else { self.ending(suffix, token) };
+                self.nodes[child as usize].suffix = ending;
+            }
+        }
+    }
+
+    /// The node of the token behind the longest proper ending of a history that has it.
+    fn ending(&self, mut history: u32, token: u8) -> u32 {
+        while history != 0 {
+            history = self.nodes[history as usize].suffix;
+            if let Some(node) = self.child(history, token) {
+                return node;
+            }
+        }
+        0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::charset::Charset;
+    use crate::decode::Smoothing;
+    use proptest::prelude::*;
+
+    fn words() -> Vec<(&'static str, u64)> {
+        vec![("hotel", 5), ("hostel", 2), ("motel", 1), ("tell", 3), ("ee", 1), ("lot", 2)]
+    }
+
+    fn model(order: usize) -> Ngram {
+        Ngram::from_words(&Charset::english(), &words(), order).unwrap()
+    }
+
+    fn score(model: &CompactNgram, text: &str) -> f32 {
+        let mut sum = 0.0;
+        let mut history = model.start();
+        for symbol in text.chars() {
+            let (log_prob, next) = model.advance(history, model.token(&symbol.to_string()));
+            sum += log_prob;
+            history = next;
+        }
+        sum + model.finish(history)
+    }
+
+    #[test]
+    fn as_the_model_it_is_made_of() {
+        for order in 1..=MAX_ORDER {
+            let exact = model(order);
+            let compact = CompactNgram::new(&exact).unwrap();
+            let grams: usize = (1..=order).map(|order| exact.count(order)).sum();
+            assert_eq!(compact.grams(), grams);
+            assert_eq!(compact.order(), order);
+            for text in ["hotel", "hot", "telephone", "lll", "", "motelhostel", "x"] {
+                let symbols: Vec<String> = text.chars().map(String::from).collect();
+                let expected = exact.score(&symbols);
+                // A symbol's probability and up to `order` backoffs, each 1/8 off at the most.
+                let most = 0.1251 * ((text.len() + 1) * order) as f64;
+                let off = (f64::from(score(&compact, text)) - expected).abs();
+                assert!(off <= most, "order {order}, {text:?}: {off} off");
+            }
+        }
+    }
+
+    #[test]
+    fn pruning_keeps_what_matters() {
+        let charset = Charset::english();
+        let sequences = || {
+            words().into_iter().map(|(word, count)| {
+                let symbols: Vec<&str> = word.split("").filter(|part| !part.is_empty()).collect();
+                (symbols, count)
+            })
+        };
+        let full = Ngram::estimate_with(Smoothing::Absolute, sequences(), 5).unwrap();
+        let total = |model: &Ngram| (1..=5).map(|order| model.count(order)).sum::<usize>();
+        let loss = |model: &Ngram| -> f64 {
+            -sequences().map(|(word, count)| model.score(word) * count as f64).sum::<f64>()
+        };
+        let mut losses = vec![loss(&full)];
+        for grams in [60, 40, 20] {
+            let pruned = full.pruned(sequences(), grams);
+            assert!(total(&pruned) <= grams, "{}", total(&pruned));
+            losses.push(loss(&pruned));
+            // Still a distribution behind every history.
+            for history in [&["h"][..], &["h", "o", "t"], &["e", "l"], &["t", "e"]] {
+                let prefix = |tokens: &[&str]| -> f64 {
+                    (1..=tokens.len()).map(|len| pruned.step(&tokens[..len])).product()
+                };
+                let mut sum = pruned.score(history).exp() / prefix(history);
+                for symbol in charset.symbols() {
+                    let longer: Vec<&str> =
+                        history.iter().copied().chain([symbol.as_str()]).collect();
+                    let known = pruned.vocabulary().contains(symbol);
+                    sum += if known { pruned.step(&longer) } else { 0.0 };
+                }
+                let unknown: Vec<&str> = history.iter().copied().chain(["<unk>"]).collect();
+                sum += pruned.step(&unknown);
+                assert!((sum - 1.0).abs() < 1e-4, "{grams}, {history:?}: {sum}");
+            }
+        }
+        assert!(losses.is_sorted(), "{losses:?}");
+        // The cheapest n-grams go first: a random half would cost far more.
+        assert!(losses[1] < 1.15 * losses[0], "{losses:?}");
+    }
+
+    #[test]
+    fn damage() {
+        let good = CompactNgram::encode(&model(3)).unwrap();
+        type Attack<'a> = &'a dyn Fn(&mut Vec<u8>);
+        let vocabulary =
+            10 + model(3).vocabulary().iter().map(|token| 1 + token.len()).sum::<usize>();
+        let attacks: [(&str, Attack, &str); 8] = [
+            ("empty", &|b| b.clear(), "breaks off"),
+            ("another file", &|b| b[0] = b'S', "begin as one"),
+            ("another version", &|b| b[7] = 2, "begin as one"),
+            ("order 0", &|b| b[8] = 0, "order"),
+            ("order 9", &|b| b[8] = 9, "order"),
+            ("token not UTF-8", &|b| b[11] = 0xff, "UTF-8"),
+            ("2^32 n-grams", &|b| b[vocabulary + 4..vocabulary + 8].fill(255), "too many"),
+            ("longer", &|b| b.push(0), "left behind"),
+        ];
+        for (name, attack, expected) in attacks {
+            let mut bytes = good.clone();
+            attack(&mut bytes);
+            let message = CompactNgram::from_bytes(&bytes).unwrap_err().to_string();
+            assert!(message.contains(expected), "{name}: {message}");
+        }
+        for len in 0..good.len() {
+            assert!(CompactNgram::from_bytes(&good[..len]).is_err(), "cut to {len}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn flipped_bytes_never_panic(at in 0.0..1.0f64, to in 0u8..=255) {
+            let mut bytes = CompactNgram::encode(&model(4)).unwrap();
+            let at = (at * bytes.len() as f64) as usize;
+            bytes[at] = to;
+            if let Ok(model) = CompactNgram::from_bytes(&bytes) {
+                score(&model, "hotelx");
+            }
+        }
+    }
+}

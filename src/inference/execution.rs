@@ -1,0 +1,89 @@
+//! One of the ways to run the network, as a device and a precision ask for.
+
+#[cfg(feature = "candle")]
+use super::CandleModel;
+use super::{Array, Device, Model, Precision};
+use crate::error::Result;
+use crate::model::Config;
+use crate::ops::ParameterSource;
+
+/// The network, however it runs.
+#[derive(Debug, Clone)]
+pub(crate) enum Execution {
+    Native(Model),
+    #[cfg(feature = "candle")]
+    Candle(CandleModel),
+}
+
+impl Execution {
+    /// The fastest one for a device and a precision.
+    pub(crate) fn new(
+        config: &Config,
+        parameters: &dyn ParameterSource<Vec<f32>>,
+        device: Device,
+        precision: Precision,
+    ) -> Result<Self> {
+        if (device, precision) == (Device::Cpu, Precision::F32) {
+            return Ok(Execution::Native(Model::new(config, parameters)?));
+        }
+        #[cfg(feature = "candle")]
+        {
+            let (device, dtype) = (device.open()?, precision.dtype());
+            Ok(Execution::Candle(CandleModel::new(config, parameters, &device, dtype)?))
+        }
+        #[cfg(not(feature = "candle"))]
+        {
+            Err(super::device::unsupported(device, precision))
+        }
+    }
+
+    /// The fastest one in f32 on a device of candle's.
+    #[cfg(feature = "train")]
+    pub(crate) fn on_device(
+        config: &Config,
+        parameters: &dyn ParameterSource<Vec<f32>>,
+        device: &candle_core::Device,
+    ) -> Result<Self> {
+        if device.is_cpu() {
+            return Ok(Execution::Native(Model::new(config, parameters)?));
+        }
+        let dtype = candle_core::DType::F32;
+        Ok(Execution::Candle(CandleModel::new(config, parameters, device, dtype)?))
+    }
+
+    /// The logits of images on the network's device, as of [`CandleModel::forward`].
+    #[cfg(feature = "train")]
+    pub(crate) fn logits(&self, images: &candle_core::Tensor) -> Result<candle_core::Tensor> {
+        match self {
+            Execution::Native(model) => {
+                let shape = images.dims4()?.into();
+                let logits = model.forward(&images.flatten_all()?.to_vec1()?, shape)?;
+                let shape = &logits.shape;
+                Ok(candle_core::Tensor::from_vec(logits.values, shape, images.device())?)
+            }
+            Execution::Candle(model) => model.forward(images),
+        }
+    }
+
+    /// [`Model::forward_with_attention`].
+    pub(crate) fn forward_with_attention(
+        &self,
+        images: &[f32],
+        shape: [usize; 4],
+    ) -> Result<(Array<3>, Array<4>)> {
+        match self {
+            Execution::Native(model) => model.forward_with_attention(images, shape),
+            #[cfg(feature = "candle")]
+            Execution::Candle(model) => {
+                let images = model.images(images, shape)?;
+                let (logits, map) = model.forward_with_attention(&images)?;
+                let (logits_shape, map_shape) = (logits.dims3()?, map.dims4()?);
+                let values = |x: candle_core::Tensor| {
+                    x.to_dtype(candle_core::DType::F32)?.flatten_all()?.to_vec1::<f32>()
+                };
+                let logits = Array { values: values(logits)?, shape: logits_shape.into() };
+                Ok((logits, Array { values: values(map)?, shape: map_shape.into() }))
+            }
+        }
+    }
+}

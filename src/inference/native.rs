@@ -1,0 +1,142 @@
+//! Inference on a CPU in f32, on plain buffers.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::Array;
+use crate::cpu;
+use crate::error::Result;
+use crate::model::{Config, Network};
+use crate::ops::native::{Native, Packed, Tokens};
+use crate::ops::{Grid, MAP_WIDTH, ParameterSource, Scope};
+
+/// Input pixels that go through the network together: one or two crops.
+///
+/// A CPU gains nothing from large batches: the activations of so many pixels still lie in its
+/// caches.
+const PART_PIXELS: usize = 2 * 32 * 128;
+
+/// The network of SVTRv2 on a CPU in f32, with packed parameters.
+///
+/// Copies share the parameters. Work is spread over the threads of the current rayon pool. The
+/// result for an image never depends on the other images of the batch or on the number of threads:
+/// it is the same to the bit.
+///
+/// ```no_run
+/// use svtrv2::weights::Weights;
+///
+/// let model = Weights::open("svtrv2_b.safetensors")?.model()?;
+/// let images = vec![0.0; 2 * 3 * 32 * 128];
+/// let logits = model.forward(&images, [2, 3, 32, 128])?;
+/// assert_eq!(logits.shape, [2, 32, 95]);
+/// # Ok::<(), svtrv2::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Model {
+    network: Arc<Network<Packed>>,
+    config: Arc<Config>,
+}
+
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("Model").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Model {
+    pub(crate) fn new(config: &Config, parameters: &dyn ParameterSource<Vec<f32>>) -> Result<Self> {
+        let network = Arc::new(Network::new(config, &Scope::new(parameters))?);
+        Ok(Model { network, config: Arc::new(config.clone()) })
+    }
+
+    /// The logits, `[batch, width / 4, classes]`, of images `[batch, 3, height, width]` in
+    /// row-major order.
+    ///
+    /// Images are RGB, each sample mapped from 0..=255 to -1..=1. Height and width are those of
+    /// [`target_size`](crate::resize::target_size), but any of at least 1 pixel are accepted.
+    ///
+    /// # Errors
+    /// [`ComputeError::Images`](crate::ComputeError::Images) if the shape is another.
+    pub fn forward(&self, images: &[f32], shape: [usize; 4]) -> Result<Array<3>> {
+        let run = |tokens, grid| {
+            let features = self.network.encode(&Native, tokens, grid, false)?;
+            Ok((features.grid, [self.network.classify(&Native, &features)?.values]))
+        };
+        let (batch, grid, [logits]) = in_parts(images, shape, run)?;
+        Ok(Array { values: logits, shape: [batch, grid.width, self.config.num_classes] })
+    }
+
+    /// The logits as of [`Model::forward`], and the attention of the network: how much the features
+    /// of each column (one a time step) look at the features around them, `[batch, width / 4,
+    /// height / 8, 33]`. The last axis are the columns from 16 before to 16 behind. Weights are the
+    /// mean over the heads and over the column's rows of the attention in every second block of the
+    /// last stage. Without attention there they are all 0.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn forward_with_attention(
+        &self,
+        images: &[f32],
+        shape: [usize; 4],
+    ) -> Result<(Array<3>, Array<4>)> {
+        let run = |tokens: Tokens, grid: Grid| {
+            let images = tokens.values.len() / (3 * grid.positions());
+            let features = self.network.encode(&Native, tokens, grid, true)?;
+            let logits = self.network.classify(&Native, &features)?;
+            let map = match features.map {
+                Some(map) => map.values,
+                None => vec![0.0; images * features.grid.positions() * MAP_WIDTH],
+            };
+            Ok((features.grid, [logits.values, map]))
+        };
+        let (batch, Grid { height, width }, [logits, map]) = in_parts(images, shape, run)?;
+        let logits = Array { values: logits, shape: [batch, width, self.config.num_classes] };
+        Ok((logits, Array { values: map, shape: [batch, width, height, MAP_WIDTH] }))
+    }
+
+    /// The encoder's features, `[batch, dim, height / 8, width / 4]`, of images as for
+    /// [`Model::forward`].
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn features(&self, images: &[f32], shape: [usize; 4]) -> Result<Array<4>> {
+        let dim = self.config.feature_dim();
+        let run = |tokens, grid| {
+            let features = self.network.encode(&Native, tokens, grid, false)?;
+            let (values, grid) = (&features.tokens.values, features.grid);
+            Ok((grid, [cpu::channels_first(values, grid.positions(), dim)]))
+        };
+        let (batch, Grid { height, width }, [values]) = in_parts(images, shape, run)?;
+        Ok(Array { values, shape: [batch, dim, height, width] })
+    }
+}
+
+/// Runs images through `run` in parts of [`PART_PIXELS`], and joins its outputs; also returns the
+/// batch and the grid of the outputs.
+///
+/// Parts are spread over threads first, the work inside them second.
+fn in_parts<const N: usize>(
+    images: &[f32],
+    shape: [usize; 4],
+    run: impl Fn(Tokens, Grid) -> Result<(Grid, [Vec<f32>; N])> + Sync,
+) -> Result<(usize, Grid, [Vec<f32>; N])> {
+    let (batch, grid) = Grid::of_images(&shape, images.len())?;
+    let run = |images: &[f32]| {
+        run(Tokens { values: cpu::channels_last(images, grid.positions()), channels: 3 }, grid)
+    };
+    let part = (PART_PIXELS / grid.positions()).max(1);
+    if batch <= part {
+        let (grid, outputs) = run(images)?;
+        return Ok((batch, grid, outputs));
+    }
+    let parts: Vec<(Grid, [Vec<f32>; N])> =
+        images.par_chunks(part * 3 * grid.positions()).map(run).collect::<Result<_>>()?;
+    let out_grid = parts.first().map_or(grid, |(grid, _)| *grid);
+    let joined = std::array::from_fn(|output| {
+        let values = parts.iter().map(|(_, outputs)| &outputs[output][..]);
+        values.collect::<Vec<&[f32]>>().concat()
+    });
+    Ok((batch, out_grid, joined))
+}

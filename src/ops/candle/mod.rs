@@ -1,0 +1,221 @@
+//! Candle tensors: any device, f32, f16 or bf16, differentiable. The oracle of the other
+//! implementations.
+//!
+//! Every operation is composed of candle's differentiable ones. Half-precision values are summed
+//! in f32.
+
+mod attention;
+mod conv;
+mod norm;
+
+use candle_core::{D, DType, Tensor};
+
+use super::{
+    BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
+    LinearParameters, Ops, VerticalAttentionParameters,
+};
+use crate::error::Result;
+
+/// The layers, with their parameters as they are.
+#[derive(Debug)]
+pub(crate) enum Tensors {}
+
+impl Layers for Tensors {
+    type Parameter = Tensor;
+    type Linear = LinearParameters<Tensor>;
+    type Conv = ConvParameters<Tensor>;
+    type LayerNorm = LayerNormParameters<Tensor>;
+    type BatchNorm = BatchNormParameters<Tensor>;
+    type VerticalAttention = VerticalAttentionParameters<Tensor>;
+
+    fn linear(parameters: LinearParameters<Tensor>) -> Result<LinearParameters<Tensor>> {
+        Ok(parameters)
+    }
+
+    fn conv(parameters: ConvParameters<Tensor>) -> Result<ConvParameters<Tensor>> {
+        Ok(parameters)
+    }
+
+    fn layer_norm(parameters: LayerNormParameters<Tensor>) -> Result<LayerNormParameters<Tensor>> {
+        Ok(parameters)
+    }
+
+    fn batch_norm(parameters: BatchNormParameters<Tensor>) -> Result<BatchNormParameters<Tensor>> {
+        Ok(parameters)
+    }
+
+    fn vertical_attention(
+        parameters: VerticalAttentionParameters<Tensor>,
+    ) -> Result<VerticalAttentionParameters<Tensor>> {
+        Ok(parameters)
+    }
+}
+
+/// What a pass in training decides and is told.
+pub(crate) trait TrainingContext {
+    /// Stochastic depth: for each sample of the batch, the factor of what a block at `depth` (0..=1
+    /// from the first to the last) adds to its input; `None` if it is 1 for all.
+    fn drop_path(&self, depth: f64) -> Option<Vec<f32>>;
+
+    /// Whether batch norms normalise with the statistics of the batch instead of the running ones.
+    fn of_batch(&self) -> bool;
+
+    /// Is told what the next batch norm found in the batch, `[channels]` each; the variance is with
+    /// n - 1.
+    fn found(&self, mean: Tensor, variance: Tensor);
+}
+
+/// Computes with candle.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Candle<'a> {
+    /// `None` for inference.
+    pub context: Option<&'a dyn TrainingContext>,
+}
+
+impl Candle<'_> {
+    /// What an epilogue makes of `y`, `[rows, channels]`.
+    fn finish(&self, y: Tensor, epilogue: Epilogue<Tensor>) -> Result<Tensor> {
+        match epilogue {
+            Epilogue::Store => Ok(y),
+            Epilogue::Gelu => Ok(y.gelu_erf()?),
+            Epilogue::Add { residual, depth } => {
+                let factors = self.context.and_then(|context| context.drop_path(depth));
+                let Some(factors) = factors else {
+                    return Ok((residual + y)?);
+                };
+                let (rows, channels) = y.dims2()?;
+                let samples = factors.len();
+                let shape = (samples, rows / samples.max(1), channels);
+                let factors = Tensor::new(factors, y.device())?.to_dtype(y.dtype())?;
+                let scaled = y.reshape(shape)?.broadcast_mul(&factors.reshape(((), 1, 1))?)?;
+                Ok((residual + scaled.reshape((rows, channels))?)?)
+            }
+        }
+    }
+}
+
+impl Ops for Candle<'_> {
+    type Layers = Tensors;
+    type Tensor = Tensor;
+
+    fn linear(
+        &self,
+        layer: &LinearParameters<Tensor>,
+        x: &Tensor,
+        epilogue: Epilogue<Tensor>,
+    ) -> Result<Tensor> {
+        self.finish(linear(layer, x)?, epilogue)
+    }
+
+    fn mlp(
+        &self,
+        fc1: &LinearParameters<Tensor>,
+        fc2: &LinearParameters<Tensor>,
+        x: &Tensor,
+        residual: &Tensor,
+        depth: f64,
+    ) -> Result<Tensor> {
+        let hidden = self.linear(fc1, x, Epilogue::Gelu)?;
+        self.linear(fc2, &hidden, Epilogue::Add { residual, depth })
+    }
+
+    fn conv(
+        &self,
+        layer: &ConvParameters<Tensor>,
+        x: &Tensor,
+        grid: Grid,
+        epilogue: Epilogue<Tensor>,
+    ) -> Result<Tensor> {
+        self.finish(conv::conv(layer, x, grid)?, epilogue)
+    }
+
+    fn attention(&self, qkv: &Tensor, heads: usize, length: usize) -> Result<Tensor> {
+        Ok(attention::attend(qkv, heads, length)?.0)
+    }
+
+    fn attention_with_map(
+        &self,
+        qkv: &Tensor,
+        heads: usize,
+        grid: Grid,
+    ) -> Result<(Tensor, Tensor)> {
+        let (mixed, weights) = attention::attend(qkv, heads, grid.positions())?;
+        Ok((mixed, attention::map(&weights, grid)?))
+    }
+
+    fn mean(&self, first: &Tensor, others: &[Tensor]) -> Result<Tensor> {
+        let sum = others.iter().try_fold(first.clone(), |sum, other| sum + other)?;
+        Ok((sum / (others.len() + 1) as f64)?)
+    }
+
+    fn layer_norm(&self, layer: &LayerNormParameters<Tensor>, x: &Tensor) -> Result<Tensor> {
+        Ok(layer_norm(layer, x)?)
+    }
+
+    fn batch_norm_gelu(&self, layer: &BatchNormParameters<Tensor>, x: &Tensor) -> Result<Tensor> {
+        Ok(norm::batch_norm(layer, x, self.context)?.gelu_erf()?)
+    }
+
+    fn vertical_attention(
+        &self,
+        layer: &VerticalAttentionParameters<Tensor>,
+        x: &Tensor,
+        grid: Grid,
+    ) -> Result<Tensor> {
+        let VerticalAttentionParameters { token, key_value, classifier } = layer;
+        let dim = classifier.in_dim;
+        let kv = linear(key_value, x)?.reshape(((), grid.height, grid.width, 2 * dim))?;
+        let (key, value) = (kv.narrow(D::Minus1, 0, dim)?, kv.narrow(D::Minus1, dim, dim)?);
+        let scores = key.broadcast_mul(&token.flatten_all()?)?.sum_keepdim(D::Minus1)?;
+        let pooled = value.broadcast_mul(&softmax(&scores, 1)?)?.sum(1)?;
+        Ok(linear(classifier, &pooled.reshape(((), dim))?)?)
+    }
+}
+
+/// Images `[batch, 3, height, width]` as tokens, with the batch and the grid.
+pub(crate) fn image_tokens(images: &Tensor) -> Result<(usize, Grid, Tensor)> {
+    let (batch, grid) = Grid::of_images(images.dims(), images.elem_count())?;
+    let tokens = images.flatten_from(2)?.transpose(1, 2)?.contiguous()?.reshape(((), 3))?;
+    Ok((batch, grid, tokens))
+}
+
+/// `x W^T + b` over the last dimension, of any number of dimensions.
+pub(crate) fn linear(layer: &LinearParameters<Tensor>, x: &Tensor) -> candle_core::Result<Tensor> {
+    let LinearParameters { weight, bias, in_dim, out_dim } = layer;
+    let y = x.reshape(((), *in_dim))?.matmul(&weight.t()?)?;
+    let y = match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    };
+    let mut shape = x.dims().to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = *out_dim;
+    }
+    y.reshape(shape)
+}
+
+pub(crate) use norm::layer_norm;
+#[cfg(feature = "train")]
+pub(crate) use norm::unbiased;
+
+/// The softmax over a dimension, differentiable. Half-precision values are summed in f32.
+pub(crate) fn softmax(x: &Tensor, dim: usize) -> candle_core::Result<Tensor> {
+    let wide = widened(x)?;
+    let exps = wide.broadcast_sub(&wide.max_keepdim(dim)?)?.exp()?;
+    exps.broadcast_div(&exps.sum_keepdim(dim)?)?.to_dtype(x.dtype())
+}
+
+/// The natural logarithm of the softmax over the last dimension, differentiable.
+#[cfg(feature = "train")]
+pub(crate) fn log_softmax(x: &Tensor) -> candle_core::Result<Tensor> {
+    let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?;
+    shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
+
+/// Half-precision values in f32, in which sums are taken; others as they are.
+fn widened(x: &Tensor) -> candle_core::Result<Tensor> {
+    match x.dtype() {
+        DType::F16 | DType::BF16 => x.to_dtype(DType::F32),
+        _ => Ok(x.clone()),
+    }
+}

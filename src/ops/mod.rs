@@ -1,0 +1,179 @@
+//! The operations that the network is written in, and what computes them.
+//!
+//! [`Ops`] has one method an operation, on tensors of its own type; [`Layers`] has one type a kind
+//! of layer: its parameters, prepared (packed, folded, quantised). The network in `model` is
+//! generic over both and names no implementation:
+//!
+//! | implementation | computes on | gradients |
+//! |---|---|---|
+//! | [`native`] | CPU, f32, packed parameters | none |
+//! | `candle` (feature `candle`) | any device, f32, f16 or bf16 | candle's; the oracle of the others |
+//! | `tape` (feature `train`) | CPU, f32 | hand-written |
+//!
+//! A tensor holds *tokens*: rows of channels, one row a position of an image, image after image
+//! and row after row of its [`Grid`]. Linear layers and norms take each row by itself; operations
+//! that mix positions are told the grid or the length of a sequence.
+
+#[cfg(feature = "candle")]
+pub(crate) mod candle;
+pub(crate) mod native;
+#[cfg_attr(not(feature = "train"), allow(dead_code, reason = "training reads all of it"))]
+mod parameters;
+#[cfg(feature = "train")]
+pub(crate) mod tape;
+
+use crate::cpu;
+use crate::error::{ComputeError, Result};
+
+pub(crate) use crate::cpu::MAP_REACH;
+pub(crate) use parameters::{
+    BatchNormParameters, ConvParameters, Init, LayerNormParameters, Layers, LinearParameters,
+    ParameterSource, Scope, VerticalAttentionParameters,
+};
+
+/// Columns of an attention map: [`MAP_REACH`] to either side of a token's column, and its own.
+pub(crate) const MAP_WIDTH: usize = 2 * MAP_REACH + 1;
+
+/// The rows and columns that the tokens of an image stand on, row after row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Grid {
+    pub height: usize,
+    pub width: usize,
+}
+
+impl Grid {
+    /// Tokens of an image.
+    pub(crate) fn positions(self) -> usize {
+        self.height * self.width
+    }
+
+    /// The batch and the grid of `values` values of images `[batch, 3, height, width]`.
+    pub(crate) fn of_images(shape: &[usize], values: usize) -> Result<(usize, Self)> {
+        let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
+        if let (&[batch, 3, height, width], 1..) = (shape, values)
+            && count == Some(values)
+        {
+            return Ok((batch, Grid { height, width }));
+        }
+        Err(ComputeError::Images { shape: shape.to_vec(), values }.into())
+    }
+}
+
+/// The shape of a 3x3 convolution with padding 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct ConvConfig {
+    /// Input channels.
+    pub in_dim: usize,
+    /// Output channels.
+    pub out_dim: usize,
+    /// Groups that the channels are split into.
+    pub groups: usize,
+    /// Rows and columns from one output position to the next.
+    pub stride: (usize, usize),
+}
+
+impl ConvConfig {
+    /// The grid of the output for an input on `grid`.
+    pub(crate) fn output_grid(&self, grid: Grid) -> Grid {
+        let (height, width) = cpu::output_grid(grid.height, grid.width, self.stride);
+        Grid { height, width }
+    }
+}
+
+/// What becomes of the result `y` of a linear layer or a convolution.
+pub(crate) enum Epilogue<'a, T> {
+    /// `y`
+    Store,
+    /// `gelu(y)`, the exact GELU.
+    Gelu,
+    /// `residual + y`. In training `y` is subject to stochastic depth.
+    Add {
+        residual: &'a T,
+        /// Where the block stands among all, from 0 (first) to 1 (last): its rate of stochastic
+        /// depth is this share of the last block's. 0 turns it off.
+        #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "for training"))]
+        depth: f64,
+    },
+}
+
+/// An implementation of the operations.
+///
+/// In the shapes below, `rows` are the tokens of all images: `batch * grid.positions()`.
+pub(crate) trait Ops {
+    /// The prepared parameters that it computes with.
+    type Layers: Layers;
+    /// Tokens `[rows, channels]`.
+    type Tensor: Clone;
+
+    /// `epilogue(x W^T + b)`: `[rows, in]` to `[rows, out]`.
+    fn linear(
+        &self,
+        layer: &<Self::Layers as Layers>::Linear,
+        x: &Self::Tensor,
+        epilogue: Epilogue<Self::Tensor>,
+    ) -> Result<Self::Tensor>;
+
+    /// `residual + fc2(gelu(fc1(x)))`, all `[rows, channels]`, with stochastic depth at `depth` as
+    /// in [`Epilogue::Add`].
+    fn mlp(
+        &self,
+        fc1: &<Self::Layers as Layers>::Linear,
+        fc2: &<Self::Layers as Layers>::Linear,
+        x: &Self::Tensor,
+        residual: &Self::Tensor,
+        depth: f64,
+    ) -> Result<Self::Tensor>;
+
+    /// `epilogue(conv(x) + b)`: `[rows, in]` on `grid` to `[rows', out]` on the grid of
+    /// [`ConvConfig::output_grid`].
+    fn conv(
+        &self,
+        layer: &<Self::Layers as Layers>::Conv,
+        x: &Self::Tensor,
+        grid: Grid,
+        epilogue: Epilogue<Self::Tensor>,
+    ) -> Result<Self::Tensor>;
+
+    /// Multi-head self-attention, `softmax(q k^T / sqrt(d)) v` within sequences of `length`
+    /// tokens: queries, keys and values `[rows, 3 * channels]` to `[rows, channels]`.
+    fn attention(&self, qkv: &Self::Tensor, heads: usize, length: usize) -> Result<Self::Tensor>;
+
+    /// [`Ops::attention`] within images, and its map: how much the tokens of a column look at the
+    /// tokens around that column, `[batch * width * height, MAP_WIDTH]`. Entry `(image, column,
+    /// row, offset)` is the weight of the token in `row` and column `column + offset - MAP_REACH`,
+    /// the mean over heads and over the tokens of `column`.
+    fn attention_with_map(
+        &self,
+        qkv: &Self::Tensor,
+        heads: usize,
+        grid: Grid,
+    ) -> Result<(Self::Tensor, Self::Tensor)>;
+
+    /// The mean of `first` and `others`, all of one shape.
+    fn mean(&self, first: &Self::Tensor, others: &[Self::Tensor]) -> Result<Self::Tensor>;
+
+    /// `(x - mean) / sqrt(variance + eps) * weight + bias` for every row.
+    fn layer_norm(
+        &self,
+        layer: &<Self::Layers as Layers>::LayerNorm,
+        x: &Self::Tensor,
+    ) -> Result<Self::Tensor>;
+
+    /// The exact GELU, `x (1 + erf(x / sqrt 2)) / 2`, of batch normalisation over the rows. Only
+    /// sources of parameters for training have batch norms: elsewhere they are folded into the
+    /// convolution before them, which has [`Epilogue::Gelu`].
+    fn batch_norm_gelu(
+        &self,
+        layer: &<Self::Layers as Layers>::BatchNorm,
+        x: &Self::Tensor,
+    ) -> Result<Self::Tensor>;
+
+    /// Attention over the height by a learned token, then the classifier: `[rows, channels]` to
+    /// logits `[batch * width, classes]`.
+    fn vertical_attention(
+        &self,
+        layer: &<Self::Layers as Layers>::VerticalAttention,
+        x: &Self::Tensor,
+        grid: Grid,
+    ) -> Result<Self::Tensor>;
+}

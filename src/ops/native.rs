@@ -1,0 +1,229 @@
+//! Inference on a CPU in f32: packed parameters, plain buffers, no gradients.
+
+use std::convert::Infallible;
+
+use super::{
+    BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
+    LinearParameters, MAP_WIDTH, Ops, VerticalAttentionParameters,
+};
+use crate::cpu::{self, PackedConv, PackedMatrix};
+use crate::error::{ComputeError, Result};
+
+/// Tokens `[rows, channels]` in row-major order.
+#[derive(Debug, Clone)]
+pub(crate) struct Tokens {
+    pub values: Vec<f32>,
+    pub channels: usize,
+}
+
+impl Tokens {
+    fn rows(&self) -> usize {
+        self.values.len().checked_div(self.channels).unwrap_or(0)
+    }
+
+    fn check(&self, name: &'static str, channels: usize) -> Result<()> {
+        if self.channels == channels && channels > 0 {
+            return Ok(());
+        }
+        Err(ComputeError::operand(name, [self.rows(), self.channels], [self.rows(), channels]))
+    }
+
+    fn check_like(&self, name: &'static str, rows: usize, channels: usize) -> Result<()> {
+        self.check(name, channels)?;
+        if self.rows() == rows {
+            return Ok(());
+        }
+        Err(ComputeError::operand(name, [self.rows(), self.channels], [rows, channels]))
+    }
+
+    /// Checks that the rows make whole sequences.
+    fn check_length(&self, name: &'static str, length: usize) -> Result<()> {
+        if length > 0 && self.rows().is_multiple_of(length) {
+            return Ok(());
+        }
+        Err(ComputeError::operand(name, [self.rows(), self.channels], [length, self.channels]))
+    }
+}
+
+/// A 3x3 convolution, packed.
+pub(crate) struct Conv {
+    packed: PackedConv,
+    config: ConvConfig,
+}
+
+/// Weight and bias of a layer norm.
+pub(crate) struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    eps: f32,
+}
+
+/// The vertical attention and the classifier, folded from four layers into two
+/// ([`cpu::fold_vertical_attention`]).
+pub(crate) struct VerticalAttention {
+    /// What a position's features are multiplied with for its score.
+    score: Vec<f32>,
+    classifier: PackedMatrix,
+}
+
+/// The layers, packed.
+pub(crate) enum Packed {}
+
+impl Layers for Packed {
+    type Parameter = Vec<f32>;
+    type Linear = PackedMatrix;
+    type Conv = Conv;
+    type LayerNorm = LayerNorm;
+    /// Batch norms are folded before.
+    type BatchNorm = Infallible;
+    type VerticalAttention = VerticalAttention;
+
+    fn linear(parameters: LinearParameters<Vec<f32>>) -> Result<PackedMatrix> {
+        let LinearParameters { weight, bias, out_dim, .. } = parameters;
+        Ok(cpu::pack_linear(&weight, out_dim, bias.as_deref()))
+    }
+
+    fn conv(parameters: ConvParameters<Vec<f32>>) -> Result<Conv> {
+        let ConvParameters { weight, bias, config } = parameters;
+        let ConvConfig { in_dim, out_dim, groups, stride } = config;
+        let bias = bias.unwrap_or_else(|| vec![0.0; out_dim]);
+        Ok(Conv { packed: PackedConv::new(&weight, &bias, in_dim, groups, stride), config })
+    }
+
+    fn layer_norm(parameters: LayerNormParameters<Vec<f32>>) -> Result<LayerNorm> {
+        let LayerNormParameters { weight, bias, eps } = parameters;
+        Ok(LayerNorm { weight, bias, eps: eps as f32 })
+    }
+
+    fn batch_norm(_: BatchNormParameters<Vec<f32>>) -> Result<Infallible> {
+        Err(ComputeError::Unsupported("a batch norm outside training").into())
+    }
+
+    fn vertical_attention(
+        parameters: VerticalAttentionParameters<Vec<f32>>,
+    ) -> Result<VerticalAttention> {
+        let VerticalAttentionParameters { token, key_value, classifier } = parameters;
+        let bias = |layer: &LinearParameters<Vec<f32>>| {
+            layer.bias.clone().unwrap_or_else(|| vec![0.0; layer.out_dim])
+        };
+        let folded = cpu::fold_vertical_attention(
+            &token,
+            (&key_value.weight, &bias(&key_value)),
+            (&classifier.weight, &bias(&classifier)),
+        );
+        let (weight, bias) = (&folded.weight, &folded.bias);
+        let packed = cpu::pack_linear(weight, classifier.out_dim, Some(bias));
+        Ok(VerticalAttention { score: folded.score, classifier: packed })
+    }
+}
+
+/// Computes with the CPU operations.
+pub(crate) struct Native;
+
+/// The epilogue of the CPU operations; a residual is checked to have the result's shape.
+fn epilogue<'a>(
+    name: &'static str,
+    epilogue: Epilogue<'a, Tokens>,
+    rows: usize,
+    channels: usize,
+) -> Result<cpu::Epilogue<'a>> {
+    match epilogue {
+        Epilogue::Store => Ok(cpu::Epilogue::Store),
+        Epilogue::Gelu => Ok(cpu::Epilogue::Gelu),
+        Epilogue::Add { residual, .. } => {
+            residual.check_like(name, rows, channels)?;
+            Ok(cpu::Epilogue::Add(&residual.values))
+        }
+    }
+}
+
+impl Ops for Native {
+    type Layers = Packed;
+    type Tensor = Tokens;
+
+    fn linear(&self, layer: &PackedMatrix, x: &Tokens, then: Epilogue<Tokens>) -> Result<Tokens> {
+        x.check("linear", layer.k())?;
+        let then = epilogue("linear's residual", then, x.rows(), layer.n())?;
+        Ok(Tokens { values: cpu::linear(&x.values, layer, then), channels: layer.n() })
+    }
+
+    fn mlp(
+        &self,
+        fc1: &PackedMatrix,
+        fc2: &PackedMatrix,
+        x: &Tokens,
+        residual: &Tokens,
+        _: f64,
+    ) -> Result<Tokens> {
+        x.check("mlp", fc1.k())?;
+        residual.check_like("mlp's residual", x.rows(), fc2.n())?;
+        let values = cpu::mlp(&x.values, fc1, fc2, &residual.values);
+        Ok(Tokens { values, channels: fc2.n() })
+    }
+
+    fn conv(&self, layer: &Conv, x: &Tokens, grid: Grid, then: Epilogue<Tokens>) -> Result<Tokens> {
+        let Conv { packed, config } = layer;
+        x.check("conv", config.in_dim)?;
+        x.check_length("conv", grid.positions())?;
+        let rows = x.rows() / grid.positions() * config.output_grid(grid).positions();
+        let then = epilogue("conv's residual", then, rows, config.out_dim)?;
+        let values = cpu::conv(&x.values, grid.height, grid.width, packed, then);
+        Ok(Tokens { values, channels: config.out_dim })
+    }
+
+    fn attention(&self, qkv: &Tokens, heads: usize, length: usize) -> Result<Tokens> {
+        qkv.check_length("attention", length)?;
+        let channels = qkv.channels / 3;
+        let values = cpu::attention(&qkv.values, length, heads, channels);
+        Ok(Tokens { values, channels })
+    }
+
+    fn attention_with_map(
+        &self,
+        qkv: &Tokens,
+        heads: usize,
+        grid: Grid,
+    ) -> Result<(Tokens, Tokens)> {
+        qkv.check_length("attention", grid.positions())?;
+        let channels = qkv.channels / 3;
+        let (values, length) = (&qkv.values, grid.positions());
+        let mut values = cpu::attention_with_map(values, length, heads, channels, grid.width);
+        let map = values.split_off(qkv.rows() * channels);
+        Ok((Tokens { values, channels }, Tokens { values: map, channels: MAP_WIDTH }))
+    }
+
+    fn mean(&self, first: &Tokens, others: &[Tokens]) -> Result<Tokens> {
+        let (rows, channels) = (first.rows(), first.channels);
+        let mut values = first.values.clone();
+        for other in others {
+            other.check_like("mean", rows, channels)?;
+            cpu::add(&mut values, &other.values);
+        }
+        cpu::scale(&mut values, (1.0 / (others.len() + 1) as f64) as f32);
+        Ok(Tokens { values, channels })
+    }
+
+    fn layer_norm(&self, layer: &LayerNorm, x: &Tokens) -> Result<Tokens> {
+        x.check("layer norm", layer.weight.len())?;
+        let values = cpu::layer_norm(&x.values, &layer.weight, &layer.bias, layer.eps);
+        Ok(Tokens { values, channels: x.channels })
+    }
+
+    fn batch_norm_gelu(&self, layer: &Infallible, _: &Tokens) -> Result<Tokens> {
+        match *layer {}
+    }
+
+    fn vertical_attention(
+        &self,
+        layer: &VerticalAttention,
+        x: &Tokens,
+        grid: Grid,
+    ) -> Result<Tokens> {
+        let VerticalAttention { score, classifier } = layer;
+        x.check("vertical attention", score.len())?;
+        x.check_length("vertical attention", grid.positions())?;
+        let columns = cpu::vertical_attention(&x.values, score, grid.height, grid.width);
+        let values = cpu::linear(&columns, classifier, cpu::Epilogue::Store);
+        Ok(Tokens { values, channels: classifier.n() })
+    }
+}

@@ -1,0 +1,128 @@
+//! Linear layers, GELU, and the two that make an MLP.
+
+use candle_core::Tensor;
+
+use super::{Gradients, Tape, Tracked, values, with_values};
+use crate::cpu::backward::{
+    self, column_sums, gelu_backward, linear_input_gradient, linear_weight_gradient,
+};
+use crate::cpu::{self, Epilogue};
+use crate::error::Result;
+use crate::ops::LinearParameters;
+
+/// A layer, and which of its parameters a gradient is asked for.
+struct Layer(LinearParameters<Tensor>);
+
+impl Layer {
+    fn forward(&self, x: &[f32], residual: Option<&Tracked>) -> Result<Vec<f32>> {
+        let LinearParameters { weight, bias, out_dim, .. } = &self.0;
+        let bias = bias.as_ref().map(values).transpose()?;
+        let residual = residual.map_or(Epilogue::Store, |other| Epilogue::Add(other.values()));
+        Ok(with_values(weight, |weight| {
+            let packed = cpu::pack_linear(weight, *out_dim, bias.as_deref());
+            cpu::linear(x, &packed, residual)
+        })?)
+    }
+
+    fn is_tracked(&self) -> bool {
+        let LinearParameters { weight, bias, .. } = &self.0;
+        weight.is_variable() || bias.as_ref().is_some_and(|bias| bias.is_variable())
+    }
+
+    /// Adds the gradients for the parameters.
+    fn parameters_backward(&self, x: &[f32], dy: &[f32], gradients: &mut Gradients) {
+        let LinearParameters { weight, bias, in_dim, out_dim } = &self.0;
+        if weight.is_variable() {
+            let gradient = linear_weight_gradient(x, dy, *in_dim, *out_dim);
+            gradients.add_parameter(weight, gradient);
+        }
+        if let Some(bias) = bias.as_ref().filter(|bias| bias.is_variable()) {
+            gradients.add_parameter(bias, column_sums(dy, *out_dim));
+        }
+    }
+
+    fn input_backward(&self, dy: &[f32], other: Option<&[f32]>) -> Result<Vec<f32>> {
+        let LinearParameters { weight, out_dim, .. } = &self.0;
+        Ok(with_values(weight, |weight| linear_input_gradient(dy, weight, *out_dim, other))?)
+    }
+}
+
+/// `x W^T + b`, plus `residual` if there is one.
+pub(super) fn linear(
+    tape: &Tape,
+    layer: &LinearParameters<Tensor>,
+    x: &Tracked,
+    residual: Option<&Tracked>,
+) -> Result<Tracked> {
+    x.check("linear", x.rows(), layer.in_dim)?;
+    if let Some(residual) = residual {
+        residual.check("linear's residual", x.rows(), layer.out_dim)?;
+    }
+    let out_dim = layer.out_dim;
+    let layer = Layer(layer.clone());
+    let y = layer.forward(x.values(), residual)?;
+    let tracked = x.is_tracked() || layer.is_tracked() || residual.is_some_and(Tracked::is_tracked);
+    let (x, residual) = (x.clone(), residual.cloned());
+    Ok(tape.record(tracked, y, out_dim, move |dy, gradients| {
+        layer.parameters_backward(x.values(), &dy, gradients);
+        if x.is_tracked() {
+            let so_far = gradients.take(&x);
+            gradients.add(&x, layer.input_backward(&dy, so_far.as_deref())?);
+        }
+        if let Some(residual) = &residual {
+            gradients.add(residual, dy);
+        }
+        Ok(())
+    }))
+}
+
+/// The exact GELU.
+pub(super) fn gelu(tape: &Tape, x: &Tracked) -> Tracked {
+    let y = backward::gelu(x.values());
+    let x = x.clone();
+    tape.record(x.is_tracked(), y, x.channels, move |mut dy, gradients| {
+        gelu_backward(x.values(), &mut dy);
+        gradients.add(&x, dy);
+        Ok(())
+    })
+}
+
+/// `fc2(gelu(fc1(x)))`, plus `residual` if there is one.
+pub(super) fn mlp(
+    tape: &Tape,
+    fc1: &LinearParameters<Tensor>,
+    fc2: &LinearParameters<Tensor>,
+    x: &Tracked,
+    residual: Option<&Tracked>,
+) -> Result<Tracked> {
+    x.check("mlp", x.rows(), fc1.in_dim)?;
+    if let Some(residual) = residual {
+        residual.check("mlp's residual", x.rows(), fc2.out_dim)?;
+    }
+    let out_dim = fc2.out_dim;
+    let (fc1, fc2) = (Layer(fc1.clone()), Layer(fc2.clone()));
+    let hidden = fc1.forward(x.values(), None)?;
+    let activated = backward::gelu(&hidden);
+    let y = fc2.forward(&activated, residual)?;
+    drop(activated);
+    let parameters = fc1.is_tracked() || fc2.is_tracked();
+    let tracked = parameters || x.is_tracked() || residual.is_some_and(Tracked::is_tracked);
+    let (x, residual) = (x.clone(), residual.cloned());
+    Ok(tape.record(tracked, y, out_dim, move |dy, gradients| {
+        let mut d_hidden = fc2.input_backward(&dy, None)?;
+        let activated = gelu_backward(&hidden, &mut d_hidden);
+        drop(hidden);
+        fc2.parameters_backward(&activated, &dy, gradients);
+        drop(activated);
+        fc1.parameters_backward(x.values(), &d_hidden, gradients);
+        // The residual may be `x` itself: its part comes first, to be added to in the product.
+        if let Some(residual) = &residual {
+            gradients.add(residual, dy);
+        }
+        if x.is_tracked() {
+            let so_far = gradients.take(&x);
+            gradients.add(&x, fc1.input_backward(&d_hidden, so_far.as_deref())?);
+        }
+        Ok(())
+    }))
+}

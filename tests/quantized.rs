@@ -1,0 +1,320 @@
+//! Quantised weights files: what comes back, how large they are, and that damaged ones are refused.
+
+mod support;
+
+use std::collections::{BTreeMap, HashMap};
+
+use proptest::prelude::*;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Value, json};
+use support::{max_difference, pattern_weight, pattern_weights, random_crop, toy_config};
+use svtrv2::weights::{Coding, QuantizeOptions, QuantizedTensor, Rate, Weights};
+use svtrv2::{Charset, Crop, Error, Options, Recognizer, WeightsError};
+
+/// A linear layer of the toy network.
+const LAYER: &str = "encoder.stages.0.blocks.0.mlp.fc1.weight";
+
+fn toy() -> Weights {
+    pattern_weights(&toy_config()).with_charset(Charset::english()).unwrap()
+}
+
+fn options(rate: Rate, coding: Coding) -> QuantizeOptions {
+    QuantizeOptions { rate, coding, ..QuantizeOptions::default() }
+}
+
+fn quantized(options: &QuantizeOptions) -> Vec<u8> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("quantized.safetensors");
+    toy().save_quantized(&path, options).unwrap();
+    std::fs::read(path).unwrap()
+}
+
+fn open(bytes: &[u8]) -> svtrv2::Result<Weights> {
+    Weights::from_bytes(bytes.to_vec())
+}
+
+fn values(tensor: &QuantizedTensor) -> Vec<f32> {
+    let columns = tensor.levels.len() / tensor.scales.len();
+    let scale = |i: usize| tensor.scales[i / columns];
+    tensor.levels.iter().enumerate().map(|(i, &level)| f32::from(level) * scale(i)).collect()
+}
+
+/// Log-probabilities of a crop.
+fn emissions(weights: &Weights) -> Vec<f32> {
+    let recognizer = Recognizer::new(weights, Options::default()).unwrap();
+    let image = image::DynamicImage::from(random_crop(3, 96, 32));
+    let crops = recognizer.resize(&Crop::try_from(&image).unwrap()).unwrap();
+    recognizer.emissions(&crops).unwrap()[0].log_probs.as_slice().to_vec()
+}
+
+#[test]
+fn weights_come_back_rounded() {
+    let original = toy();
+    let expected = emissions(&original);
+    let mut errors = Vec::new();
+    for bits in [8, 6, 4, 2] {
+        let bytes = quantized(&options(Rate::Bits(bits), Coding::Entropy));
+        let weights = open(&bytes).unwrap();
+        assert!(weights.is_quantized());
+        assert_eq!(weights.config(), original.config());
+        assert_eq!(weights.charset(), original.charset());
+        assert!(weights.names().eq(original.names()));
+        let layer = weights.quantized_tensor(LAYER).unwrap().unwrap();
+        let exact = pattern_weight(LAYER, &layer.shape);
+        let rows = exact.chunks_exact(layer.levels.len() / layer.scales.len());
+        for ((exact, rounded), &scale) in rows
+            .zip(values(&layer).chunks_exact(exact.len() / layer.scales.len()))
+            .zip(&layer.scales)
+        {
+            // No weight but a clipped one is further off than half a scale.
+            let edge = scale * ((1 << (bits - 1)) - 1) as f32;
+            for (&exact, &rounded) in exact.iter().zip(rounded) {
+                let off = (exact.clamp(-edge, edge) - rounded).abs();
+                assert!(off <= 0.5001 * scale, "{bits} bits: {rounded} for {exact} at {scale}");
+            }
+        }
+        errors.push(max_difference(&emissions(&weights), &expected));
+        assert!(
+            weights.quantized_tensor("encoder.stages.0.blocks.0.norm1.weight").unwrap().is_none()
+        );
+    }
+    assert!(errors.is_sorted() && errors[0] > 0.0 && errors[0] < 0.1, "{errors:?}");
+}
+
+#[test]
+fn both_codings_hold_the_same() {
+    let coded = open(&quantized(&options(Rate::Bits(6), Coding::Entropy))).unwrap();
+    let plain = open(&quantized(&options(Rate::Bits(6), Coding::Plain))).unwrap();
+    for name in coded.names() {
+        let (coded, plain) = (coded.quantized_tensor(name), plain.quantized_tensor(name));
+        assert_eq!(coded.unwrap(), plain.unwrap(), "{name}");
+    }
+    assert_eq!(emissions(&coded), emissions(&plain));
+}
+
+#[test]
+fn borrowed_bytes_open_as_owned_ones_do() {
+    let bytes = quantized(&QuantizeOptions::default());
+    let owned = emissions(&open(&bytes).unwrap());
+    let borrowed: &'static [u8] = bytes.leak();
+    assert_eq!(emissions(&Weights::from_bytes(borrowed).unwrap()), owned);
+}
+
+#[test]
+fn files_are_as_large_as_they_may_be() {
+    let coarse = quantized(&options(Rate::Bits(4), Coding::Entropy)).len();
+    let expected = emissions(&toy());
+    let mut errors = Vec::new();
+    for most in [coarse, coarse + 500, coarse + 1_000, coarse + 2_000] {
+        let bytes = quantized(&options(Rate::Bytes(most as u64), Coding::Entropy));
+        assert!(bytes.len() <= most && bytes.len() + 150 > most, "{} of {most}", bytes.len());
+        errors.push(max_difference(&emissions(&open(&bytes).unwrap()), &expected));
+    }
+    assert!(errors[3] < errors[0], "{errors:?}");
+    for (name, rate) in [
+        ("too few bytes", Rate::Bytes(1_000)),
+        ("one bit", Rate::Bits(1)),
+        ("nine bits", Rate::Bits(9)),
+    ] {
+        let path = std::env::temp_dir().join("never-written.safetensors");
+        let error = toy().save_quantized(path, &options(rate, Coding::Entropy)).unwrap_err();
+        assert!(matches!(error, Error::Config(_)), "{name}: {error}");
+    }
+}
+
+#[test]
+fn extra_bits_go_where_they_are_asked_for() {
+    let extra_bits = vec![("mlp.fc1".to_owned(), 3.0)];
+    let finer = QuantizeOptions { extra_bits, ..options(Rate::Bits(4), Coding::Entropy) };
+    let most = |weights: &Weights, name: &str| {
+        let tensor = weights.quantized_tensor(name).unwrap().unwrap();
+        tensor.levels.iter().map(|level| level.unsigned_abs()).max()
+    };
+    let weights = open(&quantized(&finer)).unwrap();
+    assert_eq!(most(&weights, LAYER), Some(63));
+    assert_eq!(most(&weights, "decoder.fc.weight"), Some(7));
+}
+
+/// A safetensors file taken apart.
+#[derive(Clone)]
+struct Parts {
+    metadata: Value,
+    tensors: BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>,
+}
+
+impl Parts {
+    fn of(bytes: &[u8]) -> Self {
+        let (_, header) = SafeTensors::read_metadata(bytes).unwrap();
+        let metadata = &header.metadata().as_ref().unwrap()["svtrv2"];
+        let file = SafeTensors::deserialize(bytes).unwrap();
+        let part = |(name, view): (String, TensorView)| {
+            (name, (view.dtype(), view.shape().to_vec(), view.data().to_vec()))
+        };
+        Parts {
+            metadata: serde_json::from_str(metadata).unwrap(),
+            tensors: file.tensors().into_iter().map(part).collect(),
+        }
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let views = self.tensors.iter().map(|(name, (dtype, shape, bytes))| {
+            (name.as_str(), TensorView::new(*dtype, shape.clone(), bytes).unwrap())
+        });
+        let metadata = HashMap::from([("svtrv2".to_owned(), self.metadata.to_string())]);
+        safetensors::serialize(views, Some(metadata)).unwrap()
+    }
+
+    fn shape(&mut self) -> &mut Value {
+        &mut self.metadata["quantized"]["shapes"][LAYER]
+    }
+
+    /// The bytes of a part of [`LAYER`], with another length where the closure changes it.
+    fn edit(&mut self, part: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let (dtype, shape, bytes) = self.tensors.get_mut(&format!("{LAYER}{part}")).unwrap();
+        change(bytes);
+        let size = match *dtype {
+            Dtype::F16 => 2,
+            _ => 1,
+        };
+        if shape.len() == 1 {
+            *shape = vec![bytes.len() / size];
+        }
+    }
+}
+
+/// What opening a file, or reading all of it, gives.
+fn fault(bytes: &[u8]) -> Option<Error> {
+    let read = || -> svtrv2::Result<()> {
+        let weights = open(bytes)?;
+        for name in weights.names() {
+            weights.quantized_tensor(name)?;
+        }
+        Recognizer::new(&weights, Options::default())?;
+        Ok(())
+    };
+    read().err()
+}
+
+#[test]
+fn hostile_files() {
+    let coded = Parts::of(&quantized(&options(Rate::Bits(6), Coding::Entropy)));
+    let plain = Parts::of(&quantized(&options(Rate::Bits(6), Coding::Plain)));
+    assert!(fault(&coded.bytes()).is_none() && fault(&plain.bytes()).is_none());
+    let scales = format!("{LAYER}.scales");
+    let rans = format!("{LAYER}.rans");
+    type Attack<'a> = &'a dyn Fn(&mut Parts);
+    let attacks: &[(&str, &Parts, Attack, &str)] = &[
+        (
+            "unknown version",
+            &coded,
+            &|p| p.metadata["quantized"]["version"] = json!(2),
+            "version 2",
+        ),
+        ("no version", &coded, &|p| p.metadata["quantized"] = json!({}), "version"),
+        ("negative size", &coded, &|p| *p.shape() = json!([-1, 8]), "metadata entry"),
+        ("scales missing", &coded, &|p| drop(p.tensors.remove(&scales)), "no scales"),
+        ("integers missing", &coded, &|p| drop(p.tensors.remove(&rans)), "no integers"),
+        (
+            "integers twice",
+            &coded,
+            &|p| drop(p.tensors.insert(LAYER.into(), plain.tensors[LAYER].clone())),
+            "integers twice",
+        ),
+        (
+            "integers of no parameter",
+            &coded,
+            &|p| drop(p.metadata["quantized"]["shapes"].as_object_mut().unwrap().remove(LAYER)),
+            "do not fit the network",
+        ),
+        (
+            "a scale less",
+            &coded,
+            &|p| p.edit(".scales", |b| b.truncate(b.len() - 2)),
+            "scale a row",
+        ),
+        ("a scale more", &coded, &|p| p.edit(".scales", |b| b.extend([0, 60])), "scale a row"),
+        ("scale NaN", &coded, &|p| p.edit(".scales", |b| b[..2].copy_from_slice(&[0, 126])), "NaN"),
+        (
+            "scales in integers",
+            &coded,
+            &|p| p.tensors.get_mut(&scales).unwrap().0 = Dtype::I16,
+            "no floating-point vector",
+        ),
+        ("shape overflows", &coded, &|p| *p.shape() = json!([usize::MAX, 9]), "overflows"),
+        ("no shape", &coded, &|p| *p.shape() = json!([]), "scale a row"),
+        ("no columns", &coded, &|p| *p.shape() = json!([32, 0]), "scale a row"),
+        (
+            "more than the bytes hold",
+            &coded,
+            &|p| *p.shape() = json!([32, 1u64 << 40]),
+            "do not fit",
+        ),
+        ("another network's shape", &coded, &|p| *p.shape() = json!([32, 9]), "instead of"),
+        ("no bytes", &coded, &|p| p.edit(".rans", Vec::clear), "do not fit its shape"),
+        ("highest integer 0", &coded, &|p| p.edit(".rans", |b| b[0] = 0), "1..=127"),
+        ("highest integer 128", &coded, &|p| p.edit(".rans", |b| b[0] = 128), "1..=127"),
+        ("another alphabet", &coded, &|p| p.edit(".rans", |b| b[0] -= 1), LAYER),
+        ("stream cut", &coded, &|p| p.edit(".rans", |b| b.truncate(b.len() - 2)), "end where"),
+        ("stream longer", &coded, &|p| p.edit(".rans", |b| b.extend([0; 2])), "end where"),
+        ("frequency 4096", &coded, &|p| p.edit(".rans", |b| b[1..3].fill(255)), LAYER),
+        ("an integer of -128", &plain, &|p| p.edit("", |b| b[5] = 128), "-128"),
+        (
+            "plain integers unsigned",
+            &plain,
+            &|p| p.tensors.get_mut(LAYER).unwrap().0 = Dtype::U8,
+            "do not fit its shape",
+        ),
+        (
+            "plain integers turned",
+            &plain,
+            &|p| p.tensors.get_mut(LAYER).unwrap().1.reverse(),
+            "do not fit its shape",
+        ),
+    ];
+    for (name, file, attack, expected) in attacks {
+        let mut parts = (*file).clone();
+        attack(&mut parts);
+        match fault(&parts.bytes()) {
+            Some(Error::Weights(error)) => {
+                let message = error.to_string();
+                assert!(message.contains(expected), "{name}: {message}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn truncated_anywhere() {
+    let bytes = quantized(&QuantizeOptions::default());
+    for len in (0..bytes.len()).step_by(97) {
+        match open(&bytes[..len]) {
+            Err(Error::Weights(WeightsError::Malformed { .. } | WeightsError::Empty))
+            | Err(Error::Weights(WeightsError::UnknownFormat { .. })) => {}
+            other => panic!("cut to {len}: {other:?}"),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn flipped_bytes_never_panic(at in 0.0..1.0f64, to in 0u8..=255, plain in any::<bool>()) {
+        let coding = if plain { Coding::Plain } else { Coding::Entropy };
+        static FILES: std::sync::OnceLock<[Vec<u8>; 2]> = std::sync::OnceLock::new();
+        let files = FILES.get_or_init(|| {
+            [Coding::Plain, Coding::Entropy].map(|coding| quantized(&options(Rate::Bits(5), coding)))
+        });
+        let mut bytes = files[usize::from(coding == Coding::Entropy)].clone();
+        let at = (at * bytes.len() as f64) as usize;
+        bytes[at] = to;
+        if let Some(error) = fault(&bytes) {
+            prop_assert!(
+                matches!(error, Error::Weights(_) | Error::Charset(_) | Error::Config(_)),
+                "{error:?}"
+            );
+        }
+    }
+}
