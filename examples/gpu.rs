@@ -12,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let gpu = Options {
         device: if cfg!(feature = "metal") { Device::Metal(0) } else { Device::Cuda(0) },
         precision: Precision::F16,
-        batch_pixels: 64 * 32 * 128,
+        batch_pixels: Some(64 * 32 * 128),
         ..Options::default()
     };
     let recognizer = Recognizer::new(&weights, gpu).or_else(|error| {

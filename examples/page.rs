@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 println!("{} ({:.2})", recognition.text, recognition.confidence);
                 for c in &recognition.chars {
                     let Point { x, y } = Quad::from(c.bounds).center();
-                    println!("    {} {:.2} at {x:.0}, {y:.0}", c.symbol, c.posterior);
+                    println!("    {} {:.2} at {x:.0}, {y:.0}", c.symbol, c.confidence);
                 }
             }
             Err(error) => println!("{error}"),
