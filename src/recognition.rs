@@ -102,7 +102,7 @@ impl Recognition {
         let spell = |text: &[usize]| -> String {
             text.iter().filter_map(|&class| charset.symbol(class)).collect()
         };
-        let mut found = decoder.decode_restricted(log_probs).into_iter();
+        let mut found = decoder.decode_restricted(log_probs)?.into_iter();
         let best = found.next();
         let text = best.as_ref().map(|best| best.text.as_slice()).unwrap_or_default();
         let mut recognition = Recognition {

@@ -81,7 +81,7 @@ impl Recognizer {
             }
         };
         charset.check_classes(config.num_classes)?;
-        decoder.check_classes(config.num_classes)?;
+        decoder.check_charset(&charset)?;
         let execution = weights.execution(device, precision)?;
         Ok(Recognizer {
             execution,
@@ -117,9 +117,9 @@ impl Recognizer {
     /// The same recogniser with another decoder; the network is shared.
     ///
     /// # Errors
-    /// [`EmissionsError`](crate::EmissionsError) if the decoder's symbols are of another charset.
+    /// As [`Decoder::check_charset`].
     pub fn with_decoder(&self, decoder: Decoder) -> Result<Self> {
-        decoder.check_classes(self.config.num_classes)?;
+        decoder.check_charset(&self.charset)?;
         Ok(Recognizer { decoder, ..self.clone() })
     }
 

@@ -1,7 +1,6 @@
-//! Reads the crops of data sets with one or more settings.
+//! Recognises the crops of data sets with one or more settings.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -12,9 +11,10 @@ use svtrv2::decode::LogProbs;
 use svtrv2::evaluation::{Accumulator, Correctness};
 use svtrv2::{Crop, Emissions, Recognition, Recognizer, ResizedCrop};
 
-use crate::SettingArguments;
+use super::SettingArguments;
+use crate::failure::Result;
 
-/// A way to read crops.
+/// A network and a decoder.
 pub struct Setting {
     pub arguments: SettingArguments,
     pub recognizer: Recognizer,
@@ -27,14 +27,14 @@ impl Setting {
         arguments: SettingArguments,
         recognizer: Recognizer,
         shares: Option<usize>,
-    ) -> Result<Self, Box<dyn Error>> {
+    ) -> Result<Self> {
         let decoder = arguments.decoder.decoder(recognizer.charset(), None)?;
         let recognizer = recognizer.with_decoder(decoder)?;
         Ok(Setting { arguments, recognizer, shares })
     }
 
     /// The recogniser for a set: its labels may be the lexicon.
-    fn recognizer_for(&self, set: &Dataset) -> Result<Recognizer, Box<dyn Error>> {
+    fn recognizer_for(&self, set: &Dataset) -> Result<Recognizer> {
         if !self.arguments.lexicon_of_labels {
             return Ok(self.recognizer.clone());
         }
@@ -45,11 +45,11 @@ impl Setting {
     }
 }
 
-/// What is kept beside texts and figures; it takes memory.
+/// What is kept beside texts and metrics; it takes memory.
 pub struct Keep {
-    /// The scores of the first setting.
+    /// The log-probabilities of the first setting.
     pub emissions: bool,
-    /// So many errors of the first setting, of each set.
+    /// Errors of the first setting, of each set, at most.
     pub gallery: usize,
 }
 
@@ -60,30 +60,30 @@ pub struct Options {
     pub keep: Keep,
 }
 
-/// What was found out about a data set.
+/// Results on a data set.
 pub struct Measured {
     pub name: String,
-    pub crops: Vec<Read>,
+    pub crops: Vec<CropResults>,
     /// How many samples were left out, by reason.
     pub skipped: BTreeMap<&'static str, usize>,
-    /// Labels with a symbol (white space aside) that the first setting's charset lacks; they were
-    /// read nevertheless.
+    /// Labels with a symbol (white space aside) that the first setting's charset lacks; their crops
+    /// are recognised all the same.
     pub outside_charset: usize,
     /// By setting.
-    pub tallies: Vec<Accumulator>,
+    pub accumulators: Vec<Accumulator>,
     pub scored: Vec<Scored>,
     pub gallery: Vec<Exhibit>,
     pub correctness: Correctness,
 }
 
-/// A crop that was read.
-pub struct Read {
+/// The results on a crop.
+pub struct CropResults {
     pub name: String,
     pub label: String,
     /// Width over height.
     pub aspect_ratio: f64,
     /// By setting.
-    pub read: Vec<Outcome>,
+    pub results: Vec<Outcome>,
 }
 
 pub struct Outcome {
@@ -93,14 +93,14 @@ pub struct Outcome {
     pub time: Duration,
 }
 
-/// Emissions and the text that was found in them.
+/// Log-probabilities and the text that was decoded from them.
 pub struct Scored {
     pub log_probs: LogProbs,
     pub text: Vec<usize>,
     pub right: bool,
 }
 
-/// A crop that the first setting read wrongly.
+/// A crop whose text the first setting gets wrong.
 pub struct Exhibit {
     /// The crop's number in [`Measured::crops`].
     pub crop: usize,
@@ -109,18 +109,17 @@ pub struct Exhibit {
     pub recognition: Recognition,
 }
 
-pub fn measure(
-    sets: &[Dataset],
-    settings: &[Setting],
-    options: &Options,
-) -> Result<Vec<Measured>, Box<dyn Error>> {
+pub fn measure(sets: &[Dataset], settings: &[Setting], options: &Options) -> Result<Vec<Measured>> {
     let total: usize = sets.iter().map(|set| set.len().min(options.limit)).sum();
     let progress = if std::io::stderr().is_terminal() {
-        let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}")?;
-        ProgressBar::new(total as u64).with_style(style)
+        ProgressBar::new(total as u64)
     } else {
         ProgressBar::hidden()
     };
+    let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta}");
+    if let Ok(style) = style {
+        progress.set_style(style);
+    }
     let mut all = Vec::new();
     for set in sets {
         progress.set_message(set.name().to_owned());
@@ -135,15 +134,14 @@ fn measure_set(
     settings: &[Setting],
     options: &Options,
     progress: &ProgressBar,
-) -> Result<Measured, Box<dyn Error>> {
-    let recognizers =
-        settings.iter().map(|s| s.recognizer_for(set)).collect::<Result<Vec<_>, _>>()?;
+) -> Result<Measured> {
+    let recognizers = settings.iter().map(|s| s.recognizer_for(set)).collect::<Result<Vec<_>>>()?;
     let mut measured = Measured {
         name: set.name().to_owned(),
         crops: Vec::new(),
         skipped: BTreeMap::new(),
         outside_charset: 0,
-        tallies: settings.iter().map(|_| Accumulator::new(options.correctness)).collect(),
+        accumulators: settings.iter().map(|_| Accumulator::new(options.correctness)).collect(),
         scored: Vec::new(),
         gallery: Vec::new(),
         correctness: options.correctness,
@@ -151,7 +149,7 @@ fn measure_set(
     let count = set.len().min(options.limit);
     for start in (0..count).step_by(options.batch) {
         let end = (start + options.batch).min(count);
-        let opened: Vec<Result<(Sample, Crop), &str>> = (start..end)
+        let opened: Vec<std::result::Result<(Sample, Crop), &str>> = (start..end)
             .into_par_iter()
             .map(|index| {
                 let sample = set.sample(index).map_err(|_| "damaged sample")?;
@@ -167,53 +165,54 @@ fn measure_set(
             }
         }
         if !samples.is_empty() {
-            read_batch(samples, settings, &recognizers, options, &mut measured)?;
+            measure_batch(samples, settings, &recognizers, options, &mut measured)?;
         }
         progress.inc((end - start) as u64);
     }
     Ok(measured)
 }
 
-/// What the network said of a batch, and the time a crop took.
-struct Seen {
+/// The network's output for a batch, and the time per crop.
+struct BatchEmissions {
     variants: Vec<Vec<ResizedCrop>>,
     emissions: Vec<Vec<Emissions>>,
     time: Duration,
 }
 
-fn see(recognizer: &Recognizer, crops: &[(Sample, Crop)]) -> Result<Seen, Box<dyn Error>> {
+fn emissions_of(recognizer: &Recognizer, crops: &[(Sample, Crop)]) -> Result<BatchEmissions> {
     let start = Instant::now();
     let resize = |(_, crop): &(Sample, Crop)| recognizer.resize(crop);
-    let variants: Vec<Vec<ResizedCrop>> = crops.par_iter().map(resize).collect::<Result<_, _>>()?;
+    let variants: Vec<Vec<ResizedCrop>> =
+        crops.par_iter().map(resize).collect::<svtrv2::Result<_>>()?;
     let flat: Vec<ResizedCrop> = variants.iter().flatten().cloned().collect();
     let mut flat = recognizer.emissions(&flat)?.into_iter();
     let emissions = variants.iter().map(|own| flat.by_ref().take(own.len()).collect()).collect();
-    Ok(Seen { variants, emissions, time: start.elapsed() / crops.len() as u32 })
+    Ok(BatchEmissions { variants, emissions, time: start.elapsed() / crops.len() as u32 })
 }
 
-fn read_batch(
+fn measure_batch(
     samples: Vec<(Sample, Crop)>,
     settings: &[Setting],
     recognizers: &[Recognizer],
     options: &Options,
     measured: &mut Measured,
-) -> Result<(), Box<dyn Error>> {
-    let mut seen: Vec<Option<Seen>> = Vec::new();
+) -> Result<()> {
+    let mut batches: Vec<Option<BatchEmissions>> = Vec::new();
     let mut recognitions: Vec<(Vec<Recognition>, Duration)> = Vec::new();
     for (setting, recognizer) in settings.iter().zip(recognizers) {
-        seen.push(match setting.shares {
+        batches.push(match setting.shares {
             Some(_) => None,
-            None => Some(see(recognizer, &samples)?),
+            None => Some(emissions_of(recognizer, &samples)?),
         });
-        let source = setting.shares.unwrap_or(seen.len() - 1);
-        let Some(source) = &seen[source] else { continue };
+        let source = setting.shares.unwrap_or(batches.len() - 1);
+        let Some(source) = &batches[source] else { continue };
         let start = Instant::now();
         let decoded: Vec<Recognition> = source
             .variants
             .par_iter()
             .zip(&source.emissions)
             .map(|(variants, emissions)| recognizer.decode_best(variants, emissions))
-            .collect::<Result<_, _>>()?;
+            .collect::<svtrv2::Result<_>>()?;
         let time = source.time + start.elapsed() / samples.len() as u32;
         recognitions.push((decoded, time));
     }
@@ -222,12 +221,14 @@ fn read_batch(
         let charset = recognizers[0].charset();
         let letters: String = label.chars().filter(|c| !c.is_whitespace()).collect();
         measured.outside_charset += usize::from(charset.encode(&letters).is_err());
-        let mut read = Vec::new();
-        for ((recognitions, time), accumulator) in recognitions.iter().zip(&mut measured.tallies) {
+        let mut results = Vec::new();
+        for ((recognitions, time), accumulator) in
+            recognitions.iter().zip(&mut measured.accumulators)
+        {
             let Recognition { text, score, confidence, .. } = &recognitions[index];
             accumulator.add(&label, text, *confidence, *time);
             let (score, confidence) = (*score, *confidence);
-            read.push(Outcome { text: text.clone(), score, confidence, time: *time });
+            results.push(Outcome { text: text.clone(), score, confidence, time: *time });
         }
         let recognition = &recognitions[0].0[index];
         let right = options.correctness.judge(&label, &recognition.text);
@@ -239,13 +240,13 @@ fn read_batch(
                 recognition: recognition.clone(),
             });
         }
-        if let (true, Some(right), Some(seen)) = (options.keep.emissions, right, &seen[0]) {
-            let chosen = seen.variants[index].iter().zip(&seen.emissions[index]);
+        if let (true, Some(right), Some(batch)) = (options.keep.emissions, right, &batches[0]) {
+            let chosen = batch.variants[index].iter().zip(&batch.emissions[index]);
             let chosen = chosen.into_iter().find(|(crop, _)| crop.rotation == recognition.rotation);
             let text: Vec<usize> =
                 recognition.chars.iter().filter_map(|c| charset.class(&c.symbol)).collect();
             if let Some((_, emissions)) = chosen {
-                // What the confidence was taken from.
+                // The distribution that the confidence comes from.
                 let decoder = recognizers[0].decoder();
                 let log_probs = match &decoder.classes {
                     Some(mask) => emissions.log_probs.restricted(mask, decoder.renormalize)?,
@@ -255,36 +256,36 @@ fn read_batch(
             }
         }
         let aspect_ratio = f64::from(crop.width()) / f64::from(crop.height());
-        measured.crops.push(Read { name: sample.name, label, aspect_ratio, read });
+        measured.crops.push(CropResults { name: sample.name, label, aspect_ratio, results });
     }
     Ok(())
 }
 
 impl Measured {
-    /// Tallies of one setting by group, in the order of the groups; crops without one are left out.
+    /// Accumulators of one setting by group, in the order of the groups; crops without one are left out.
     pub fn by(
         &self,
         setting: usize,
-        group: impl Fn(&Read) -> Option<usize>,
+        group: impl Fn(&CropResults) -> Option<usize>,
     ) -> BTreeMap<usize, Accumulator> {
-        let mut tallies = BTreeMap::new();
+        let mut accumulators = BTreeMap::new();
         for crop in &self.crops {
             if let Some(group) = group(crop) {
                 let accumulator =
-                    tallies.entry(group).or_insert_with(|| Accumulator::new(self.correctness));
-                let Outcome { text, confidence, time, .. } = &crop.read[setting];
+                    accumulators.entry(group).or_insert_with(|| Accumulator::new(self.correctness));
+                let Outcome { text, confidence, time, .. } = &crop.results[setting];
                 accumulator.add(&crop.label, text, *confidence, *time);
             }
         }
-        tallies
+        accumulators
     }
 
-    /// Crops that a setting reads rightly and the first does not, and the other way round.
+    /// Crops that a setting gets right and the first does not, and the other way round.
     pub fn won_and_lost(&self, setting: usize) -> (usize, usize) {
         let mut counts = (0, 0);
         for crop in &self.crops {
-            let right = |read: &Outcome| self.correctness.judge(&crop.label, &read.text);
-            match (right(&crop.read[0]), right(&crop.read[setting])) {
+            let right = |result: &Outcome| self.correctness.judge(&crop.label, &result.text);
+            match (right(&crop.results[0]), right(&crop.results[setting])) {
                 (Some(false), Some(true)) => counts.0 += 1,
                 (Some(true), Some(false)) => counts.1 += 1,
                 _ => {}
@@ -315,12 +316,12 @@ pub const RATIOS: [(&str, f64); 7] = [
 ];
 
 /// The group of a crop by the length of its label, white space aside.
-pub fn length_group(crop: &Read) -> Option<usize> {
+pub fn length_group(crop: &CropResults) -> Option<usize> {
     let length = crop.label.chars().filter(|c| !c.is_whitespace()).count();
     LENGTHS.iter().rposition(|&(_, first)| length >= first)
 }
 
 /// The group of a crop by its aspect ratio.
-pub fn ratio_group(crop: &Read) -> Option<usize> {
+pub fn ratio_group(crop: &CropResults) -> Option<usize> {
     RATIOS.iter().rposition(|&(_, first)| crop.aspect_ratio >= first)
 }

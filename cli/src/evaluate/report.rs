@@ -7,8 +7,8 @@ use base64::engine::general_purpose::STANDARD;
 use html_escape::encode_text;
 use svtrv2::evaluation::{CALIBRATION_BINS, Metrics, reliability};
 
-use crate::measure::{Exhibit, LENGTHS, Measured, length_group};
-use crate::table;
+use super::measure::{Exhibit, LENGTHS, Measured, length_group};
+use super::table;
 
 const STYLE: &str = "body{font:15px sans-serif;margin:2em;max-width:72em}\
     table{border-collapse:collapse}td,th{padding:.2em .7em;text-align:right}\
@@ -28,7 +28,7 @@ pub fn html(measured: &[Measured], compared: &[String]) -> String {
         reliability_diagram(&mut page, set);
         accuracy_by_length(&mut page, set);
         page.push_str("</div>");
-        let errors = set.tallies[0].judged().iter().filter(|(_, right)| !right).count();
+        let errors = set.accumulators[0].judged().iter().filter(|(_, right)| !right).count();
         let _ = write!(
             page,
             "<h3>Errors: {} of {errors}</h3><div class=\"gallery\">",
@@ -73,7 +73,7 @@ fn figures(page: &mut String, measured: &[Measured], compared: &[String]) {
         );
     };
     for set in measured {
-        for (setting, accumulator) in set.tallies.iter().enumerate() {
+        for (setting, accumulator) in set.accumulators.iter().enumerate() {
             row(&set.name, setting, &accumulator.metrics());
         }
     }
@@ -128,7 +128,8 @@ fn bar(page: &mut String, at: usize, of: usize, share: f64, note: &str) {
 
 fn reliability_diagram(page: &mut String, set: &Measured) {
     begin_chart(page, "Accuracy by confidence", "confidence, 0 to 1");
-    for (at, bin) in reliability(set.tallies[0].judged(), CALIBRATION_BINS).iter().enumerate() {
+    for (at, bin) in reliability(set.accumulators[0].judged(), CALIBRATION_BINS).iter().enumerate()
+    {
         let (count, accuracy, confidence) = (bin.count, bin.accuracy(), bin.mean_confidence);
         let note = format!("{count} crops, accuracy {accuracy:.3}, confidence {confidence:.3}");
         bar(page, at, CALIBRATION_BINS, accuracy, &note);
@@ -165,7 +166,7 @@ fn accuracy_by_length(page: &mut String, set: &Measured) {
     page.push_str("</svg>");
 }
 
-/// A crop with the boxes of its characters, what it says, and what was read.
+/// A crop with the boxes of its characters, its label, and the recognised texts.
 fn show(page: &mut String, set: &Measured, exhibit: &Exhibit) {
     let (width, height) = (exhibit.size.0 as f32, exhibit.size.1 as f32);
     let scale = (64.0 / height).min(480.0 / width);
@@ -207,8 +208,8 @@ fn show(page: &mut String, set: &Measured, exhibit: &Exhibit) {
         let text = encode_text(&next.text);
         let _ = write!(page, "<br><span class=\"next\">{text} {:.2} nats</span>", next.score);
     }
-    for (setting, read) in crop.read.iter().enumerate().skip(1) {
-        let _ = write!(page, "<br>{}: {}", setting + 1, encode_text(&read.text));
+    for (setting, result) in crop.results.iter().enumerate().skip(1) {
+        let _ = write!(page, "<br>{}: {}", setting + 1, encode_text(&result.text));
     }
     let _ = write!(page, "<br><small>{}</small></div>", encode_text(&crop.name));
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use plotters::prelude::*;
 
-use crate::{Row, SetRow};
+use super::tables::Tables;
 
 const SIZE: (u32, u32) = (1000, 420);
 
@@ -13,7 +13,8 @@ const SIZE: (u32, u32) = (1000, 420);
 const COLORS: [RGBColor; 4] = [RED, BLACK, MAGENTA, CYAN];
 
 /// Draws loss (left) and accuracies (right) over the images.
-pub fn draw(rows: &[Row], sets: &[SetRow], path: &Path) -> Result<(), Box<dyn Error>> {
+pub fn draw(tables: &Tables, path: &Path) -> Result<(), Box<dyn Error>> {
+    let Tables { steps: rows, sets, .. } = tables;
     let Some(last) = rows.last() else {
         return Ok(());
     };

@@ -1,14 +1,13 @@
-//! Figures as tables, JSON and comma-separated values.
+//! Metrics as tables, JSON and comma-separated values.
 
-use std::error::Error;
-use std::io::Write;
+use std::io::{self, Write};
 
 use serde_json::json;
 use svtrv2::evaluation::Metrics;
 
-use crate::measure::{LENGTHS, Measured, RATIOS, length_group, ratio_group};
+use super::measure::{LENGTHS, Measured, RATIOS, length_group, ratio_group};
 
-/// Figures of groups: by what, which group, and of which setting.
+/// Metrics by group of crops: what it groups by, the group, the metrics.
 pub fn groups(set: &Measured, setting: usize) -> Vec<(&'static str, &'static str, Metrics)> {
     let lengths = set.by(setting, length_group).into_iter();
     let ratios = set.by(setting, ratio_group).into_iter();
@@ -24,7 +23,8 @@ pub fn groups(set: &Measured, setting: usize) -> Vec<(&'static str, &'static str
 
 /// The mean of a setting over the sets.
 pub fn average(measured: &[Measured], setting: usize) -> Option<Metrics> {
-    let sets: Vec<Metrics> = measured.iter().map(|set| set.tallies[setting].metrics()).collect();
+    let sets: Vec<Metrics> =
+        measured.iter().map(|set| set.accumulators[setting].metrics()).collect();
     Metrics::average(&sets)
 }
 
@@ -33,7 +33,7 @@ pub fn print(
     compared: &[String],
     breakdown: bool,
     out: &mut impl Write,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     for (index, text) in compared.iter().enumerate() {
         writeln!(out, "setting {}: {text}", index + 2)?;
     }
@@ -56,7 +56,7 @@ pub fn print(
     )?;
     let settings = compared.len() + 1;
     for set in measured {
-        for (index, accumulator) in set.tallies.iter().enumerate() {
+        for (index, accumulator) in set.accumulators.iter().enumerate() {
             row(out, &set.name, width, &setting(index), &accumulator.metrics())?;
         }
     }
@@ -105,7 +105,7 @@ fn row(
     width: usize,
     setting: &str,
     metrics: &Metrics,
-) -> std::io::Result<()> {
+) -> io::Result<()> {
     let &Metrics { images, words, milliseconds, .. } = metrics;
     let percent = |share: f64| 100.0 * share;
     let (accuracy, exact) = (percent(metrics.word_accuracy), percent(metrics.exact_accuracy));
@@ -136,7 +136,7 @@ pub fn json(measured: &[Measured], compared: &[String]) -> serde_json::Value {
                     let (won, lost) = set.won_and_lost(index);
                     json!({
                         "setting": index + 1,
-                        "metrics": set.tallies[index].metrics(),
+                        "metrics": set.accumulators[index].metrics(),
                         "won": won,
                         "lost": lost,
                         "by_length": of("length"),
@@ -156,8 +156,8 @@ pub fn json(measured: &[Measured], compared: &[String]) -> serde_json::Value {
     json!({"compared": compared, "sets": sets, "averages": averages})
 }
 
-pub fn csv(measured: &[Measured], out: &mut impl Write) -> Result<(), Box<dyn Error>> {
-    let mut table = csv::Writer::from_writer(out);
+pub fn csv(measured: &[Measured], out: &mut impl Write) -> io::Result<()> {
+    let mut table = csv::Writer::from_writer(Vec::new());
     table.write_record([
         "set",
         "setting",
@@ -176,19 +176,18 @@ pub fn csv(measured: &[Measured], out: &mut impl Write) -> Result<(), Box<dyn Er
         table.serialize((set, setting + 1, by, group, metrics))
     };
     for set in measured {
-        for (setting, accumulator) in set.tallies.iter().enumerate() {
+        for (setting, accumulator) in set.accumulators.iter().enumerate() {
             record(&set.name, setting, "", "", &accumulator.metrics())?;
             for (kind, group, metrics) in groups(set, setting) {
                 record(&set.name, setting, kind, group, &metrics)?;
             }
         }
     }
-    let settings = measured.first().map_or(0, |set| set.tallies.len());
+    let settings = measured.first().map_or(0, |set| set.accumulators.len());
     for setting in 0..settings {
         if let Some(metrics) = average(measured, setting) {
             record("average", setting, "", "", &metrics)?;
         }
     }
-    table.flush()?;
-    Ok(())
+    out.write_all(&table.into_inner().map_err(|error| error.into_error())?)
 }

@@ -1,6 +1,5 @@
-//! Arguments that say how scores become texts.
+//! Arguments that say how log-probabilities become texts.
 
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,68 +7,66 @@ use clap::Args;
 use svtrv2::Charset;
 use svtrv2::decode::{BeamSearch, ClassMask, Decoder, HotWords, Lexicon, Ngram, SymbolLm};
 
+use crate::failure::{Failure, Result, read_text};
+
 #[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Decoding")]
 pub struct DecoderArguments {
-    /// Beam search with so many beginnings of texts; 10 if another argument asks for a search.
-    /// Without any of them decoding is greedy.
+    /// Beam search with this many prefixes; without any argument that asks for a search, decoding
+    /// is greedy [default: 10]
     #[arg(long, value_name = "WIDTH")]
     pub beam: Option<usize>,
-    /// Texts that are shown.
+    /// Texts in the result, best first [default: 1]
     #[arg(long, value_name = "COUNT")]
     pub n_best: Option<usize>,
-    /// Classes that are looked at in a step, at the most.
+    /// Classes that extend prefixes in a frame, at most
     #[arg(long, value_name = "COUNT")]
     pub top_k: Option<usize>,
-    /// The probability that these classes hold together.
+    /// Probability that these classes hold together, at least
     #[arg(long, value_name = "PROBABILITY")]
     pub top_mass: Option<f32>,
-    /// Steps whose blank is more probable than this are blank.
+    /// Frames whose blank is more probable than this extend no prefix
     #[arg(long, value_name = "PROBABILITY")]
     pub blank_skip: Option<f32>,
-    /// A character n-gram model in ARPA format (the example `ngram` makes one of a word list).
+    /// A character n-gram model in ARPA format (`svtrv2 ngram` estimates one)
     #[arg(long, value_name = "ARPA")]
     pub lm: Option<PathBuf>,
-    /// The weight of the model's log-probability.
+    /// The weight of the model's log-probability
     #[arg(long, value_name = "WEIGHT", requires = "lm", allow_negative_numbers = true)]
     pub lm_weight: Option<f64>,
-    /// The model knows words, not lines: it starts again behind every space.
+    /// The model is one of words: it starts again after every space
     #[arg(long, requires = "lm")]
     pub lm_words: bool,
-    /// Added to a text's score for every character.
+    /// Added to the score of a text for every character
     #[arg(long, value_name = "BONUS", allow_negative_numbers = true)]
     pub length_bonus: Option<f64>,
-    /// Words that may be read, a file with one a line.
+    /// The permitted words: a file with one word a line
     #[arg(long, value_name = "FILE")]
     pub lexicon: Option<PathBuf>,
-    /// Other words may be read too, at this price in nats.
+    /// Permit other words too, at this cost in nats
     #[arg(long, value_name = "NATS")]
     pub lexicon_penalty: Option<f64>,
-    /// Words that are expected: a file with one a line, with a tab and a bonus in nats behind it
-    /// or without (then 2).
+    /// Expected words: a file with one word a line, optionally a tab and a bonus in nats (default
+    /// 2)
     #[arg(long, value_name = "FILE")]
     pub hot_words: Option<PathBuf>,
-    /// The letter case of the lexicon and of hot words is of no account.
+    /// Ignore the letter case of lexicon and hot words
     #[arg(long)]
     pub ignore_case: bool,
-    /// The only characters that may be read.
+    /// The only characters that are recognised
     #[arg(long, value_name = "CHARACTERS", conflicts_with = "deny")]
     pub allow: Option<String>,
-    /// Characters that may not be read.
+    /// Characters that are never recognised
     #[arg(long, value_name = "CHARACTERS")]
     pub deny: Option<String>,
-    /// The permitted characters share the probability of the others.
+    /// Divide the probabilities of the permitted characters by their sum
     #[arg(long)]
     pub renormalize: bool,
 }
 
 impl DecoderArguments {
     /// The decoder for a charset. `own_words` stand in for a lexicon file.
-    pub fn decoder(
-        &self,
-        charset: &Charset,
-        own_words: Option<&[String]>,
-    ) -> Result<Decoder, Box<dyn Error>> {
+    pub fn decoder(&self, charset: &Charset, own_words: Option<&[String]>) -> Result<Decoder> {
         let words = match (own_words, &self.lexicon) {
             (Some(words), _) => Some(words.to_vec()),
             (None, Some(path)) => Some(lines(path)?),
@@ -99,11 +96,7 @@ impl DecoderArguments {
         Ok(decoder)
     }
 
-    fn search(
-        &self,
-        charset: &Charset,
-        words: Option<&[String]>,
-    ) -> Result<BeamSearch, Box<dyn Error>> {
+    fn search(&self, charset: &Charset, words: Option<&[String]>) -> Result<BeamSearch> {
         let mut search = BeamSearch::default();
         search.beam_width = self.beam.unwrap_or(search.beam_width);
         search.n_best = self.n_best.unwrap_or(search.n_best);
@@ -117,7 +110,7 @@ impl DecoderArguments {
             search.language_model = Some(Arc::new(SymbolLm::new(ngram, charset, self.lm_words)));
         }
         if let Some(words) = words {
-            let lexicon = Lexicon::new(charset, words, self.lexicon_penalty, self.ignore_case);
+            let lexicon = Lexicon::new(charset, words, self.lexicon_penalty, self.ignore_case)?;
             warn_of_skipped("lexicon", lexicon.skipped());
             search.lexicon = Some(Arc::new(lexicon));
         }
@@ -125,7 +118,10 @@ impl DecoderArguments {
             let mut words = Vec::new();
             for line in lines(path)? {
                 let (word, bonus) = line.split_once('\t').unwrap_or((&line, "2"));
-                words.push((word.to_owned(), bonus.trim().parse::<f64>()?));
+                let bonus: f64 = bonus.trim().parse().map_err(|_| {
+                    Failure::Input(format!("{}: {line:?} has no bonus", path.display()))
+                })?;
+                words.push((word.to_owned(), bonus));
             }
             let hot_words = HotWords::new(charset, &words, self.ignore_case)?;
             warn_of_skipped("hot words", hot_words.skipped());
@@ -135,9 +131,8 @@ impl DecoderArguments {
     }
 }
 
-fn lines(path: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+fn lines(path: &Path) -> Result<Vec<String>> {
+    Ok(read_text(path)?.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn warn_of_skipped(what: &str, skipped: &[String]) {

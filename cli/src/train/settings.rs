@@ -1,10 +1,10 @@
 //! The settings file.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use candle_core::Device;
 use image::RgbImage;
 use serde::Deserialize;
 use svtrv2::Charset;
@@ -16,6 +16,9 @@ use svtrv2::train::{
     WeightedSource,
 };
 use svtrv2::weights::Weights;
+
+use super::note;
+use crate::failure::{Failure, Result, read_text};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,7 +67,7 @@ fn every_1000() -> u64 {
     1000
 }
 
-/// What is trained: fresh, or from weights.
+/// The network: newly initialised, or from weights.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct NetworkSettings {
@@ -131,7 +134,7 @@ fn one() -> f64 {
     1.0
 }
 
-/// Words that are rendered as they are needed.
+/// Words that are rendered on the fly.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Synthetic {
@@ -218,16 +221,17 @@ pub struct Settings {
 
 impl Settings {
     /// Reads a settings file; `overrides` are "name.name=value".
-    pub fn open(path: &Path, overrides: &[String]) -> Result<Self, Box<dyn Error>> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-        let mut table: toml::Table = text.parse()?;
+    pub fn open(path: &Path, overrides: &[String]) -> Result<Self> {
+        let text = read_text(path)?;
+        let wrong = |error: toml::de::Error| input(format!("{}: {error}", path.display()));
+        let mut table: toml::Table = text.parse().map_err(wrong)?;
         for entry in overrides {
-            let (name, value) =
-                entry.split_once('=').ok_or_else(|| format!("no \"=\" in {entry:?}"))?;
+            let (name, value) = entry
+                .split_once('=')
+                .ok_or_else(|| input(format!("--set {entry:?} is not NAME=VALUE")))?;
             set(&mut table, name.trim(), value.trim())?;
         }
-        let file: File = table.try_into()?;
+        let file: File = table.try_into().map_err(wrong)?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut validation = Vec::new();
         for path in &file.validation {
@@ -246,8 +250,8 @@ impl Settings {
     }
 
     /// A new training.
-    pub fn start(&self) -> Result<Trainer, Box<dyn Error>> {
-        let device = crate::device(&self.file.device)?;
+    pub fn start(&self) -> Result<Trainer> {
+        let device = device(&self.file.device)?;
         let NetworkSettings { weights, keep_blocks, max_ratio, .. } = &self.file.network;
         let seed = self.file.recipe.seed;
         let wanted = self.charset()?;
@@ -273,26 +277,26 @@ impl Settings {
                 let charset = wanted.unwrap_or_else(|| stored.clone());
                 if charset != stored {
                     let change = network.change_charset(&stored, &charset)?;
-                    println!(
-                        "charset: {} symbols kept, {} fresh ({}), {} dropped",
+                    note(format!(
+                        "charset: {} symbols kept, {} newly initialised ({}), {} dropped",
                         change.kept.len(),
                         change.fresh.len(),
                         change.fresh.concat(),
                         change.dropped.len(),
-                    );
+                    ));
                 }
                 (network, charset)
             }
         };
         let parameters: usize = network.parameters().map(|(_, p)| p.elem_count()).sum();
-        println!("{parameters} parameters, {} classes", charset.classes());
+        note(format!("{parameters} parameters, {} classes", charset.classes()));
         let recipe = self.file.recipe.clone();
         let trainer = Trainer::new(network, charset, recipe, self.sources()?, self.loading())?;
-        self.taught(trainer)
+        self.with_teacher(trainer)
     }
 
-    /// Batches as the training gets them.
-    pub fn loader(&self) -> Result<Loader, Box<dyn Error>> {
+    /// Batches as the training receives them.
+    pub fn loader(&self) -> Result<Loader> {
         let charset = self.charset()?.unwrap_or_else(Charset::english);
         let Recipe { batch_size, seed, .. } = self.file.recipe;
         let max_ratio = self.file.network.max_ratio;
@@ -300,30 +304,34 @@ impl Settings {
         Ok(Loader::new(self.sources()?, charset, options)?)
     }
 
-    /// Goes on from a checkpoint. The recipe is the checkpoint's.
-    pub fn resume(&self, checkpoint: &Path) -> Result<Trainer, Box<dyn Error>> {
-        let device = crate::device(&self.file.device)?;
+    /// Resumes at a checkpoint. The recipe is the checkpoint's.
+    pub fn resume(&self, checkpoint: &Path) -> Result<Trainer> {
+        let device = device(&self.file.device)?;
         let trainer = Trainer::resume(checkpoint, self.sources()?, self.loading(), &device)?;
         if *trainer.recipe() != self.file.recipe {
-            return Err("the recipe is not that of the checkpoint: --fresh starts anew".into());
+            let detail =
+                "the recipe is not that of the checkpoint; --fresh starts from the beginning";
+            return Err(input(detail));
         }
-        self.taught(trainer)
+        self.with_teacher(trainer)
     }
 
-    fn taught(&self, trainer: Trainer) -> Result<Trainer, Box<dyn Error>> {
+    fn with_teacher(&self, trainer: Trainer) -> Result<Trainer> {
         match &self.file.teacher {
             Some(path) => Ok(trainer.with_teacher(&Weights::open(self.folder.join(path))?)?),
             None => Ok(trainer),
         }
     }
 
-    fn config(&self) -> Result<Config, Box<dyn Error>> {
+    fn config(&self) -> Result<Config> {
         let NetworkSettings { variant, stages, .. } = &self.file.network;
         let base = match variant.as_str() {
             "T" => Config::tiny(),
             "S" => Config::small(),
             "B" => Config::base(),
-            other => return Err(format!("no variant is called {other:?}: T, S or B").into()),
+            other => {
+                return Err(input(format!("network.variant is {other:?}, not T, S or B")));
+            }
         };
         Ok(match stages {
             None => base,
@@ -340,11 +348,11 @@ impl Settings {
         })
     }
 
-    fn charset(&self) -> Result<Option<Charset>, Box<dyn Error>> {
+    fn charset(&self) -> Result<Option<Charset>> {
         let NetworkSettings { charset, characters, .. } = &self.file.network;
         Ok(match (charset, characters) {
             (Some(_), Some(_)) => {
-                return Err("network.charset or network.characters, not both".into());
+                return Err(input("network.charset and network.characters exclude each other"));
             }
             (Some(path), None) => Some(Charset::open(self.folder.join(path), false)?),
             (None, Some(characters)) => Some(Charset::from_characters(characters)?),
@@ -357,7 +365,7 @@ impl Settings {
         LoaderOptions { workers, augment, longest_label, ..LoaderOptions::default() }
     }
 
-    fn sources(&self) -> Result<Vec<WeightedSource>, Box<dyn Error>> {
+    fn sources(&self) -> Result<Vec<WeightedSource>> {
         let mut sources: Vec<WeightedSource> = Vec::new();
         let mut loaded = Loaded::default();
         for source in &self.file.sources {
@@ -379,17 +387,13 @@ impl Settings {
             }
         }
         if sources.is_empty() {
-            return Err("the settings name no [[sources]]".into());
+            return Err(input("the settings have no [[sources]]"));
         }
         Ok(sources)
     }
 
-    /// `loaded` are the fonts and pictures of other sources: several name the same ones.
-    fn synthesizer(
-        &self,
-        settings: &Synthetic,
-        loaded: &mut Loaded,
-    ) -> Result<Synthesizer, Box<dyn Error>> {
+    /// `loaded` are the fonts and images of other sources: several name the same ones.
+    fn synthesizer(&self, settings: &Synthetic, loaded: &mut Loaded) -> Result<Synthesizer> {
         let fonts = match &settings.fonts {
             Some(path) => loaded.fonts(&self.folder.join(path), settings.least_score)?,
             None => Fonts::system()?,
@@ -418,14 +422,14 @@ impl Settings {
         })
     }
 
-    fn texts(&self, settings: &TextSettings) -> Result<Texts, Box<dyn Error>> {
+    fn texts(&self, settings: &TextSettings) -> Result<Texts> {
         let TextSettings { words, frequency_power, longest, recase, punctuated, patterns, .. } =
             settings;
         let Some(path) = words else {
             return Ok(Texts::patterns(patterns)?);
         };
         if !patterns.is_empty() {
-            return Err("a kind of texts is a list of words or patterns, not both".into());
+            return Err(input("a kind of texts has words or patterns, not both"));
         }
         let path = self.folder.join(path);
         let texts = match frequency_power {
@@ -450,7 +454,7 @@ struct Loaded {
 }
 
 impl Loaded {
-    fn fonts(&mut self, path: &Path, least_score: f64) -> Result<Fonts, Box<dyn Error>> {
+    fn fonts(&mut self, path: &Path, least_score: f64) -> Result<Fonts> {
         let key = (path.to_owned(), least_score.to_bits());
         if let Some(fonts) = self.fonts.get(&key) {
             return Ok(fonts.clone());
@@ -464,7 +468,7 @@ impl Loaded {
         Ok(fonts)
     }
 
-    fn pictures(&mut self, folder: &Path) -> Result<Arc<Vec<RgbImage>>, Box<dyn Error>> {
+    fn pictures(&mut self, folder: &Path) -> Result<Arc<Vec<RgbImage>>> {
         if let Some(pictures) = self.pictures.get(folder) {
             return Ok(pictures.clone());
         }
@@ -475,8 +479,8 @@ impl Loaded {
 }
 
 /// Sets a value in a table by its dotted name.
-fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Box<dyn Error>> {
-    // What is no TOML value is text.
+fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
+    // A value that is not TOML is a string.
     let value = format!("v = {value}")
         .parse::<toml::Table>()
         .ok()
@@ -487,8 +491,22 @@ fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<(), Box<dyn E
     let mut table = table;
     for part in parts {
         let entry = table.entry(part).or_insert_with(|| toml::Table::new().into());
-        table = entry.as_table_mut().ok_or_else(|| format!("{part} is no table"))?;
+        table = entry.as_table_mut().ok_or_else(|| input(format!("--set: {part} is no table")))?;
     }
     table.insert(last.to_owned(), value);
     Ok(())
+}
+
+/// The device of a name.
+fn device(name: &str) -> Result<Device> {
+    match name {
+        "cpu" => Ok(Device::Cpu),
+        "cuda" => Ok(Device::new_cuda(0)?),
+        "metal" => Ok(Device::new_metal(0)?),
+        other => Err(input(format!("device is {other:?}, not cpu, cuda or metal"))),
+    }
+}
+
+fn input(detail: impl Into<String>) -> Failure {
+    Failure::Input(detail.into())
 }

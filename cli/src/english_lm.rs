@@ -1,64 +1,67 @@
-//! Builds the English language model of the crate from lists of words and names.
-//!
-//! ```text
-//! cargo run --release --example english_lm -- --frequencies wordfreq_en.tsv \
-//!     --names brands.txt --names cities_en.txt models/english.ngram
-//! ```
+//! `svtrv2 english-lm`: the English language model that the crate embeds.
 
 use std::collections::HashMap;
-use std::error::Error;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::Args;
 use rand_pcg::Pcg32;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use svtrv2::Charset;
-use svtrv2::decode::{CompactNgram, MAX_ORDER, Ngram, Smoothing};
+use svtrv2::decode::{CompactNgram, Ngram, Smoothing};
 
-/// Builds a compact character n-gram model of English words, names, numbers and codes, in lower
-/// case.
-#[derive(Parser)]
-struct Arguments {
-    /// The file to write.
+use crate::failure::{Failure, Result, read_text, say};
+use crate::ngram::order;
+
+/// Build a compact n-gram model of English words, names, numbers and codes, in lower case.
+///
+/// The model that the crate embeds (models/english.ngram) comes from this command. The same input
+/// gives the same file.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+    svtrv2 english-lm --frequencies wordfreq_en.tsv --names brands.txt --names cities.txt out.ngram")]
+pub struct Arguments {
+    /// The file to write
     output: PathBuf,
-    /// Words with their Zipf frequency (the logarithm to the base 10 of how often they occur in a
-    /// billion words) behind a tab, a word a line.
-    #[arg(long)]
+    /// Words, one a line: a word, a tab, and its Zipf frequency (the base-10 logarithm of its
+    /// occurrences in a billion words)
+    #[arg(long, value_name = "FILE")]
     frequencies: PathBuf,
-    /// Names, one a line; every word of a line counts. May be given more than once.
-    #[arg(long)]
+    /// Names, one a line; every word of a line counts. May be given more than once
+    #[arg(long, value_name = "FILE")]
     names: Vec<PathBuf>,
     /// The power of a word's frequency that it counts with: 1 as often as in texts, 0 every word
-    /// alike.
+    /// alike
     #[arg(long, default_value_t = 0.35)]
     power: f64,
-    /// The share of names.
-    #[arg(long, default_value_t = 0.2)]
+    /// The share of names
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
     name_share: f64,
-    /// The share of generated numbers, prices, times, dates, codes, addresses.
-    #[arg(long, default_value_t = 0.1)]
+    /// The share of generated numbers, prices, times, dates, codes, addresses
+    #[arg(long, value_name = "SHARE", default_value_t = 0.1)]
     number_share: f64,
-    /// The order: characters that are looked at together.
-    #[arg(long, default_value_t = 7)]
+    /// The order of the model: a symbol is predicted from ORDER - 1 symbols before it
+    #[arg(long, default_value_t = 7, value_parser = order)]
     order: usize,
-    /// N-grams that are kept.
-    #[arg(long, default_value_t = 500_000)]
+    /// N-grams that are kept
+    #[arg(long, value_name = "COUNT", default_value_t = 500_000)]
     grams: usize,
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments = Arguments::parse();
-    if !(1..=MAX_ORDER).contains(&arguments.order) {
-        return Err(format!("the order is 1 to {MAX_ORDER}").into());
-    }
+pub fn run(arguments: &Arguments) -> Result<()> {
     let mut words = HashMap::new();
-    for line in std::fs::read_to_string(&arguments.frequencies)?.lines() {
-        let (word, zipf) = line.split_once('\t').ok_or("a line without a frequency")?;
-        add(&mut words, word, 10f64.powf(zipf.trim().parse::<f64>()? * arguments.power));
+    for (number, line) in read_text(&arguments.frequencies)?.lines().enumerate() {
+        let parts = line.split_once('\t');
+        let parts = parts.and_then(|(word, zipf)| Some((word, zipf.trim().parse::<f64>().ok()?)));
+        let (word, zipf) = parts.ok_or_else(|| {
+            let path = arguments.frequencies.display();
+            Failure::Input(format!("{path}: line {} is not a word and a number", number + 1))
+        })?;
+        add(&mut words, word, 10f64.powf(zipf * arguments.power));
     }
     let mut names = HashMap::new();
     for path in &arguments.names {
-        for name in std::fs::read_to_string(path)?.split_whitespace() {
+        for name in read_text(path)?.split_whitespace() {
             add(&mut names, name, 1.0);
         }
     }
@@ -67,7 +70,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..100_000 {
         add(&mut numbers, &random.number(), 1.0);
     }
-    let Arguments { name_share, number_share, .. } = arguments;
+    let &Arguments { name_share, number_share, .. } = arguments;
     let shares = [1.0 - name_share - number_share, name_share, number_share];
     let mut sum = HashMap::new();
     // The rarest word counts once: smoothing needs whole numbers.
@@ -90,11 +93,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let full = Ngram::estimate_with(Smoothing::Absolute, sequences(), arguments.order)?;
     let pruned = full.pruned(sequences(), arguments.grams);
     let bytes = CompactNgram::encode(&pruned)?;
-    std::fs::write(&arguments.output, &bytes)?;
+    std::fs::write(&arguments.output, &bytes).map_err(Failure::file(&arguments.output))?;
     let count = |model: &Ngram| (1..=model.order()).map(|order| model.count(order)).collect();
     let (before, after): (Vec<usize>, Vec<usize>) = (count(&full), count(&pruned));
-    println!("{before:?} n-grams by order, {after:?} kept, {} bytes", bytes.len());
-    Ok(())
+    say(format!("{before:?} n-grams by order, {after:?} kept, {} bytes", bytes.len()))
 }
 
 /// Adds a word in lower case, if the English charset can write it.
