@@ -196,7 +196,8 @@ impl Decoding {
             }
             if let Some(path) = &self.lexicon {
                 let words = lines(path)?;
-                let lexicon = Lexicon::new(charset, &words, self.lexicon_penalty, self.ignore_case);
+                let lexicon =
+                    Lexicon::new(charset, &words, self.lexicon_penalty, self.ignore_case)?;
                 warn_of_skipped(path, lexicon.skipped());
                 search.lexicon = Some(Arc::new(lexicon));
             }

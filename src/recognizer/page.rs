@@ -1,7 +1,7 @@
 //! Many regions of a page in one call.
 
 use super::Recognizer;
-use crate::crop::{Crop, Page, Placement, Region};
+use crate::crop::{Crop, Page, Region};
 use crate::error::Result;
 use crate::recognition::Recognition;
 
@@ -29,23 +29,16 @@ impl Recognizer {
                 Ok(())
             })
             .collect();
-        let mut recognized = self
-            .recognize_batch(&crops)
-            .into_iter()
-            .zip(&placements)
-            .map(|(recognition, placement)| Ok(placed(recognition?, placement)));
+        let mut recognized =
+            self.recognize_batch(&crops).into_iter().zip(&placements).map(
+                |(recognition, placement)| {
+                    Ok(recognition?.map_points(|point| placement.to_page(point)))
+                },
+            );
         let results = cropped.into_iter().filter_map(|cropped| match cropped {
             Ok(()) => recognized.next(),
             Err(error) => Some(Err(error)),
         });
         results.collect()
     }
-}
-
-/// The recognition with its characters' bounds in pixels of the page.
-fn placed(mut recognition: Recognition, placement: &Placement) -> Recognition {
-    for character in &mut recognition.chars {
-        character.bounds = placement.quad_to_page(character.bounds).bounding_rect();
-    }
-    recognition
 }
