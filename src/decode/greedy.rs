@@ -7,6 +7,8 @@ use crate::charset::Charset;
 
 /// A decoded sequence.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Decoded {
     /// The symbols in reading order; none is a valid result.
     pub symbols: Vec<DecodedSymbol>,
@@ -17,6 +19,8 @@ pub struct Decoded {
 
 /// A symbol of a decoded sequence.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct DecodedSymbol {
     /// The class, at least 1.
     pub class: usize,

@@ -1,4 +1,4 @@
-//! Crops in, recognition results out: all steps in one call.
+//! Crops in, recognition results out: all stages in one call.
 
 mod batch;
 mod options;
@@ -24,7 +24,7 @@ pub use stream::RecognitionStream;
 /// Reads the text in image crops.
 ///
 /// A recogniser is `Send + Sync` and takes no lock: share it between threads by reference. Batches
-/// are spread over the threads of the current rayon pool. The reading of a crop never depends on
+/// are spread over the threads of the current rayon pool. The result of a crop never depends on
 /// other crops, their order or the number of threads: it is the same to the bit.
 ///
 /// ```no_run
@@ -165,7 +165,7 @@ impl Recognizer {
         self.emissions_timed(&crops).into_iter().map(|(emissions, _)| emissions).collect()
     }
 
-    /// Third stage: the reading of a resized crop from its scores.
+    /// Third stage: the text of a resized crop from its emissions.
     ///
     /// # Errors
     /// [`Error::Emissions`] if the scores are not those of this recogniser's charset.
@@ -174,7 +174,7 @@ impl Recognizer {
         Recognition::new(crop, emissions, decoder, charset, *temperature)
     }
 
-    /// Third stage for a crop that was resized once for each rotation to be tried: the reading with
+    /// Third stage for a crop that was resized once for each rotation to be tried: the result with
     /// the best score; of equal ones the first.
     ///
     /// # Errors

@@ -104,6 +104,8 @@ impl Default for BeamSearch {
 
 /// A text that a search found.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Hypothesis {
     /// The classes of its symbols, none of them the blank.
     pub text: Vec<usize>,
