@@ -438,6 +438,19 @@ pub enum CharsetError {
         /// Classes of the network, the blank included.
         classes: usize,
     },
+    /// What guides a decoder was made for another charset.
+    #[error(
+        "the {guide} was made for the charset with the fingerprint {guide_charset:016x}, but the \
+         texts are in the charset with the fingerprint {charset:016x}"
+    )]
+    Guide {
+        /// What it is: a lexicon, hot words, a language model, a class mask.
+        guide: &'static str,
+        /// The fingerprint of the guide's charset.
+        guide_charset: u64,
+        /// The fingerprint of the charset in force.
+        charset: u64,
+    },
     /// A charset was given that contradicts the one stored with the weights.
     #[error(
         "the charset given differs from the one stored with the weights, first at entry {index}: \
@@ -528,7 +541,7 @@ pub enum EmissionsError {
 }
 
 /// Why there is no language model.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum LanguageModelError {
     /// The file could not be opened, read or written.
@@ -566,6 +579,12 @@ pub enum LanguageModelError {
     Compact {
         /// What is wrong.
         detail: String,
+    },
+    /// A language model gave something that is no log-probability.
+    #[error("the language model gave the log-probability {log_prob}, which is not at most 0")]
+    Score {
+        /// What it gave.
+        log_prob: f64,
     },
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]

@@ -1,16 +1,16 @@
 //! Multi-head self-attention, one head at a time without its scores ever being a tensor.
 
-use super::buffer::{Scratch, SharedOut, filled};
+use std::mem::MaybeUninit;
+
+use super::buffer::{Scratch, filled};
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
-use super::math::exp2_non_positive;
-use super::parallel::parallel;
+use super::parts::{Chunks, Grid, Output, Tile, for_each_part};
 use super::simd::Simd;
+use super::softmax::unnormalized_softmax;
 
 /// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.
 const BLOCK_QUERIES: usize = 24;
-/// Vectors of a row whose maxima are taken side by side: each would wait for the one before it.
-const CHAINS: usize = 4;
 
 /// `softmax(q k^T / sqrt(d)) v` for each sequence and head.
 ///
@@ -21,6 +21,8 @@ pub(crate) fn attention(qkv: &[f32], tokens: usize, heads: usize, dim: usize) ->
 
 /// How far to either side of a query's column an [`attention_with_map`] reaches.
 pub(crate) const MAP_REACH: usize = 16;
+/// Entries of a row of the map.
+const MAP_WIDTH: usize = 2 * MAP_REACH + 1;
 
 /// [`attention`] among tokens on a grid of `columns`, and behind its values a map of it: for each
 /// sequence, how much the queries of a column look at the tokens around that column,
@@ -51,30 +53,23 @@ fn attention_with_map_for(
 ) -> Vec<f32> {
     let sequence_len = tokens * 3 * dim;
     let sequences = qkv.len().checked_div(sequence_len).unwrap_or(0);
+    assert_eq!(qkv.len(), sequences * sequence_len, "the input has no whole sequences");
     let head_dim = dim / heads;
+    assert_eq!(dim, heads * head_dim, "heads of different sizes");
     let rows = tokens.checked_div(columns).unwrap_or(0);
-    let map_len = columns * rows * (2 * MAP_REACH + 1);
+    let map_len = columns * rows * MAP_WIDTH;
     let mut maps = vec![0.0; sequences * heads * map_len];
-    let maps_out = SharedOut(maps.as_mut_ptr());
-    let write = |out: *mut f32| {
-        let out = SharedOut(out);
-        parallel(sequences * heads, &|task| {
-            let (sequence, head) = (task / heads, task % heads);
-            let head = Head {
-                isa,
-                qkv: &qkv[sequence * sequence_len..][..sequence_len],
-                tokens,
-                dim,
-                head_dim,
-                column: head * head_dim,
-                out: SharedOut(out.at(sequence * tokens * dim + head * head_dim)),
-                columns,
-                map: SharedOut(maps_out.at(task * map_len)),
-            };
-            dispatch(isa, head);
+    let grid = head_grid(sequences, tokens, heads, head_dim);
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        let tiles = grid.tiles(Output::uninit(out));
+        let maps = Chunks::equal(&mut maps, sequences * heads);
+        for_each_part((tiles, maps), &|_, ((place, out), map)| {
+            let qkv = &qkv[place.segment * sequence_len..][..sequence_len];
+            let channel = place.columns.start;
+            dispatch(isa, Head { qkv, tokens, dim, head_dim, channel, out, columns, map });
         });
     };
-    // SAFETY: sequences and heads together cover every token and channel.
+    // SAFETY: the tiles make up the output, and a `Head` writes its own in full.
     let mut values = unsafe { filled(sequences * tokens * dim, write) };
     if map_len > 0 {
         let share = 1.0 / (heads * rows) as f32;
@@ -91,41 +86,46 @@ fn attention_with_map_for(
     values
 }
 
+/// A matrix of `rows` a sequence and `heads` times `head_dim` columns, divided by heads.
+pub(super) fn head_grid(sequences: usize, rows: usize, heads: usize, head_dim: usize) -> Grid {
+    Grid {
+        segments: sequences,
+        segment_rows: rows,
+        block_rows: rows,
+        columns: heads * head_dim,
+        block_columns: head_dim,
+    }
+}
+
 /// One head of one sequence.
 struct Head<'a> {
-    isa: Isa,
     /// `[tokens, 3, dim]`
     qkv: &'a [f32],
     tokens: usize,
     dim: usize,
     head_dim: usize,
     /// The head's first channel.
-    column: usize,
-    /// Where the head's first channel of the first token goes.
-    out: SharedOut,
+    channel: usize,
+    /// `[tokens, head_dim]`
+    out: Tile<'a>,
     /// Columns of the tokens' grid; 0 if no map is asked for.
     columns: usize,
-    /// Where the head's part of the map is added to.
-    map: SharedOut,
+    /// The head's part of the map, `[columns, rows, MAP_WIDTH]`.
+    map: &'a mut [f32],
 }
 
 impl Head<'_> {
-    /// Adds the weights of a query, up to a factor, to its column of the map.
-    ///
-    /// # Safety
-    /// The head's part of the map is this thread's own.
-    unsafe fn add_to_map(&self, query: usize, weights: &[f32], factor: f32) {
-        const WIDTH: usize = 2 * MAP_REACH + 1;
+    /// Adds the weights of a query, times a factor, to its column of the map.
+    fn add_to_map(&mut self, query: usize, weights: &[f32], factor: f32) {
         let Some(column) = query.checked_rem(self.columns) else {
             return;
         };
-        let rows = self.tokens / self.columns;
-        let map = self.map.at(column * rows * WIDTH);
-        // SAFETY: as the caller promised; a column has `rows` rows of `WIDTH` entries.
-        let map = unsafe { std::slice::from_raw_parts_mut(map, rows * WIDTH) };
+        let len = self.tokens / self.columns * MAP_WIDTH;
+        let map = &mut self.map[column * len..][..len];
         let start = column.saturating_sub(MAP_REACH);
         let end = (column + MAP_REACH + 1).min(self.columns);
-        for (sums, weights) in map.chunks_exact_mut(WIDTH).zip(weights.chunks_exact(self.columns)) {
+        let rows = map.chunks_exact_mut(MAP_WIDTH).zip(weights.chunks_exact(self.columns));
+        for (sums, weights) in rows {
             let sums = &mut sums[start + MAP_REACH - column..];
             for (sum, weight) in sums.iter_mut().zip(&weights[start..end]) {
                 *sum += weight * factor;
@@ -135,20 +135,21 @@ impl Head<'_> {
 
     /// The head's channels of the query (0), key (1) or value (2) of a token.
     fn part(&self, token: usize, part: usize) -> &[f32] {
-        &self.qkv[(token * 3 + part) * self.dim + self.column..][..self.head_dim]
+        &self.qkv[(token * 3 + part) * self.dim + self.channel..][..self.head_dim]
     }
 }
 
 impl Kernel for Head<'_> {
     type Output = ();
 
+    /// Writes the whole tile: block after block of its rows.
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
+    fn run<S: Simd, const MR: usize, const NV: usize>(mut self, simd: S) {
         let Head { tokens, head_dim, .. } = self;
-        let width = self.isa.panel_width();
+        let width = NV * S::LANES;
         let key_panels = tokens.div_ceil(width);
         let value_panels = head_dim.div_ceil(width);
-        // Emissions to the base 2.
+        // Scores to the base 2.
         let scale = (std::f64::consts::LOG2_E / (head_dim as f64).sqrt()) as f32;
 
         // Keys, scaled, as a matrix [d, tokens]; values as a matrix [tokens, d].
@@ -174,98 +175,42 @@ impl Kernel for Head<'_> {
                 row[valid..].fill(0.0);
             }
         }
-        let keys = Panels { k: head_dim, n: tokens, width, data: &keys, bias: None };
-        let values = Panels { k: tokens, n: head_dim, width, data: &values, bias: None };
+        let keys = Panels::new(head_dim, tokens, width, &keys, None);
+        let values = Panels::new(tokens, head_dim, width, &values, None);
 
-        let queries = DenseRows::new(&self.qkv[self.column..], tokens, 3 * self.dim, head_dim);
+        let queries = DenseRows::new(&self.qkv[self.channel..], tokens, 3 * self.dim, head_dim);
         let mut scores = Scratch::new(BLOCK_QUERIES * tokens);
         let mut factors = [0.0; BLOCK_QUERIES];
         let mut first = 0;
         while first < tokens {
             let count = BLOCK_QUERIES.min(tokens - first);
-            let scores_out = scores.as_mut_ptr();
-            // SAFETY: scores has room for the block's rows, row `first` comes first; the output's
-            // rows and columns and the map are this head's own; the caller made sure of the CPU.
-            unsafe {
-                Gemm {
-                    rows: &queries,
-                    matrix: keys,
-                    epilogue: Epilogue::Store,
-                    out: SharedOut(scores_out.wrapping_sub(first * tokens)),
-                    out_stride: tokens,
-                    epilogue_start: 0,
-                    row_range: first..first + count,
-                    panel_range: 0..key_panels,
-                    accumulate: false,
-                }
-                .multiply::<S, MR, NV>();
-                let rows = scores.chunks_exact_mut(tokens).zip(&mut factors[..count]);
-                for (query, (row, factor)) in (first..).zip(rows) {
-                    *factor = unnormalized_softmax::<S>(row).recip();
-                    self.add_to_map(query, row, *factor);
-                }
-                let weights = DenseRows::new(&scores, count, tokens, tokens);
-                Gemm {
-                    rows: &weights,
-                    matrix: values,
-                    epilogue: Epilogue::Scale(&factors),
-                    out: SharedOut(self.out.at(first * self.dim)),
-                    out_stride: self.dim,
-                    epilogue_start: 0,
-                    row_range: 0..count,
-                    panel_range: 0..value_panels,
-                    accumulate: false,
-                }
-                .multiply::<S, MR, NV>();
+            let scores = &mut scores[..count * tokens];
+            Gemm {
+                rows: &queries,
+                first_row: first,
+                matrix: keys,
+                first_panel: 0,
+                epilogue: Epilogue::Store,
+                out: Output::replace(scores).tile(count, tokens),
             }
+            .multiply::<S, MR, NV>(simd);
+            let rows = scores.chunks_exact_mut(tokens).zip(&mut factors);
+            for (query, (row, factor)) in (first..).zip(rows) {
+                *factor = unnormalized_softmax(simd, row).recip();
+                self.add_to_map(query, row, *factor);
+            }
+            let weights = DenseRows::new(scores, count, tokens, tokens);
+            Gemm {
+                rows: &weights,
+                first_row: 0,
+                matrix: values,
+                first_panel: 0,
+                epilogue: Epilogue::Scale(&factors),
+                out: self.out.select(first, 1, count),
+            }
+            .multiply::<S, MR, NV>(simd);
             first += count;
         }
-    }
-}
-
-/// Replaces scores by the powers of two of their distances from the largest; returns their sum.
-///
-/// # Safety
-/// The CPU has the instruction set.
-#[inline(always)]
-pub(super) unsafe fn unnormalized_softmax<S: Simd>(row: &mut [f32]) -> f32 {
-    let whole = row.len() / S::LANES * S::LANES;
-    let (vectors, rest) = row.split_at_mut(whole);
-    let start = vectors.as_mut_ptr();
-    // SAFETY: vectors holds whole vectors; the rest goes by way of a padded buffer.
-    unsafe {
-        let mut padded = [f32::NEG_INFINITY; 16];
-        padded[..rest.len()].copy_from_slice(rest);
-        let mut largest = [S::load(padded.as_ptr()); CHAINS];
-        let mut at = 0;
-        while at < whole {
-            for (chain, largest) in largest.iter_mut().enumerate() {
-                // Beyond the end the last vector once more.
-                let at = (at + chain * S::LANES).min(whole - S::LANES);
-                *largest = S::max(*largest, S::load(start.add(at)));
-            }
-            at += CHAINS * S::LANES;
-        }
-        for chain in 1..CHAINS {
-            largest[0] = S::max(largest[0], largest[chain]);
-        }
-        let largest = S::splat(S::largest(largest[0]));
-        let mut sums = S::splat(0.0);
-        let mut at = 0;
-        while at < whole {
-            let e = exp2_non_positive::<S>(S::sub(S::load(start.add(at)), largest));
-            S::store(e, start.add(at));
-            sums = S::add(sums, e);
-            at += S::LANES;
-        }
-        let mut sum = S::sum(sums);
-        if !rest.is_empty() {
-            let e = exp2_non_positive::<S>(S::sub(S::load(padded.as_ptr()), largest));
-            S::store(e, padded.as_mut_ptr());
-            rest.copy_from_slice(&padded[..rest.len()]);
-            sum += rest.iter().sum::<f32>();
-        }
-        sum
     }
 }
 

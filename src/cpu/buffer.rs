@@ -24,7 +24,8 @@ impl AlignedBuffer {
     }
 
     pub(super) fn as_slice(&self) -> &[f32] {
-        // SAFETY: Line is an array of f32 without padding, and `len` of them are there.
+        // SAFETY: the lines hold `len` elements at least (every constructor and `Scratch::new` see to
+        // it), all initialised: a Line is 16 f32 without padding.
         unsafe { std::slice::from_raw_parts(self.lines.as_ptr().cast(), self.len) }
     }
 
@@ -92,32 +93,53 @@ impl Drop for Scratch {
     }
 }
 
-/// A vector of `len` values that `fill` writes in full.
+/// A vector of `len` values that `fill` writes.
 ///
 /// # Safety
-/// `fill` must write every element.
-pub(super) unsafe fn filled(len: usize, fill: impl FnOnce(*mut f32)) -> Vec<f32> {
-    let mut values: Vec<MaybeUninit<f32>> = Vec::with_capacity(len);
-    fill(values.as_mut_ptr().cast());
-    let mut values = std::mem::ManuallyDrop::new(values);
-    // SAFETY: the capacity is `len` at least, `fill` wrote all of it, and a MaybeUninit<f32> is
-    // laid out as an f32.
-    unsafe { Vec::from_raw_parts(values.as_mut_ptr().cast(), len, values.capacity()) }
+/// `fill` writes every element.
+pub(super) unsafe fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+    let mut values = Vec::with_capacity(len);
+    fill(&mut values.spare_capacity_mut()[..len]);
+    // SAFETY: the capacity is `len` at least, and `fill` wrote as many elements.
+    unsafe { values.set_len(len) };
+    values
 }
 
-/// A place to write to that several threads share; each writes elements of its own.
-#[derive(Clone, Copy)]
-pub(super) struct SharedOut(pub(super) *mut f32);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl SharedOut {
-    /// The place `index` elements further on.
-    pub(super) fn at(self, index: usize) -> *mut f32 {
-        self.0.wrapping_add(index)
+    #[test]
+    fn scratch_is_reused_by_size() {
+        let aligned = |scratch: &Scratch| (scratch.as_ptr() as usize).is_multiple_of(64);
+        let (small, large) = (Scratch::new(10), Scratch::new(1000));
+        assert!(aligned(&small) && aligned(&large));
+        let places = (small.as_ptr(), large.as_ptr());
+        drop((small, large));
+        // The smallest that is large enough, each only once.
+        let (small, large) = (Scratch::new(16), Scratch::new(17));
+        assert_eq!((small.as_ptr(), large.as_ptr()), places);
+        assert_eq!((small.len(), large.len()), (16, 17));
+        let other = Scratch::new(16);
+        assert!(other.as_ptr() != places.0 && other.as_ptr() != places.1);
+        assert!(Scratch::new(0).is_empty());
+    }
+
+    #[test]
+    fn scratch_is_writable_in_full() {
+        for len in [0, 1, 15, 16, 17, 4096] {
+            let mut scratch = Scratch::new(len);
+            scratch.fill(1.0);
+            assert_eq!(scratch.iter().sum::<f32>(), len as f32);
+        }
+    }
+
+    #[test]
+    fn filled_by_every_element() {
+        let write = |out: &mut [MaybeUninit<f32>]| {
+            out.iter_mut().zip(0u8..).for_each(|(x, i)| _ = x.write(i.into()));
+        };
+        // SAFETY: every element is written.
+        assert_eq!(unsafe { filled(3, write) }, [0.0, 1.0, 2.0]);
     }
 }
-
-// SAFETY: a pointer by itself is harmless; the kernels that write through it each have elements of
-// their own.
-unsafe impl Send for SharedOut {}
-// SAFETY: as above.
-unsafe impl Sync for SharedOut {}

@@ -1,10 +1,10 @@
 //! 3x3 convolutions over tokens `[position, channel]`, as matrix products whose left rows are
 //! found tap by tap: nothing is copied.
 
-use super::buffer::{AlignedBuffer, SharedOut, filled};
+use super::buffer::AlignedBuffer;
 use super::dispatch::{Isa, dispatch};
 use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PackedMatrix, Rows};
-use super::parallel::parallel;
+use super::parts::Grid;
 
 /// Taps of a kernel.
 pub(super) const TAPS: usize = 9;
@@ -67,17 +67,23 @@ impl PackedConv {
             let bias = &bias[group * group_out..][..group_out];
             PackedMatrix::new(isa, TAPS * group_in, group_out, element, Some(bias))
         };
-        Self::of_groups((0..groups).map(pack).collect(), in_dim, out_dim, stride)
+        Self::from_groups((0..groups).map(pack).collect(), in_dim, stride)
     }
 
     /// From a matrix `[taps * in / groups, out / groups]` a group.
-    pub(super) fn of_groups(
+    pub(super) fn from_groups(
         groups: Vec<PackedMatrix>,
         in_dim: usize,
-        out_dim: usize,
         stride: (usize, usize),
     ) -> Self {
-        let zeros = Zeros(AlignedBuffer::zeroed(in_dim / groups.len()));
+        let (group_in, group_out) = (in_dim / groups.len(), groups[0].n());
+        assert_eq!(in_dim, group_in * groups.len(), "groups of different sizes");
+        for group in &groups {
+            let same = (group.k(), group.n(), group.isa());
+            assert_eq!(same, (TAPS * group_in, group_out, groups[0].isa()), "groups differ");
+        }
+        let out_dim = groups.len() * group_out;
+        let zeros = Zeros(AlignedBuffer::zeroed(group_in));
         PackedConv { groups, in_dim, out_dim, stride, zeros }
     }
 }
@@ -90,62 +96,48 @@ pub(crate) fn conv(
     layer: &PackedConv,
     epilogue: Epilogue,
 ) -> Vec<f32> {
-    let offsets = tap_offsets(height, width, layer.in_dim, layer.stride);
-    gather(x, height * width * layer.in_dim, &offsets, layer, epilogue)
+    let taps = Taps::of_output(height, width, layer.in_dim, layer.stride);
+    gather(x, &taps, layer, epilogue)
 }
 
-/// `epilogue(.. + b)` of what lies at `offsets` of every image of `image_len` elements, times the
-/// matrices of `layer`.
-pub(super) fn gather(
-    x: &[f32],
-    image_len: usize,
-    offsets: &[[usize; TAPS]],
-    layer: &PackedConv,
-    epilogue: Epilogue,
-) -> Vec<f32> {
-    let images = x.len().checked_div(image_len).unwrap_or(0);
-    let positions = offsets.len();
+/// `epilogue(.. + b)` of what lies under the taps in every image, times the matrices of `layer`.
+pub(super) fn gather(x: &[f32], taps: &Taps, layer: &PackedConv, epilogue: Epilogue) -> Vec<f32> {
+    let images = x.len().checked_div(taps.image_len).unwrap_or(0);
+    assert_eq!(x.len(), images * taps.image_len, "the input has no whole images");
+    assert_eq!(taps.channels, layer.in_dim, "taps of other channels");
+    let positions = taps.offsets.len();
     if let Epilogue::Add(other) = epilogue {
         assert_eq!(other.len(), images * positions * layer.out_dim, "residual of another size");
     }
-    for &offset in offsets.as_flattened() {
-        let inside = offset.checked_add(layer.in_dim).is_some_and(|end| end <= image_len);
-        assert!(offset == OUTSIDE || inside, "a tap beyond the image");
-    }
 
     let blocks = positions.div_ceil(BLOCK_ROWS);
-    let block_rows = positions.div_ceil(blocks.max(1));
     let groups = layer.groups.len();
-    let write = |out: *mut f32| {
-        let out = SharedOut(out);
-        parallel(images * groups * blocks, &|task| {
-            let (image, rest) = (task / (groups * blocks), task % (groups * blocks));
-            let (block, group) = (rest / groups, rest % groups);
+    let (group_in, group_out) = (layer.in_dim / groups, layer.out_dim / groups);
+    let grid = Grid {
+        segments: images,
+        segment_rows: positions,
+        block_rows: positions.div_ceil(blocks.max(1)),
+        columns: layer.out_dim,
+        block_columns: group_out,
+    };
+    // SAFETY: a tile has a group's columns, and the product writes them.
+    unsafe {
+        grid.filled(&|place, out| {
+            let group = place.columns.start / group_out;
             let matrix = &layer.groups[group];
-            let group_in = layer.in_dim / groups;
-            let rows = TapRows {
-                image: x[image * image_len..][..image_len].as_ptr().wrapping_add(group * group_in),
-                zeros: layer.zeros.0.as_slice().as_ptr(),
-                offsets,
-                chunk: group_in,
-            };
-            let start = image * positions * layer.out_dim + group * matrix.n();
+            let image = &x[place.segment * taps.image_len..][..taps.image_len];
+            let rows = TapRows::new(image, layer.zeros.0.as_slice(), taps, group * group_in);
             let gemm = Gemm {
                 rows: &rows,
-                matrix: matrix.view(),
+                first_row: place.rows.start,
+                matrix: matrix.panels(),
+                first_panel: 0,
                 epilogue,
-                out: SharedOut(out.at(start)),
-                out_stride: layer.out_dim,
-                epilogue_start: start,
-                row_range: block * block_rows..positions.min((block + 1) * block_rows),
-                panel_range: 0..matrix.view().count(),
-                accumulate: false,
+                out,
             };
             dispatch(matrix.isa(), gemm);
-        });
-    };
-    // SAFETY: images, groups and blocks together cover every position and channel.
-    unsafe { filled(images * positions * layer.out_dim, write) }
+        })
+    }
 }
 
 /// The grid of the output.
@@ -154,43 +146,98 @@ pub(crate) fn output_grid(height: usize, width: usize, stride: (usize, usize)) -
     (steps(height, stride.0), steps(width, stride.1))
 }
 
-/// For every output position and tap, where the input position's channels start in an image.
-pub(super) fn tap_offsets(
-    height: usize,
-    width: usize,
-    in_dim: usize,
-    stride: (usize, usize),
-) -> Vec<[usize; TAPS]> {
-    let (out_height, out_width) = output_grid(height, width, stride);
-    let mut offsets = Vec::with_capacity(out_height * out_width);
-    for y in 0..out_height {
-        for x in 0..out_width {
-            offsets.push(std::array::from_fn(|tap| {
-                // One more than the position: 0 is outside.
-                let row = y * stride.0 + tap / SIDE;
-                let column = x * stride.1 + tap % SIDE;
-                let inside = (1..=height).contains(&row) && (1..=width).contains(&column);
-                if inside { ((row - PADDING) * width + column - PADDING) * in_dim } else { OUTSIDE }
-            }));
+/// Where the taps of every position lie in an image.
+///
+/// Invariant: `channels` elements of an image lie behind every offset that is not [`OUTSIDE`].
+pub(super) struct Taps {
+    offsets: Vec<[usize; TAPS]>,
+    /// Elements of an image.
+    image_len: usize,
+    /// Channels of an image's positions.
+    channels: usize,
+}
+
+impl Taps {
+    /// From offsets in an image of `positions` times `channels` elements.
+    ///
+    /// # Panics
+    /// If an offset is not that of a position.
+    pub(super) fn new(offsets: Vec<[usize; TAPS]>, positions: usize, channels: usize) -> Self {
+        let image_len = positions * channels;
+        for &offset in offsets.as_flattened() {
+            let inside = offset.checked_add(channels).is_some_and(|end| end <= image_len);
+            assert!(offset == OUTSIDE || inside, "a tap beyond the image");
         }
+        Taps { offsets, image_len, channels }
     }
-    offsets
+
+    /// Those of every output position in the input.
+    pub(super) fn of_output(
+        height: usize,
+        width: usize,
+        in_dim: usize,
+        stride: (usize, usize),
+    ) -> Self {
+        let (out_height, out_width) = output_grid(height, width, stride);
+        let mut offsets = Vec::with_capacity(out_height * out_width);
+        for y in 0..out_height {
+            for x in 0..out_width {
+                offsets.push(std::array::from_fn(|tap| {
+                    // One more than the position: 0 is outside.
+                    let row = y * stride.0 + tap / SIDE;
+                    let column = x * stride.1 + tap % SIDE;
+                    let inside = (1..=height).contains(&row) && (1..=width).contains(&column);
+                    if inside {
+                        ((row - PADDING) * width + column - PADDING) * in_dim
+                    } else {
+                        OUTSIDE
+                    }
+                }));
+            }
+        }
+        Self::new(offsets, height * width, in_dim)
+    }
+
+    /// The offsets, position by position.
+    #[cfg(feature = "train")]
+    pub(super) fn offsets(&self) -> &[[usize; TAPS]] {
+        &self.offsets
+    }
+
+    /// Elements of an image.
+    #[cfg(feature = "train")]
+    pub(super) fn image_len(&self) -> usize {
+        self.image_len
+    }
 }
 
 /// The input's positions under a kernel, one chunk a tap.
 struct TapRows<'a> {
-    /// The first of the group's channels of an image's first position.
-    image: *const f32,
-    zeros: *const f32,
+    /// An image, from the group's first channel of the first position on.
+    image: &'a [f32],
+    /// What lies outside the image: as many zeros as a group has channels.
+    zeros: &'a [f32],
+    /// Those of the group's first channel, position by position.
     offsets: &'a [[usize; TAPS]],
-    /// Channels of a group.
-    chunk: usize,
 }
 
-// SAFETY: it is only read through, while the image is borrowed.
-unsafe impl Sync for TapRows<'_> {}
+impl<'a> TapRows<'a> {
+    /// Of the group whose channels start at `channel`.
+    fn new(image: &'a [f32], zeros: &'a [f32], taps: &'a Taps, channel: usize) -> Self {
+        assert_eq!(image.len(), taps.image_len, "an image of another size");
+        assert!(channel + zeros.len() <= taps.channels, "channels beyond a position's");
+        TapRows { image: &image[channel..], zeros, offsets: &taps.offsets }
+    }
+}
 
-impl Rows for TapRows<'_> {
+// SAFETY: a chunk has as many elements as `zeros`. All channels of a position lie in the image, as
+// `Taps` has seen; the group's are among them, as `new` has.
+unsafe impl Rows for TapRows<'_> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.offsets.len()
+    }
+
     #[inline(always)]
     fn chunks(&self) -> usize {
         TAPS
@@ -198,14 +245,18 @@ impl Rows for TapRows<'_> {
 
     #[inline(always)]
     fn chunk_len(&self, _: usize) -> usize {
-        self.chunk
+        self.zeros.len()
     }
 
     #[inline(always)]
-    fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const f32; MR] {
-        std::array::from_fn(|i| match self.offsets[row + i][chunk] {
-            OUTSIDE => self.zeros,
-            offset => self.image.wrapping_add(offset),
+    unsafe fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const f32; MR] {
+        debug_assert!(row + MR <= self.offsets.len() && chunk < TAPS);
+        // SAFETY: the caller asks for rows that exist.
+        let offsets = unsafe { self.offsets.get_unchecked(row..row + MR) };
+        std::array::from_fn(|i| match offsets[i][chunk] {
+            OUTSIDE => self.zeros.as_ptr(),
+            // SAFETY: as above: a position's channels lie in the image.
+            offset => unsafe { self.image.as_ptr().add(offset) },
         })
     }
 }

@@ -1,15 +1,23 @@
-//! Which instruction set runs: the only file that asks the CPU. (What is written for one
-//! instruction set, in `simd/avx2.rs` and `resample/avx2.rs`, relies on the answer.)
+//! Which instruction set runs: the only file that asks the CPU.
+//!
+//! [`Isa`] is the proof that the CPU has an instruction set: values of it are made here alone, after
+//! detection. [`dispatch`] enters a function that is compiled for the instruction set and hands the
+//! kernel its operations, a value of a type that implements [`Simd`].
 
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2, Avx512};
 use super::simd::{Portable, Simd};
 
-/// Rows and vectors of a tile in plain arithmetic: its sums fill half of 16 registers of four
-/// numbers, or three quarters of the 32 that 64-bit ARM has.
+/// Rows and vectors of a tile with portable vectors: its sums fill half of 16 registers of four
+/// elements, or three quarters of the 32 that 64-bit ARM has.
 const PORTABLE_TILE: (usize, usize) = if cfg!(target_arch = "aarch64") { (6, 2) } else { (4, 1) };
 
-/// An instruction set that the kernels are compiled for.
+/// An instruction set that this CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Isa {
+pub(super) struct Isa(Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -18,45 +26,59 @@ pub(super) enum Isa {
 }
 
 impl Isa {
+    /// Plain arithmetic, which every CPU has.
+    #[cfg(test)]
+    pub(super) const PORTABLE: Self = Isa(Kind::Portable);
+
     /// The best one that this CPU has. (The standard library asks the CPU once and remembers.)
     pub(super) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
             let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
             if avx2 && is_x86_feature_detected!("avx512f") {
-                return Isa::Avx512;
+                return Isa(Kind::Avx512);
             }
             if avx2 {
-                return Isa::Avx2;
+                return Isa(Kind::Avx2);
             }
         }
-        Isa::Portable
+        Isa(Kind::Portable)
     }
 
-    /// Every one that this CPU has: tests hold them all against the portable one.
+    /// Every one that this CPU has, from the portable one to the best.
     #[cfg(test)]
     pub(super) fn all() -> Vec<Self> {
-        let mut all = vec![Isa::Portable];
+        let mut all = vec![Isa::PORTABLE];
         #[cfg(target_arch = "x86_64")]
         {
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-                all.push(Isa::Avx2);
+            // Whoever has AVX-512 has AVX2: `best` asks for both.
+            if Isa::best() == Isa(Kind::Avx512) {
+                all.push(Isa(Kind::Avx2));
             }
-            if is_x86_feature_detected!("avx512f") {
-                all.push(Isa::Avx512);
-            }
+        }
+        if Isa::best() != Isa::PORTABLE {
+            all.push(Isa::best());
         }
         all
     }
 
+    /// Whether the CPU has AVX2.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn has_avx2(self) -> bool {
+        match self.0 {
+            Kind::Portable => false,
+            Kind::Avx2 | Kind::Avx512 => true,
+        }
+    }
+
     /// Columns of a packed panel: what the matrix kernel computes at once.
     pub(super) fn panel_width(self) -> usize {
-        match self {
-            Isa::Portable => PORTABLE_TILE.1 * Portable::LANES,
+        match self.0 {
+            Kind::Portable => PORTABLE_TILE.1 * Portable::LANES,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => 16,
+            Kind::Avx2 => 2 * Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => 32,
+            Kind::Avx512 => 2 * Avx512::LANES,
         }
     }
 }
@@ -65,43 +87,60 @@ impl Isa {
 pub(super) trait Kernel {
     type Output;
 
-    /// Runs with vectors of `S`, in panels of `NV` vectors and tiles of up to `MR` rows.
+    /// Runs with the operations `simd`, in panels of `NV` vectors and tiles of up to `MR` rows.
     ///
-    /// # Safety
-    /// The CPU has the instruction set of `S`. Must be `#[inline(always)]`.
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) -> Self::Output;
+    /// Implementations are `#[inline(always)]`, as is every function over [`Simd`]: only so are
+    /// they compiled for the instruction set (otherwise they are correct, but slow).
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> Self::Output;
 }
 
-/// Runs a kernel with an instruction set, which the CPU must have: it comes from [`Isa::best`] or
-/// [`Isa::all`].
+/// Runs a kernel with an instruction set.
 #[inline]
 pub(super) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
-    match isa {
-        // SAFETY: every CPU has plain arithmetic.
-        Isa::Portable => unsafe {
-            kernel.run::<Portable, { PORTABLE_TILE.0 }, { PORTABLE_TILE.1 }>()
-        },
+    match isa.0 {
+        Kind::Portable => kernel.run::<_, { PORTABLE_TILE.0 }, { PORTABLE_TILE.1 }>(Portable),
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: an Isa is only made after the CPU was asked for it.
-        Isa::Avx2 => unsafe { avx2(kernel) },
+        // SAFETY: `Isa::best` made this value after it had found AVX2 and FMA.
+        Kind::Avx2 => unsafe { avx2(kernel) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx512 => unsafe { avx512(kernel) },
+        // SAFETY: `Isa::best` made this value after it had found AVX2, FMA and AVX-512F.
+        Kind::Avx512 => unsafe { avx512(kernel) },
     }
 }
 
 /// 16 vector registers: a tile of 6 x 2 leaves 4.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller made sure of the CPU.
-    unsafe { kernel.run::<super::simd::Avx2, 6, 2>() }
+fn avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, 6, 2>(Avx2::new())
 }
 
 /// 32 vector registers: a tile of 8 x 2 leaves 16, and keeps both multipliers busy.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx2,fma")]
-unsafe fn avx512<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the caller made sure of the CPU.
-    unsafe { kernel.run::<super::simd::Avx512, 8, 2>() }
+fn avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, 8, 2>(Avx512::new())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Widths;
+
+    impl Kernel for Widths {
+        type Output = usize;
+
+        #[inline(always)]
+        fn run<S: Simd, const MR: usize, const NV: usize>(self, _: S) -> usize {
+            NV * S::LANES
+        }
+    }
+
+    #[test]
+    fn panels_are_as_wide_as_the_kernel_expects() {
+        for isa in Isa::all() {
+            assert_eq!(isa.panel_width(), dispatch(isa, Widths), "{isa:?}");
+        }
+    }
 }

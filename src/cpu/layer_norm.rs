@@ -1,8 +1,10 @@
 //! Layer normalisation of rows.
 
-use super::buffer::{SharedOut, filled};
+use std::mem::MaybeUninit;
+
+use super::buffer::filled;
 use super::dispatch::{Isa, Kernel, dispatch};
-use super::parallel::parallel;
+use super::parts::{Chunks, for_each_part};
 use super::simd::Simd;
 
 /// Rows of a task.
@@ -14,17 +16,18 @@ pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> V
 }
 
 fn layer_norm_for(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
-    assert_eq!(weight.len(), bias.len(), "weight and bias differ in size");
-    let block = BLOCK_ROWS * weight.len();
-    let write = |out: *mut f32| {
-        let out = SharedOut(out);
-        parallel(x.len().div_ceil(block.max(1)), &|task| {
-            let rows = &x[task * block..x.len().min((task + 1) * block)];
-            let out = SharedOut(out.at(task * block));
+    let dim = weight.len();
+    assert_eq!(dim, bias.len(), "weight and bias differ in size");
+    assert_eq!(x.len() % dim.max(1), 0, "the input has no whole rows");
+    assert!(dim > 0 || x.is_empty(), "rows without elements");
+    let block = BLOCK_ROWS * dim;
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        for_each_part(Chunks::new(out, block), &|task, out| {
+            let rows = &x[task * block..][..out.len()];
             dispatch(isa, Norm { rows, weight, bias, eps, out });
         });
     };
-    // SAFETY: the blocks together cover every row.
+    // SAFETY: the chunks make up the output, each has whole rows, and a `Norm` writes every row.
     unsafe { filled(x.len(), write) }
 }
 
@@ -33,49 +36,60 @@ struct Norm<'a> {
     weight: &'a [f32],
     bias: &'a [f32],
     eps: f32,
-    out: SharedOut,
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Norm<'_> {
     type Output = ();
 
+    /// Writes as many rows as both slices have.
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
         let dim = self.weight.len();
-        let whole = dim / S::LANES * S::LANES;
-        for (index, row) in self.rows.chunks_exact(dim).enumerate() {
-            let (x, w, b) = (row.as_ptr(), self.weight.as_ptr(), self.bias.as_ptr());
-            // SAFETY: whole vectors of a row, then its rest; the output's row is this task's own.
-            unsafe {
-                let out = self.out.at(index * dim);
-                let mut sums = S::splat(0.0);
-                for at in (0..whole).step_by(S::LANES) {
-                    sums = S::add(sums, S::load(x.add(at)));
-                }
-                let sum = S::sum(sums) + row[whole..].iter().sum::<f32>();
-                let mean = sum / dim as f32;
-                let means = S::splat(mean);
-                let mut squares = S::splat(0.0);
-                for at in (0..whole).step_by(S::LANES) {
-                    let centred = S::sub(S::load(x.add(at)), means);
-                    squares = S::mul_add(centred, centred, squares);
-                }
-                let rest = row[whole..].iter().map(|x| (x - mean) * (x - mean));
-                let variance = (S::sum(squares) + rest.sum::<f32>()) / dim as f32;
-                let factor = (variance + self.eps).sqrt().recip();
-                let factors = S::splat(factor);
-                for at in (0..whole).step_by(S::LANES) {
-                    let normed = S::mul(S::sub(S::load(x.add(at)), means), factors);
-                    let y = S::mul_add(normed, S::load(w.add(at)), S::load(b.add(at)));
-                    S::store(y, out.add(at));
-                }
-                let parameters = self.weight[whole..].iter().zip(&self.bias[whole..]);
-                for (i, (x, (weight, bias))) in row[whole..].iter().zip(parameters).enumerate() {
-                    *out.add(whole + i) = (x - mean) * factor * weight + bias;
-                }
+        let (weight, weight_rest) = S::split(self.weight);
+        let (bias, bias_rest) = S::split(&self.bias[..dim]);
+        let rows = self.rows.chunks_exact(dim).zip(self.out.chunks_exact_mut(dim));
+        for (row, out) in rows {
+            let (x, rest) = S::split(row);
+            let (out, out_rest) = S::split_uninit(out);
+            let Statistics { mean, factor } = statistics(simd, x, rest, self.eps);
+            let (means, factors) = (simd.splat(mean), simd.splat(factor));
+            for (((x, w), b), out) in x.iter().zip(weight).zip(bias).zip(out) {
+                let normed = simd.mul(simd.sub(simd.load(x), means), factors);
+                simd.init(simd.mul_add(normed, simd.load(w), simd.load(b)), out);
+            }
+            for (((x, w), b), out) in rest.iter().zip(weight_rest).zip(bias_rest).zip(out_rest) {
+                out.write((x - mean) * factor * w + b);
             }
         }
     }
+}
+
+/// Mean and reciprocal standard deviation of a row.
+pub(super) struct Statistics {
+    pub mean: f32,
+    /// `1 / sqrt(variance + eps)`
+    pub factor: f32,
+}
+
+/// The statistics of a row of whole vectors and a rest.
+#[inline(always)]
+pub(super) fn statistics<S: Simd>(simd: S, x: &[S::Lanes], rest: &[f32], eps: f32) -> Statistics {
+    let dim = (x.len() * S::LANES + rest.len()) as f32;
+    let mut sums = simd.splat(0.0);
+    for x in x {
+        sums = simd.add(sums, simd.load(x));
+    }
+    let mean = (simd.sum(sums) + rest.iter().sum::<f32>()) / dim;
+    let means = simd.splat(mean);
+    let mut squares = simd.splat(0.0);
+    for x in x {
+        let centred = simd.sub(simd.load(x), means);
+        squares = simd.mul_add(centred, centred, squares);
+    }
+    let rest = rest.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>();
+    let variance = (simd.sum(squares) + rest) / dim;
+    Statistics { mean, factor: (variance + eps).sqrt().recip() }
 }
 
 #[cfg(test)]

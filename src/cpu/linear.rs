@@ -1,9 +1,11 @@
 //! Linear layers: `x W^T + b`, with what follows them fused in.
 
-use super::buffer::{Scratch, SharedOut, filled};
+use std::mem::MaybeUninit;
+
+use super::buffer::{Scratch, filled};
 use super::dispatch::{Isa, dispatch};
 use super::gemm::{BLOCK_ROWS, DenseRows, Epilogue, Gemm, PackedMatrix};
-use super::parallel::parallel;
+use super::parts::{Grid, Output, for_each_part};
 
 /// Tasks that the panels of a product are spread over at the most.
 const PANEL_TASKS: usize = 8;
@@ -13,57 +15,66 @@ pub(crate) fn pack_linear(weight: &[f32], out_dim: usize, bias: Option<&[f32]>) 
     pack_linear_for(Isa::best(), weight, out_dim, bias)
 }
 
-fn pack_linear_for(isa: Isa, weight: &[f32], out_dim: usize, bias: Option<&[f32]>) -> PackedMatrix {
+pub(super) fn pack_linear_for(
+    isa: Isa,
+    weight: &[f32],
+    out_dim: usize,
+    bias: Option<&[f32]>,
+) -> PackedMatrix {
     let in_dim = weight.len().checked_div(out_dim).unwrap_or(0);
     PackedMatrix::new(isa, in_dim, out_dim, |k, n| weight[n * in_dim + k], bias)
 }
 
 /// `epilogue(x W^T + b)` for `x` of rows of `in` elements: rows of `out` elements.
 pub(crate) fn linear(x: &[f32], layer: &PackedMatrix, epilogue: Epilogue) -> Vec<f32> {
-    let rows = x.len().checked_div(layer.k()).unwrap_or(0);
+    let rows = rows_of(x, layer);
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        linear_into(x, rows, layer, epilogue, Output::uninit(out));
+    };
     // SAFETY: `linear_into` writes every row and column.
-    unsafe { filled(rows * layer.n(), |out| linear_into(x, rows, layer, epilogue, SharedOut(out))) }
+    unsafe { filled(rows * layer.n(), write) }
 }
 
 /// `residual + fc2(gelu(fc1(x)))`, without the hidden layer ever being a tensor.
 pub(crate) fn mlp(x: &[f32], fc1: &PackedMatrix, fc2: &PackedMatrix, residual: &[f32]) -> Vec<f32> {
-    let rows = x.len().checked_div(fc1.k()).unwrap_or(0);
+    let rows = rows_of(x, fc1);
     let mut hidden = Scratch::new(rows * fc1.n());
-    // SAFETY: the scratch has a place for every row and column.
-    unsafe { linear_into(x, rows, fc1, Epilogue::Gelu, SharedOut(hidden.as_mut_ptr())) };
+    linear_into(x, rows, fc1, Epilogue::Gelu, Output::replace(&mut hidden));
     linear(&hidden, fc2, Epilogue::Add(residual))
 }
 
-/// # Safety
-/// `out` is good for writing `rows * layer.n()` elements.
-pub(super) unsafe fn linear_into(
-    x: &[f32],
-    rows: usize,
-    layer: &PackedMatrix,
-    epilogue: Epilogue,
-    out: SharedOut,
-) {
+/// Rows of a layer's input.
+fn rows_of(x: &[f32], layer: &PackedMatrix) -> usize {
+    let rows = x.len().checked_div(layer.k()).unwrap_or(0);
+    assert_eq!(x.len(), rows * layer.k(), "the input has no whole rows");
+    rows
+}
+
+/// Writes every element of `out`, `[rows, layer.n()]`.
+fn linear_into(x: &[f32], rows: usize, layer: &PackedMatrix, epilogue: Epilogue, out: Output) {
     if let Epilogue::Add(other) = epilogue {
         assert_eq!(other.len(), rows * layer.n(), "the residual has another size");
     }
     let source = DenseRows::new(x, rows, layer.k(), layer.k());
-    let matrix = layer.view();
+    let matrix = layer.panels();
     let blocks = rows.div_ceil(BLOCK_ROWS);
-    let block_rows = rows.div_ceil(blocks.max(1));
+    // Panels of a task.
     let group = matrix.count().div_ceil(PANEL_TASKS);
-    let groups = matrix.count().div_ceil(group.max(1));
-    parallel(blocks * groups, &|task| {
-        let (block, panels) = (task / groups, task % groups);
+    let grid = Grid {
+        segments: 1,
+        segment_rows: rows,
+        block_rows: rows.div_ceil(blocks.max(1)),
+        columns: layer.n(),
+        block_columns: group * matrix.width(),
+    };
+    for_each_part(grid.tiles(out), &|_, (place, out)| {
         let gemm = Gemm {
             rows: &source,
+            first_row: place.rows.start,
             matrix,
+            first_panel: place.columns.start / matrix.width(),
             epilogue,
             out,
-            out_stride: layer.n(),
-            epilogue_start: 0,
-            row_range: block * block_rows..rows.min((block + 1) * block_rows),
-            panel_range: panels * group..matrix.count().min((panels + 1) * group),
-            accumulate: false,
         };
         dispatch(layer.isa(), gemm);
     });

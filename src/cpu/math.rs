@@ -11,7 +11,7 @@ const ROUND: f32 = 12_582_912.0;
 /// `2^x` for `x <= 0`, which is all that a softmax needs: relative error below 2e-7, and below
 /// -126 the value at -126 (1.2e-38).
 #[inline(always)]
-pub(super) unsafe fn exp2_non_positive<S: Simd>(x: S::V) -> S::V {
+pub(super) fn exp2_non_positive<S: Simd>(simd: S, x: S::V) -> S::V {
     // On [-1/2, 1/2], fitted for the least largest relative error (2e-9 before rounding).
     const POLYNOMIAL: [f32; 7] = [
         1.534_581_2e-4,
@@ -22,17 +22,14 @@ pub(super) unsafe fn exp2_non_positive<S: Simd>(x: S::V) -> S::V {
         6.931_472e-1,
         1.0,
     ];
-    // SAFETY: the caller's contract is that of every function of Simd.
-    unsafe {
-        let x = S::max(x, S::splat(-126.0));
-        let shifted = S::add(x, S::splat(ROUND));
-        let r = S::sub(x, S::sub(shifted, S::splat(ROUND)));
-        let mut y = S::splat(POLYNOMIAL[0]);
-        for coefficient in &POLYNOMIAL[1..] {
-            y = S::mul_add(y, r, S::splat(*coefficient));
-        }
-        S::add_exponent(y, shifted)
+    let x = simd.max(x, simd.splat(-126.0));
+    let shifted = simd.add(x, simd.splat(ROUND));
+    let r = simd.sub(x, simd.sub(shifted, simd.splat(ROUND)));
+    let mut y = simd.splat(POLYNOMIAL[0]);
+    for coefficient in &POLYNOMIAL[1..] {
+        y = simd.mul_add(y, r, simd.splat(*coefficient));
     }
+    simd.add_exponent(y, shifted)
 }
 
 /// The error function: absolute error below 6e-7 everywhere.
@@ -40,37 +37,31 @@ pub(super) unsafe fn exp2_non_positive<S: Simd>(x: S::V) -> S::V {
 /// A rational function of `x^2` times `x` on [-3.9, 3.9], fitted for the least largest error
 /// (Lawson's iteration on 4 000 Chebyshev nodes), and its value at the ends beyond.
 #[inline(always)]
-pub(super) unsafe fn erf<S: Simd>(x: S::V) -> S::V {
+pub(super) fn erf<S: Simd>(simd: S, x: S::V) -> S::V {
     const END: f32 = 3.9;
     const NUMERATOR: [f32; 5] =
         [3.371_763_3e-4, 9.409_157e-3, 6.998_588e-2, 3.321_408_3e-1, 1.128_377_1];
     const DENOMINATOR: [f32; 6] =
         [1.954_208_2e-5, 2.390_116e-3, 2.635_564_1e-2, 1.713_270_5e-1, 6.276_624e-1, 1.0];
-    // SAFETY: the caller's contract is that of every function of Simd.
-    unsafe {
-        let x = S::min(S::max(x, S::splat(-END)), S::splat(END));
-        let square = S::mul(x, x);
-        let mut p = S::splat(NUMERATOR[0]);
-        for coefficient in &NUMERATOR[1..] {
-            p = S::mul_add(p, square, S::splat(*coefficient));
-        }
-        let mut q = S::splat(DENOMINATOR[0]);
-        for coefficient in &DENOMINATOR[1..] {
-            q = S::mul_add(q, square, S::splat(*coefficient));
-        }
-        S::div(S::mul(x, p), q)
+    let x = simd.min(simd.max(x, simd.splat(-END)), simd.splat(END));
+    let square = simd.mul(x, x);
+    let mut p = simd.splat(NUMERATOR[0]);
+    for coefficient in &NUMERATOR[1..] {
+        p = simd.mul_add(p, square, simd.splat(*coefficient));
     }
+    let mut q = simd.splat(DENOMINATOR[0]);
+    for coefficient in &DENOMINATOR[1..] {
+        q = simd.mul_add(q, square, simd.splat(*coefficient));
+    }
+    simd.div(simd.mul(x, p), q)
 }
 
 /// The exact GELU, `x (1 + erf(x / sqrt 2)) / 2`: absolute error below `1e-7 + 4e-7 |x|`.
 #[inline(always)]
-pub(super) unsafe fn gelu<S: Simd>(x: S::V) -> S::V {
-    // SAFETY: the caller's contract is that of every function of Simd.
-    unsafe {
-        let half = S::mul(x, S::splat(0.5));
-        let erf = erf::<S>(S::mul(x, S::splat(std::f32::consts::FRAC_1_SQRT_2)));
-        S::mul_add(half, erf, half)
-    }
+pub(super) fn gelu<S: Simd>(simd: S, x: S::V) -> S::V {
+    let half = simd.mul(x, simd.splat(0.5));
+    let erf = erf(simd, simd.mul(x, simd.splat(std::f32::consts::FRAC_1_SQRT_2)));
+    simd.mul_add(half, erf, half)
 }
 
 #[cfg(test)]
@@ -115,18 +106,17 @@ pub(super) mod tests {
         type Output = ();
 
         #[inline(always)]
-        unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
-            for x in self.1.chunks_exact_mut(S::LANES) {
-                // SAFETY: a chunk is a vector; dispatch made sure of the CPU.
-                unsafe {
-                    let v = S::load(x.as_ptr());
-                    let y = match self.0 {
-                        Function::Exp2 => exp2_non_positive::<S>(v),
-                        Function::Erf => super::erf::<S>(v),
-                        Function::Gelu => super::gelu::<S>(v),
-                    };
-                    S::store(y, x.as_mut_ptr());
-                }
+        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
+            let (vectors, rest) = S::split_mut(self.1);
+            assert!(rest.is_empty(), "only whole vectors");
+            for x in vectors {
+                let v = simd.load(x);
+                let y = match self.0 {
+                    Function::Exp2 => exp2_non_positive(simd, v),
+                    Function::Erf => super::erf(simd, v),
+                    Function::Gelu => super::gelu(simd, v),
+                };
+                simd.store(y, x);
             }
         }
     }

@@ -3,9 +3,10 @@
 //! An operation takes a fraction of a millisecond and ends when its last task does. If another
 //! process keeps a core busy, a worker that shares that core is stopped for milliseconds in the
 //! middle of a task, again and again, and everybody waits: two threads become slower than one. So
-//! the time spent waiting at the end is watched. If it is far beyond a task's and most of the
-//! operation's, the next operations run on the calling thread alone, for a while that doubles as
-//! long as the trouble lasts.
+//! the time from the caller's last task to that of the slowest thread is watched. If it is far beyond a
+//! task's and most of the operation's, the next operations run on the calling thread alone, for a
+//! while that doubles as long as the trouble lasts. What a waiting thread does meanwhile does not
+//! count: it may run a job of another operation, which says nothing about this one.
 //!
 //! What a task computes depends on its number alone: results are the same however tasks are spread.
 
@@ -25,8 +26,7 @@ const CALM: u64 = 400;
 /// What is known about the pool's threads. Races between readers and writers cost a little time at
 /// the worst: nothing but speed depends on it.
 struct Watch {
-    start: Instant,
-    /// Microseconds from `start` until which operations stay on one thread.
+    /// Microseconds of the clock until which operations stay on one thread.
     alone_until: AtomicU64,
     /// Microseconds of the next pause.
     pause: AtomicU64,
@@ -34,27 +34,36 @@ struct Watch {
     calm: AtomicU64,
 }
 
-static WATCH: LazyLock<Watch> = LazyLock::new(|| Watch {
-    start: Instant::now(),
-    alone_until: AtomicU64::new(0),
-    pause: AtomicU64::new(SHORTEST_PAUSE.as_micros() as u64),
-    calm: AtomicU64::new(0),
-});
+static WATCH: Watch = Watch::new();
+
+/// Microseconds on a clock that starts at 0. It stands still on WebAssembly without an operating
+/// system, where the standard library has no clock: there nothing is watched.
+fn now() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    if cfg!(all(target_family = "wasm", target_os = "unknown")) {
+        return 0;
+    }
+    START.elapsed().as_micros() as u64
+}
 
 impl Watch {
-    fn now(&self) -> u64 {
-        self.start.elapsed().as_micros() as u64
+    const fn new() -> Self {
+        Watch {
+            alone_until: AtomicU64::new(0),
+            pause: AtomicU64::new(SHORTEST_PAUSE.as_micros() as u64),
+            calm: AtomicU64::new(0),
+        }
     }
 
     fn alone(&self) -> bool {
-        self.now() < self.alone_until.load(Ordering::Relaxed)
+        now() < self.alone_until.load(Ordering::Relaxed)
     }
 
     /// `time` was spent waiting at the end of an operation that took `total`.
     fn waited(&self, time: Duration, total: Duration) {
         if time > PATIENCE && 2 * time > total {
             let pause = self.pause.load(Ordering::Relaxed);
-            self.alone_until.store(self.now() + pause, Ordering::Relaxed);
+            self.alone_until.store(now() + pause, Ordering::Relaxed);
             let longest = LONGEST_PAUSE.as_micros() as u64;
             self.pause.store((2 * pause).min(longest), Ordering::Relaxed);
             self.calm.store(0, Ordering::Relaxed);
@@ -71,30 +80,37 @@ pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
         (0..count).for_each(task);
         return;
     }
-    let start = Instant::now();
+    let (waited, total) = spread(threads, count, task);
+    WATCH.waited(waited, total);
+}
+
+/// Runs `task` for `0..count` on `threads` threads; returns how long the others took after this one
+/// had no tasks left, and how long all took.
+fn spread(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) -> (Duration, Duration) {
+    let start = now();
     let next = AtomicUsize::new(0);
+    // When the last thread had no tasks left.
+    let end = AtomicU64::new(start);
     let work = || {
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
-                return;
+                break;
             }
             task(index);
         }
+        let done = now();
+        end.fetch_max(done, Ordering::Relaxed);
+        done
     };
-    let (done, ()) = rayon::join(
-        || {
-            work();
-            Instant::now()
-        },
-        || invite(threads - 2, &work),
-    );
-    WATCH.waited(done.elapsed(), start.elapsed());
+    let (done, ()) = rayon::join(work, || invite(threads - 2, &work));
+    let end = end.into_inner();
+    (Duration::from_micros(end - done), Duration::from_micros(end - start))
 }
 
 /// Runs `work` here and on up to `others` more threads. A job that nobody has taken by the end is
 /// run by its maker, who finds nothing left to do.
-fn invite(others: usize, work: &(impl Fn() + Sync)) {
+fn invite(others: usize, work: &(impl Fn() -> u64 + Sync)) {
     if others == 0 {
         work();
     } else {
@@ -123,14 +139,43 @@ mod tests {
         }
     }
 
+    /// While a thread waits for the others, it may run a job that has nothing to do with the
+    /// operation.
+    #[test]
+    fn foreign_jobs_are_not_waiting() {
+        let foreign = Duration::from_millis(200);
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let (started, running) = (AtomicUsize::new(0), std::sync::Arc::new(AtomicUsize::new(0)));
+        let wait_for = |counter: &AtomicUsize, count| {
+            while counter.load(Ordering::Acquire) < count {
+                std::thread::yield_now();
+            }
+        };
+        let (waited, total) = pool.install(|| {
+            let caller = std::thread::current().id();
+            spread(2, 2, &|_| {
+                started.fetch_add(1, Ordering::AcqRel);
+                wait_for(&started, 2);
+                if std::thread::current().id() != caller {
+                    // The caller has no task left: it takes this job.
+                    let running = running.clone();
+                    rayon::spawn({
+                        let running = running.clone();
+                        move || {
+                            running.store(1, Ordering::Release);
+                            std::thread::sleep(foreign);
+                        }
+                    });
+                    wait_for(&running, 1);
+                }
+            })
+        });
+        assert!(waited <= total && total < foreign / 2, "{waited:?} of {total:?}");
+    }
+
     #[test]
     fn long_waits_lead_to_pauses() {
-        let watch = Watch {
-            start: Instant::now(),
-            alone_until: AtomicU64::new(0),
-            pause: AtomicU64::new(SHORTEST_PAUSE.as_micros() as u64),
-            calm: AtomicU64::new(0),
-        };
+        let watch = Watch::new();
         watch.waited(PATIENCE / 2, PATIENCE);
         watch.waited(PATIENCE * 2, PATIENCE * 5);
         assert!(!watch.alone());

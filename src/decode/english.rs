@@ -6,7 +6,7 @@ use super::{BeamSearch, CasedLm, CompactNgram, Decoder};
 use crate::charset::Charset;
 use crate::error::Result;
 
-/// Made by `examples/english_lm.rs`.
+/// Made by `svtrv2 english-lm` of svtrv2-cli.
 const NGRAM: &[u8] = include_bytes!("../../models/english.ngram");
 
 // Tuned on the training splits of SVT and (a half of) IIIT5K; docs/model_card.md has the figures.

@@ -225,7 +225,7 @@ mod tests {
                     let moved = |by: f32| {
                         let mut values = log_probs.as_slice().to_vec();
                         values[frame * log_probs.classes() + class] += by;
-                        let moved = LogProbs::unchecked(log_probs.frames(), log_probs.classes(), values);
+                        let moved = LogProbs::unchecked(log_probs.frames(), log_probs.classes(), values, false);
                         let by = moved.as_slice()[frame * log_probs.classes() + class]
                             - log_probs.as_slice()[frame * log_probs.classes() + class];
                         (log_probability(&moved, &text), f64::from(by))

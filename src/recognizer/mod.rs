@@ -4,6 +4,8 @@ mod batch;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod options;
+mod page;
+mod stream;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -12,7 +14,7 @@ use crate::charset::Charset;
 use crate::crop::{Crop, Rotation};
 use crate::decode::Decoder;
 use crate::emissions::Emissions;
-use crate::error::{CharsetError, ComputeError, ConfigError, Error, Result};
+use crate::error::{CharsetError, ConfigError, Error, Result};
 use crate::inference::Execution;
 use crate::model::Config;
 use crate::recognition::Recognition;
@@ -20,6 +22,7 @@ use crate::resize::{ResizedCrop, resize_rgb, target_size};
 use crate::weights::Weights;
 
 pub use options::{Options, Orientation};
+pub use stream::RecognitionStream;
 
 /// Reads the text in image crops.
 ///
@@ -90,7 +93,7 @@ impl Recognizer {
             }
         };
         charset.check_classes(config.num_classes)?;
-        decoder.check_classes(config.num_classes)?;
+        decoder.check_charset(&charset)?;
         let execution = weights.execution(device, precision)?;
         Ok(Recognizer {
             execution,
@@ -99,7 +102,7 @@ impl Recognizer {
             orientation,
             decoder,
             temperature,
-            batch_pixels,
+            batch_pixels: batch_pixels.unwrap_or_else(|| options::default_batch_pixels(device)),
         })
     }
 
@@ -126,9 +129,9 @@ impl Recognizer {
     /// The same recogniser with another decoder; the network is shared.
     ///
     /// # Errors
-    /// [`EmissionsError`](crate::EmissionsError) if the decoder's symbols are of another charset.
+    /// As [`Decoder::check_charset`].
     pub fn with_decoder(&self, decoder: Decoder) -> Result<Self> {
-        decoder.check_classes(self.config.num_classes)?;
+        decoder.check_charset(&self.charset)?;
         Ok(Recognizer { decoder, ..self.clone() })
     }
 
@@ -193,13 +196,6 @@ impl Recognizer {
         crops: &[ResizedCrop],
         emissions: &[Emissions],
     ) -> Result<Recognition> {
-        let mut best: Option<Recognition> = None;
-        for (crop, emissions) in crops.iter().zip(emissions) {
-            let next = self.decode(crop, emissions)?;
-            if best.as_ref().is_none_or(|best| next.score > best.score) {
-                best = Some(next);
-            }
-        }
-        best.ok_or_else(|| ComputeError::Pass("a crop was not resized".to_owned()).into())
+        batch::best(crops.iter().zip(emissions).map(|(crop, own)| self.decode(crop, own)))
     }
 }

@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use super::synth::blur_plane;
+use super::blur::blur_plane;
 
 /// Operations for a crop, and the probability of each.
 const OPERATIONS: usize = 3;

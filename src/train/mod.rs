@@ -18,6 +18,7 @@
 //! ```
 
 mod augment;
+mod blur;
 mod checkpoint;
 mod context;
 mod ctc;

@@ -76,7 +76,10 @@ impl Weights {
     /// Opens a weights file of any known format.
     ///
     /// The file is mapped into memory, not read at once: it must not be changed or shortened while
-    /// this value or a copy of it lives.
+    /// this value or a copy of it lives. A change would show in the parameters that are read later
+    /// (in the worst case as undefined behaviour); access to a part that was cut off ends the
+    /// process. Renaming another file to `path` is safe. Where others may write to the file, read it
+    /// into memory: [`Weights::from_reader`].
     ///
     /// # Errors
     /// [`WeightsError`], naming what is wrong with the file.

@@ -1,14 +1,13 @@
 //! Gradients of multi-head self-attention. The weights are computed anew, a block of queries at a
 //! time: they are never a tensor.
 
-use std::ops::Range;
-
-use super::super::attention::unnormalized_softmax;
-use super::super::buffer::{Scratch, SharedOut, filled};
+use super::super::attention::head_grid;
+use super::super::buffer::Scratch;
 use super::super::dispatch::{Isa, Kernel, dispatch};
 use super::super::gemm::{DenseRows, Epilogue, Gemm, Panels};
-use super::super::parallel::parallel;
+use super::super::parts::{Output, Tile};
 use super::super::simd::Simd;
+use super::super::softmax::{softmax_backward, unnormalized_softmax};
 
 /// Queries of a block: with 256 keys their weights fill 32 KiB.
 const BLOCK_QUERIES: usize = 32;
@@ -35,34 +34,24 @@ fn attention_backward_for(
 ) -> Vec<f32> {
     let sequence_len = tokens * 3 * dim;
     let sequences = qkv.len().checked_div(sequence_len).unwrap_or(0);
+    assert_eq!(qkv.len(), sequences * sequence_len, "the input has no whole sequences");
     assert_eq!(dy.len(), sequences * tokens * dim, "the gradient has another size");
     let head_dim = dim / heads;
-    let write = |out: *mut f32| {
-        let out = SharedOut(out);
-        parallel(sequences * heads, &|task| {
-            let (sequence, head) = (task / heads, task % heads);
-            dispatch(
-                isa,
-                Head {
-                    isa,
-                    qkv: &qkv[sequence * sequence_len..][..sequence_len],
-                    dy: &dy[sequence * tokens * dim..][..tokens * dim],
-                    tokens,
-                    dim,
-                    head_dim,
-                    column: head * head_dim,
-                    out: SharedOut(out.at(sequence * sequence_len + head * head_dim)),
-                },
-            );
-        });
-    };
-    // SAFETY: sequences and heads together cover every token's queries, keys and values.
-    unsafe { filled(qkv.len(), write) }
+    assert_eq!(dim, heads * head_dim, "heads of different sizes");
+    let grid = head_grid(sequences, tokens * 3, heads, head_dim);
+    // SAFETY: a `Head` writes the rows of every token's query, key and value.
+    unsafe {
+        grid.filled(&|place, out| {
+            let qkv = &qkv[place.segment * sequence_len..][..sequence_len];
+            let dy = &dy[place.segment * tokens * dim..][..tokens * dim];
+            let channel = place.columns.start;
+            dispatch(isa, Head { qkv, dy, tokens, dim, head_dim, channel, out });
+        })
+    }
 }
 
 /// One head of one sequence.
 struct Head<'a> {
-    isa: Isa,
     /// `[tokens, 3, dim]`
     qkv: &'a [f32],
     /// `[tokens, dim]`
@@ -71,15 +60,15 @@ struct Head<'a> {
     dim: usize,
     head_dim: usize,
     /// The head's first channel.
-    column: usize,
-    /// Where the gradient for the head's first channel of the first query goes.
-    out: SharedOut,
+    channel: usize,
+    /// The gradient for the head's part of `qkv`, `[tokens * 3, head_dim]`.
+    out: Tile<'a>,
 }
 
 impl Head<'_> {
     /// The head's channels of the query (0), key (1) or value (2) of a token.
     fn part(&self, token: usize, part: usize) -> &[f32] {
-        &self.qkv[(token * 3 + part) * self.dim + self.column..][..self.head_dim]
+        &self.qkv[(token * 3 + part) * self.dim + self.channel..][..self.head_dim]
     }
 
     /// A part of all tokens as a matrix `[d, tokens]` times a factor, in panels.
@@ -123,43 +112,14 @@ fn turn_rows(rows: &[f32], stride: usize, count: usize, columns: usize, turned: 
     }
 }
 
-/// Some rows times all panels of a matrix.
-///
-/// # Safety
-/// `out` is good for the rows of `range` times the matrix's columns, from row 0 on, which nobody
-/// else accesses meanwhile; the CPU has the instruction set.
-#[inline(always)]
-unsafe fn multiply_rows<S: Simd, const MR: usize, const NV: usize>(
-    rows: &DenseRows,
-    range: Range<usize>,
-    matrix: Panels,
-    out: SharedOut,
-    accumulate: bool,
-) {
-    // SAFETY: as the caller promised.
-    unsafe {
-        Gemm {
-            rows,
-            matrix,
-            epilogue: Epilogue::Store,
-            out,
-            out_stride: matrix.n,
-            epilogue_start: 0,
-            row_range: range,
-            panel_range: 0..matrix.count(),
-            accumulate,
-        }
-        .multiply::<S, MR, NV>();
-    }
-}
-
 impl Kernel for Head<'_> {
     type Output = ();
 
+    /// Writes the whole tile: the rows of queries block after block, then those of keys and values.
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
+    fn run<S: Simd, const MR: usize, const NV: usize>(mut self, simd: S) {
         let Head { tokens, dim, head_dim, .. } = self;
-        let width = self.isa.panel_width();
+        let width = NV * S::LANES;
         let (token_panels, head_panels) = (tokens.div_ceil(width), head_dim.div_ceil(width));
         let scale = (head_dim as f32).sqrt().recip();
 
@@ -176,12 +136,12 @@ impl Kernel for Head<'_> {
                 row[valid..].fill(0.0);
             }
         }
-        let keys = Panels { k: head_dim, n: tokens, width, data: &keys, bias: None };
-        let values = Panels { k: head_dim, n: tokens, width, data: &values, bias: None };
-        let key_rows = Panels { k: tokens, n: head_dim, width, data: &key_rows, bias: None };
+        let keys = Panels::new(head_dim, tokens, width, &keys, None);
+        let values = Panels::new(head_dim, tokens, width, &values, None);
+        let key_rows = Panels::new(tokens, head_dim, width, &key_rows, None);
 
-        let queries = DenseRows::new(&self.qkv[self.column..], tokens, 3 * dim, head_dim);
-        let gradients = DenseRows::new(&self.dy[self.column..], tokens, dim, head_dim);
+        let queries = DenseRows::new(&self.qkv[self.channel..], tokens, 3 * dim, head_dim);
+        let gradients = DenseRows::new(&self.dy[self.channel..], tokens, dim, head_dim);
         let mut weights = Scratch::new(BLOCK_QUERIES * tokens);
         let mut d_scores = Scratch::new(BLOCK_QUERIES * tokens);
         let mut packed = Scratch::new(BLOCK_QUERIES * token_panels * width);
@@ -192,96 +152,50 @@ impl Kernel for Head<'_> {
         d_keys.fill(0.0);
         d_values.fill(0.0);
 
+        let epilogue = Epilogue::Store;
         let mut first = 0;
         while first < tokens {
             let count = BLOCK_QUERIES.min(tokens - first);
-            let block = first..first + count;
-            let weights_out = weights.as_mut_ptr();
-            let d_scores_out = d_scores.as_mut_ptr();
-            // SAFETY: the scratches have room for the block's rows, row `first` first; the output's
-            // rows and columns are this head's own; the caller made sure of the CPU.
-            unsafe {
-                let to = |rows: *mut f32| SharedOut(rows.wrapping_sub(first * tokens));
-                multiply_rows::<S, MR, NV>(&queries, block.clone(), keys, to(weights_out), false);
-                multiply_rows::<S, MR, NV>(&gradients, block, values, to(d_scores_out), false);
-                let rows = weights.chunks_exact_mut(tokens).zip(d_scores.chunks_exact_mut(tokens));
-                for (weights, d_scores) in rows.take(count) {
-                    let factor = unnormalized_softmax::<S>(weights).recip();
-                    softmax_backward::<S>(weights, d_scores, factor, scale);
-                }
-                let d_rows = DenseRows::new(&d_scores, count, tokens, tokens);
-                Gemm {
-                    rows: &d_rows,
-                    matrix: key_rows,
-                    epilogue: Epilogue::Store,
-                    out: SharedOut(self.out.at(first * 3 * dim)),
-                    out_stride: 3 * dim,
-                    epilogue_start: 0,
-                    row_range: 0..count,
-                    panel_range: 0..head_panels,
-                    accumulate: false,
-                }
-                .multiply::<S, MR, NV>();
+            let weights = &mut weights[..count * tokens];
+            let d_scores = &mut d_scores[..count * tokens];
+            for (rows, matrix, products) in
+                [(&queries, keys, &mut *weights), (&gradients, values, &mut *d_scores)]
+            {
+                let out = Output::replace(products).tile(count, tokens);
+                Gemm { rows, first_row: first, matrix, first_panel: 0, epilogue, out }
+                    .multiply::<S, MR, NV>(simd);
+            }
+            let rows = weights.chunks_exact_mut(tokens).zip(d_scores.chunks_exact_mut(tokens));
+            for (weights, d_scores) in rows {
+                let factor = unnormalized_softmax(simd, weights).recip();
+                softmax_backward(simd, weights, d_scores, factor, scale);
+            }
+            let rows = &DenseRows::new(d_scores, count, tokens, tokens);
+            let out = self.out.select(3 * first, 3, count);
+            Gemm { rows, first_row: 0, matrix: key_rows, first_panel: 0, epilogue, out }
+                .multiply::<S, MR, NV>(simd);
 
-                let packed = &mut packed[..count * token_panels * width];
-                let dy = &self.dy[first * dim + self.column..];
-                let queries = &self.qkv[first * 3 * dim + self.column..];
-                for (left, stride, right, sums) in
-                    [(dy, dim, &weights, &mut d_values), (queries, 3 * dim, &d_scores, &mut d_keys)]
-                {
-                    turn_rows(left, stride, count, head_dim, &mut turned);
-                    pack_rows(&right[..count * tokens], tokens, width, packed);
-                    let left = DenseRows::new(&turned, head_dim, count, count);
-                    let matrix = Panels { k: count, n: tokens, width, data: packed, bias: None };
-                    let out = SharedOut(sums.as_mut_ptr());
-                    multiply_rows::<S, MR, NV>(&left, 0..head_dim, matrix, out, true);
-                }
+            let packed = &mut packed[..count * token_panels * width];
+            let dy = &self.dy[first * dim + self.channel..];
+            let queries = &self.qkv[first * 3 * dim + self.channel..];
+            for (left, stride, right, sums) in
+                [(dy, dim, &*weights, &mut d_values), (queries, 3 * dim, d_scores, &mut d_keys)]
+            {
+                turn_rows(left, stride, count, head_dim, &mut turned);
+                pack_rows(right, tokens, width, packed);
+                let rows = &DenseRows::new(&turned, head_dim, count, count);
+                let matrix = Panels::new(count, tokens, width, packed, None);
+                let out = Output::accumulate(sums).tile(head_dim, tokens);
+                Gemm { rows, first_row: 0, matrix, first_panel: 0, epilogue, out }
+                    .multiply::<S, MR, NV>(simd);
             }
             first += count;
         }
         for (part, gradient) in [(1, &d_keys), (2, &d_values)] {
             for token in 0..tokens {
-                for channel in 0..head_dim {
-                    // SAFETY: a token's part of this head is its own.
-                    unsafe {
-                        *self.out.at((token * 3 + part) * dim + channel) =
-                            gradient[channel * tokens + token];
-                    }
-                }
+                let channels = gradient.chunks_exact(tokens).map(|channel| channel[token]);
+                self.out.write_row(token * 3 + part, channels);
             }
-        }
-    }
-}
-
-/// Scales the weights by `factor` and turns the gradients for them into `scale` times those for the
-/// scores: `weight * (gradient - sum(weight * gradient)) * scale`.
-///
-/// # Safety
-/// The CPU has the instruction set.
-#[inline(always)]
-unsafe fn softmax_backward<S: Simd>(weights: &mut [f32], d: &mut [f32], factor: f32, scale: f32) {
-    let whole = weights.len() / S::LANES * S::LANES;
-    let (p, g) = (weights.as_mut_ptr(), d.as_mut_ptr());
-    // SAFETY: whole vectors of both rows, which are equally long.
-    unsafe {
-        let mut sums = S::splat(0.0);
-        for at in (0..whole).step_by(S::LANES) {
-            let weight = S::mul(S::load(p.add(at)), S::splat(factor));
-            S::store(weight, p.add(at));
-            sums = S::mul_add(weight, S::load(g.add(at)), sums);
-        }
-        let mut sum = S::sum(sums);
-        for at in whole..weights.len() {
-            weights[at] *= factor;
-            sum += weights[at] * d[at];
-        }
-        let (sums, scales) = (S::splat(sum), S::splat(scale));
-        for at in (0..whole).step_by(S::LANES) {
-            let centred = S::sub(S::load(g.add(at)), sums);
-            S::store(S::mul(S::mul(S::load(p.add(at)), scales), centred), g.add(at));
-        }
-        for at in whole..weights.len() {
-            d[at] = weights[at] * scale * (d[at] - sum);
         }
     }
 }

@@ -1,11 +1,9 @@
 //! Gradients of the 3x3 convolutions over tokens.
 
-use super::super::conv::{
-    OUTSIDE, PADDING, PackedConv, SIDE, TAPS, gather, output_grid, tap_offsets,
-};
+use super::super::conv::{OUTSIDE, PADDING, PackedConv, SIDE, TAPS, Taps, gather, output_grid};
 use super::super::dispatch::Isa;
 use super::super::gemm::{Epilogue, PackedMatrix};
-use super::transposed_product::{Pieces, outer_products};
+use super::transposed_product::{Pieces, outer_products_for};
 
 /// What a convolution with padding 1 is of: `in_dim` channels in `groups`, from an input of
 /// `height * width` tokens.
@@ -27,6 +25,16 @@ pub(crate) fn conv_input_gradient(
     shape: ConvShape,
     other: Option<&[f32]>,
 ) -> Vec<f32> {
+    conv_input_gradient_for(Isa::best(), dy, weight, shape, other)
+}
+
+fn conv_input_gradient_for(
+    isa: Isa,
+    dy: &[f32],
+    weight: &[f32],
+    shape: ConvShape,
+    other: Option<&[f32]>,
+) -> Vec<f32> {
     let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
     let (group_in, group_out) = (in_dim / groups, out_dim / groups);
     assert_eq!(weight.len(), out_dim * group_in * TAPS, "the weight has another size");
@@ -35,13 +43,13 @@ pub(crate) fn conv_input_gradient(
             let (tap, channel) = (k / group_out, k % group_out);
             weight[((group * group_out + channel) * group_in + n) * TAPS + tap]
         };
-        PackedMatrix::new(Isa::best(), TAPS * group_out, group_in, element, None)
+        PackedMatrix::new(isa, TAPS * group_out, group_in, element, None)
     };
-    let layer = PackedConv::of_groups((0..groups).map(pack).collect(), out_dim, in_dim, stride);
+    let layer = PackedConv::from_groups((0..groups).map(pack).collect(), out_dim, stride);
     let (out_height, out_width) = output_grid(height, width, stride);
     let offsets = reverse_offsets(shape, (out_height, out_width));
-    let image_len = out_height * out_width * out_dim;
-    gather(dy, image_len, &offsets, &layer, other.map_or(Epilogue::Store, Epilogue::Add))
+    let taps = Taps::new(offsets, out_height * out_width, out_dim);
+    gather(dy, &taps, &layer, other.map_or(Epilogue::Store, Epilogue::Add))
 }
 
 /// For every input position and tap, where the output position that it went to through that tap
@@ -73,26 +81,31 @@ fn reverse_offsets(shape: ConvShape, out: (usize, usize)) -> Vec<[usize; TAPS]> 
 /// The gradient for the weight, `[out, in / groups, 3, 3]`, from the input and the gradient for the
 /// output.
 pub(crate) fn conv_weight_gradient(x: &[f32], dy: &[f32], shape: ConvShape) -> Vec<f32> {
+    conv_weight_gradient_for(Isa::best(), x, dy, shape)
+}
+
+fn conv_weight_gradient_for(isa: Isa, x: &[f32], dy: &[f32], shape: ConvShape) -> Vec<f32> {
     let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
     let (group_in, group_out) = (in_dim / groups, out_dim / groups);
-    let offsets = tap_offsets(height, width, in_dim, stride);
-    let (image_len, positions) = (height * width * in_dim, offsets.len());
+    let taps = Taps::of_output(height, width, in_dim, stride);
+    let (image_len, positions) = (taps.image_len(), taps.offsets().len());
     let images = x.len().checked_div(image_len).unwrap_or(0);
     assert_eq!(dy.len(), images * positions * out_dim, "the gradient has another size");
     let zeros = vec![0.0; group_in];
     let mut gradient = vec![0.0; out_dim * group_in * TAPS];
     for group in 0..groups {
         // [out / groups, tap, in / groups]
-        let sums = outer_products(group_out, TAPS * group_in, images, positions, |image| {
-            let a = &dy[image * positions * out_dim + group * group_out..];
-            let b = TapPieces {
-                image: &x[image * image_len + group * group_in..(image + 1) * image_len],
-                zeros: &zeros,
-                offsets: &offsets,
-                group_in,
-            };
-            (a, out_dim, b)
-        });
+        let sums =
+            outer_products_for(isa, group_out, TAPS * group_in, images, positions, |image| {
+                let a = &dy[image * positions * out_dim + group * group_out..];
+                let b = TapPieces {
+                    image: &x[image * image_len + group * group_in..(image + 1) * image_len],
+                    zeros: &zeros,
+                    offsets: taps.offsets(),
+                    group_in,
+                };
+                (a, out_dim, b)
+            });
         let own = &mut gradient[group * group_out * group_in * TAPS..];
         for (out, sums) in
             own.chunks_exact_mut(group_in * TAPS).zip(sums.chunks_exact(TAPS * group_in))
@@ -118,13 +131,13 @@ struct TapPieces<'a> {
 
 impl Pieces for TapPieces<'_> {
     #[inline(always)]
-    fn piece(&self, row: usize, column: usize) -> (*const f32, usize) {
+    fn piece(&self, row: usize, column: usize) -> &[f32] {
         let (tap, channel) = (column / self.group_in, column % self.group_in);
         let channels = match self.offsets[row][tap] {
             OUTSIDE => &self.zeros[..self.group_in],
             offset => &self.image[offset..offset + self.group_in],
         };
-        (channels[channel..].as_ptr(), self.group_in - channel)
+        &channels[channel..]
     }
 }
 
@@ -169,7 +182,6 @@ mod tests {
             (4, 4, 1, (1, 1), 1, 1, 1),
         ] {
             let shape = ConvShape { in_dim, out_dim, groups, stride, height, width };
-            let row = format!("{shape:?}");
             let (out_height, out_width) = output_grid(height, width, stride);
             let x = noise(1, images * height * width * in_dim);
             let dy = noise(2, images * out_height * out_width * out_dim);
@@ -181,10 +193,13 @@ mod tests {
                 of_input[input] += f64::from(dy[output]) * f64::from(weight[weight_at]);
                 of_weight[weight_at] += f64::from(dy[output]) * f64::from(x[input]);
             });
-            let found = conv_input_gradient(&dy, &weight, shape, Some(&other));
-            assert_close(&found, &of_input, 1e-4, &row);
-            let found = conv_weight_gradient(&x, &dy, shape);
-            assert_close(&found, &of_weight, 1e-4, &row);
+            for isa in Isa::all() {
+                let row = format!("{isa:?}, {shape:?}");
+                let found = conv_input_gradient_for(isa, &dy, &weight, shape, Some(&other));
+                assert_close(&found, &of_input, 1e-4, &row);
+                let found = conv_weight_gradient_for(isa, &x, &dy, shape);
+                assert_close(&found, &of_weight, 1e-4, &row);
+            }
         }
     }
 }

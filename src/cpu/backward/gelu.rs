@@ -1,9 +1,11 @@
 //! GELU by itself, and its derivative.
 
-use super::super::buffer::{SharedOut, filled};
+use std::mem::MaybeUninit;
+
+use super::super::buffer::filled;
 use super::super::dispatch::{Isa, Kernel, dispatch};
 use super::super::math;
-use super::super::parallel::parallel;
+use super::super::parts::{Chunks, for_each_part};
 use super::super::simd::Simd;
 
 /// Values of a task.
@@ -11,14 +13,16 @@ const BLOCK: usize = 1 << 14;
 
 /// The exact GELU of every value, with the accuracy of the forward kernels.
 pub(crate) fn gelu(x: &[f32]) -> Vec<f32> {
-    let write = |out: *mut f32| {
-        let out = SharedOut(out);
-        blocks(x.len(), &|start, end| {
-            let x = &x[start..end];
-            dispatch(Isa::best(), Forward { x, out: SharedOut(out.at(start)) });
+    gelu_for(Isa::best(), x)
+}
+
+fn gelu_for(isa: Isa, x: &[f32]) -> Vec<f32> {
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        for_each_part(Chunks::new(out, BLOCK), &|task, out| {
+            dispatch(isa, Forward { x: &x[task * BLOCK..][..out.len()], out });
         });
     };
-    // SAFETY: the blocks together cover every value.
+    // SAFETY: the chunks make up the output, and a `Forward` writes its own in full.
     unsafe { filled(x.len(), write) }
 }
 
@@ -29,119 +33,75 @@ pub(crate) fn gelu_backward(x: &[f32], dy: &mut [f32]) -> Vec<f32> {
 
 fn gelu_backward_for(isa: Isa, x: &[f32], dy: &mut [f32]) -> Vec<f32> {
     assert_eq!(x.len(), dy.len(), "values and gradients differ in number");
-    let gradients = SharedOut(dy.as_mut_ptr());
-    let write = |out: *mut f32| {
-        let out = SharedOut(out);
-        blocks(x.len(), &|start, end| {
-            let (out, dy) = (SharedOut(out.at(start)), SharedOut(gradients.at(start)));
-            dispatch(isa, Backward { x: &x[start..end], dy, out });
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        let parts = (Chunks::new(out, BLOCK), Chunks::new(dy, BLOCK));
+        for_each_part(parts, &|task, (out, dy)| {
+            dispatch(isa, Backward { x: &x[task * BLOCK..][..out.len()], dy, out });
         });
     };
-    // SAFETY: as above.
+    // SAFETY: the chunks make up the output, and a `Backward` writes its own in full.
     unsafe { filled(x.len(), write) }
 }
 
-fn blocks(len: usize, run: &(impl Fn(usize, usize) + Sync)) {
-    parallel(len.div_ceil(BLOCK), &|task| run(task * BLOCK, len.min((task + 1) * BLOCK)));
-}
-
+/// Writes as many values as both slices have.
 struct Forward<'a> {
     x: &'a [f32],
-    out: SharedOut,
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
-        for (at, part) in parts::<S>(self.x.len()) {
-            // SAFETY: the output has a place for every value; the caller made sure of the CPU.
-            unsafe {
-                let x = part.load(self.x.as_ptr().add(at));
-                part.store(math::gelu::<S>(x), self.out.at(at));
-            }
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
+        let ((x, x_rest), (out, out_rest)) = (S::split(self.x), S::split_uninit(self.out));
+        for (x, out) in x.iter().zip(out) {
+            simd.init(math::gelu(simd, simd.load(x)), out);
         }
+        let y = simd.lanes(math::gelu(simd, simd.load_part(x_rest, 0.0)));
+        out_rest.iter_mut().zip(y).for_each(|(out, y)| _ = out.write(y));
     }
 }
 
+/// Writes as many values as all the slices have.
 struct Backward<'a> {
     x: &'a [f32],
-    dy: SharedOut,
-    out: SharedOut,
+    dy: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
-        const PEAK: f32 = 0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
-        for (at, part) in parts::<S>(self.x.len()) {
-            // SAFETY: as above, and the gradients are this task's own.
-            unsafe {
-                let x = part.load(self.x.as_ptr().add(at));
-                let dy = part.load(self.dy.at(at));
-                // Phi(x) and phi(x) of the normal distribution.
-                let half = S::splat(0.5);
-                let erf = math::erf::<S>(S::mul(x, S::splat(std::f32::consts::FRAC_1_SQRT_2)));
-                let cumulative = S::mul_add(half, erf, half);
-                let exponent = S::mul(S::mul(x, x), S::splat(-0.5 * std::f32::consts::LOG2_E));
-                let density = S::mul(math::exp2_non_positive::<S>(exponent), S::splat(PEAK));
-                let derivative = S::mul_add(x, density, cumulative);
-                part.store(S::mul(x, cumulative), self.out.at(at));
-                part.store(S::mul(dy, derivative), self.dy.at(at));
-            }
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
+        let ((x, x_rest), (dy, dy_rest)) = (S::split(self.x), S::split_mut(self.dy));
+        let (out, out_rest) = S::split_uninit(self.out);
+        for ((x, dy), out) in x.iter().zip(dy).zip(out) {
+            let (y, derivative) = value_and_derivative(simd, simd.load(x));
+            simd.init(y, out);
+            simd.store(simd.mul(simd.load(dy), derivative), dy);
+        }
+        let (y, derivative) = value_and_derivative(simd, simd.load_part(x_rest, 0.0));
+        let (y, derivative) = (simd.lanes(y), simd.lanes(derivative));
+        for (i, (out, dy)) in out_rest.iter_mut().zip(dy_rest).enumerate() {
+            out.write(y[i]);
+            *dy *= derivative[i];
         }
     }
 }
 
-/// A whole vector, or the first few elements of one.
-#[derive(Clone, Copy)]
-struct Part<S> {
-    len: usize,
-    simd: std::marker::PhantomData<S>,
-}
-
-impl<S: Simd> Part<S> {
-    /// # Safety
-    /// `len` elements are readable; the CPU has the instruction set.
-    #[inline(always)]
-    unsafe fn load(self, from: *const f32) -> S::V {
-        // SAFETY: as the caller promised.
-        unsafe {
-            if self.len == S::LANES {
-                return S::load(from);
-            }
-            let mut buffer = [0.0; 16];
-            std::ptr::copy_nonoverlapping(from, buffer.as_mut_ptr(), self.len);
-            S::load(buffer.as_ptr())
-        }
-    }
-
-    /// # Safety
-    /// `len` elements are writable; the CPU has the instruction set.
-    #[inline(always)]
-    unsafe fn store(self, v: S::V, to: *mut f32) {
-        // SAFETY: as the caller promised.
-        unsafe {
-            if self.len == S::LANES {
-                return S::store(v, to);
-            }
-            let mut buffer = [0.0; 16];
-            S::store(v, buffer.as_mut_ptr());
-            std::ptr::copy_nonoverlapping(buffer.as_ptr(), to, self.len);
-        }
-    }
-}
-
-/// Where the vectors of `len` values start; the last may be a part of one.
+/// `gelu(x)` and `gelu'(x)`.
 #[inline(always)]
-fn parts<S: Simd>(len: usize) -> impl Iterator<Item = (usize, Part<S>)> {
-    (0..len.div_ceil(S::LANES)).map(move |index| {
-        let at = index * S::LANES;
-        (at, Part { len: S::LANES.min(len - at), simd: std::marker::PhantomData })
-    })
+fn value_and_derivative<S: Simd>(simd: S, x: S::V) -> (S::V, S::V) {
+    const PEAK: f32 = 0.5 * std::f32::consts::FRAC_2_SQRT_PI * std::f32::consts::FRAC_1_SQRT_2;
+    // Phi(x) and phi(x) of the normal distribution.
+    let half = simd.splat(0.5);
+    let erf = math::erf(simd, simd.mul(x, simd.splat(std::f32::consts::FRAC_1_SQRT_2)));
+    let cumulative = simd.mul_add(half, erf, half);
+    let exponent = simd.mul(simd.mul(x, x), simd.splat(-0.5 * std::f32::consts::LOG2_E));
+    let density = simd.mul(math::exp2_non_positive(simd, exponent), simd.splat(PEAK));
+    (simd.mul(x, cumulative), simd.mul_add(x, density, cumulative))
 }
 
 #[cfg(test)]
@@ -166,9 +126,9 @@ mod tests {
                 let error = (f64::from(value) - plain_gelu(x)).abs();
                 assert!(error < 1e-6 + 4e-7 * x.abs(), "{isa:?}: gelu at {x}, {error:.2e}");
             }
+            assert!(gelu_for(isa, &x).iter().zip(&x).all(|(y, &x)| {
+                (f64::from(*y) - plain_gelu(x.into())).abs() < 1e-6 + 4e-7 * f64::from(x.abs())
+            }));
         }
-        assert!(gelu(&x).iter().zip(&x).all(|(y, &x)| {
-            (f64::from(*y) - plain_gelu(x.into())).abs() < 1e-6 + 4e-7 * f64::from(x.abs())
-        }));
     }
 }

@@ -1,8 +1,11 @@
 //! Gradients of layer normalisation.
 
-use super::super::buffer::{SharedOut, filled};
+use std::mem::MaybeUninit;
+
+use super::super::buffer::filled;
 use super::super::dispatch::{Isa, Kernel, dispatch};
-use super::super::parallel::parallel;
+use super::super::layer_norm::{Statistics, statistics};
+use super::super::parts::{Chunks, for_each_part};
 use super::super::simd::Simd;
 
 /// Rows of a task.
@@ -37,23 +40,22 @@ fn layer_norm_backward_for(
 ) -> LayerNormGradients {
     assert_eq!(x.len(), dy.len(), "values and gradients differ in number");
     let dim = weight.len();
+    assert_eq!(x.len() % dim.max(1), 0, "the input has no whole rows");
+    assert!(dim > 0 || x.is_empty(), "rows without elements");
     let block = BLOCK_ROWS * dim;
     let tasks = x.len().div_ceil(block.max(1));
     let mut partial = vec![0.0f32; tasks * 2 * dim];
-    let sums = SharedOut(partial.as_mut_ptr());
-    let write = |out: *mut f32| {
-        let out = SharedOut(out);
-        parallel(tasks, &|task| {
-            let range = task * block..x.len().min((task + 1) * block);
-            let sums = SharedOut(sums.at(task * 2 * dim));
-            let out = SharedOut(out.at(range.start));
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        let parts = (Chunks::new(out, block), Chunks::equal(&mut partial, tasks));
+        for_each_part(parts, &|task, (out, sums)| {
+            let range = task * block..task * block + out.len();
             dispatch(
                 isa,
                 Backward { x: &x[range.clone()], dy: &dy[range], weight, eps, out, sums },
             );
         });
     };
-    // SAFETY: the blocks together cover every row.
+    // SAFETY: the chunks make up the output, each has whole rows, and a `Backward` writes every row.
     let input = unsafe { filled(x.len(), write) };
     let (mut of_weight, mut of_bias) = (vec![0.0; dim], vec![0.0; dim]);
     for partial in partial.chunks_exact(2 * dim.max(1)) {
@@ -69,78 +71,63 @@ struct Backward<'a> {
     dy: &'a [f32],
     weight: &'a [f32],
     eps: f32,
-    out: SharedOut,
+    out: &'a mut [MaybeUninit<f32>],
     /// `[2, dim]`: this task's sums for weight and bias.
-    sums: SharedOut,
+    sums: &'a mut [f32],
 }
 
 impl Kernel for Backward<'_> {
     type Output = ();
 
+    /// Writes as many rows as all the slices have.
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
         let dim = self.weight.len();
-        let whole = dim / S::LANES * S::LANES;
         let share = 1.0 / dim as f32;
-        let w = self.weight.as_ptr();
-        let rows = self.x.chunks_exact(dim).zip(self.dy.chunks_exact(dim));
-        for (index, (x_row, dy_row)) in rows.enumerate() {
-            let (x, dy) = (x_row.as_ptr(), dy_row.as_ptr());
-            // SAFETY: whole vectors of a row, then its rest; the output's row and the sums are this
-            // task's own; the caller made sure of the CPU.
-            unsafe {
-                let out = self.out.at(index * dim);
-                let (weight_sums, bias_sums) = (self.sums.0, self.sums.at(dim));
-                let mut sums = S::splat(0.0);
-                for at in (0..whole).step_by(S::LANES) {
-                    sums = S::add(sums, S::load(x.add(at)));
-                }
-                let mean = (S::sum(sums) + x_row[whole..].iter().sum::<f32>()) * share;
-                let means = S::splat(mean);
-                let mut squares = S::splat(0.0);
-                for at in (0..whole).step_by(S::LANES) {
-                    let centred = S::sub(S::load(x.add(at)), means);
-                    squares = S::mul_add(centred, centred, squares);
-                }
-                let rest = x_row[whole..].iter().map(|x| (x - mean) * (x - mean)).sum::<f32>();
-                let factor = ((S::sum(squares) + rest) * share + self.eps).sqrt().recip();
-                let factors = S::splat(factor);
+        let (w, w_rest) = S::split(self.weight);
+        let (weight_sums, bias_sums) = self.sums.split_at_mut(dim);
+        let (weight_sums, weight_sums_rest) = S::split_mut(weight_sums);
+        let (bias_sums, bias_sums_rest) = S::split_mut(bias_sums);
+        let gradients = self.dy.chunks_exact(dim).zip(self.out.chunks_exact_mut(dim));
+        for (x, (dy, out)) in self.x.chunks_exact(dim).zip(gradients) {
+            let ((x, x_rest), (dy, dy_rest)) = (S::split(x), S::split(dy));
+            let (out, out_rest) = S::split_uninit(out);
+            let Statistics { mean, factor } = statistics(simd, x, x_rest, self.eps);
+            let (means, factors) = (simd.splat(mean), simd.splat(factor));
 
-                // g = dy * weight; the input's gradient is
-                // (g - mean(g) - normed * mean(g * normed)) * factor.
-                let (mut g_sums, mut projections) = (S::splat(0.0), S::splat(0.0));
-                for at in (0..whole).step_by(S::LANES) {
-                    let normed = S::mul(S::sub(S::load(x.add(at)), means), factors);
-                    let dy = S::load(dy.add(at));
-                    let g = S::mul(dy, S::load(w.add(at)));
-                    g_sums = S::add(g_sums, g);
-                    projections = S::mul_add(g, normed, projections);
-                    let sum = S::mul_add(dy, normed, S::load(weight_sums.add(at)));
-                    S::store(sum, weight_sums.add(at));
-                    S::store(S::add(S::load(bias_sums.add(at)), dy), bias_sums.add(at));
-                }
-                let (mut g_sum, mut projection) = (S::sum(g_sums), S::sum(projections));
-                for at in whole..dim {
-                    let normed = (x_row[at] - mean) * factor;
-                    let g = dy_row[at] * self.weight[at];
-                    g_sum += g;
-                    projection += g * normed;
-                    *weight_sums.add(at) += dy_row[at] * normed;
-                    *bias_sums.add(at) += dy_row[at];
-                }
-                let (g_mean, projection) = (g_sum * share, projection * share);
-                let (g_means, minus) = (S::splat(g_mean), S::splat(-projection));
-                for at in (0..whole).step_by(S::LANES) {
-                    let normed = S::mul(S::sub(S::load(x.add(at)), means), factors);
-                    let g = S::mul(S::load(dy.add(at)), S::load(w.add(at)));
-                    let centred = S::mul_add(normed, minus, S::sub(g, g_means));
-                    S::store(S::mul(centred, factors), out.add(at));
-                }
-                for at in whole..dim {
-                    let normed = (x_row[at] - mean) * factor;
-                    let g = dy_row[at] * self.weight[at];
-                    *out.add(at) = (g - g_mean - normed * projection) * factor;
-                }
+            // g = dy * weight; the input's gradient is
+            // (g - mean(g) - normed * mean(g * normed)) * factor.
+            let (mut g_sums, mut projections) = (simd.splat(0.0), simd.splat(0.0));
+            let sums = weight_sums.iter_mut().zip(bias_sums.iter_mut());
+            for (((x, dy), w), (weight_sums, bias_sums)) in x.iter().zip(dy).zip(w).zip(sums) {
+                let normed = simd.mul(simd.sub(simd.load(x), means), factors);
+                let dy = simd.load(dy);
+                let g = simd.mul(dy, simd.load(w));
+                g_sums = simd.add(g_sums, g);
+                projections = simd.mul_add(g, normed, projections);
+                simd.store(simd.mul_add(dy, normed, simd.load(weight_sums)), weight_sums);
+                simd.store(simd.add(simd.load(bias_sums), dy), bias_sums);
+            }
+            let (mut g_sum, mut projection) = (simd.sum(g_sums), simd.sum(projections));
+            for (i, (x, dy)) in x_rest.iter().zip(dy_rest).enumerate() {
+                let normed = (x - mean) * factor;
+                let g = dy * w_rest[i];
+                g_sum += g;
+                projection += g * normed;
+                weight_sums_rest[i] += dy * normed;
+                bias_sums_rest[i] += dy;
+            }
+            let (g_mean, projection) = (g_sum * share, projection * share);
+            let (g_means, minus) = (simd.splat(g_mean), simd.splat(-projection));
+            for (((x, dy), w), out) in x.iter().zip(dy).zip(w).zip(out) {
+                let normed = simd.mul(simd.sub(simd.load(x), means), factors);
+                let g = simd.mul(simd.load(dy), simd.load(w));
+                let centred = simd.mul_add(normed, minus, simd.sub(g, g_means));
+                simd.init(simd.mul(centred, factors), out);
+            }
+            for (((x, dy), w), out) in x_rest.iter().zip(dy_rest).zip(w_rest).zip(out_rest) {
+                let normed = (x - mean) * factor;
+                out.write((dy * w - g_mean - normed * projection) * factor);
             }
         }
     }

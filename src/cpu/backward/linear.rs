@@ -1,11 +1,10 @@
 //! Gradients of linear layers `y = x W^T + b`.
 
-use super::super::buffer::SharedOut;
 use super::super::dispatch::Isa;
 use super::super::gemm::{Epilogue, PackedMatrix};
 use super::super::linear::linear;
-use super::super::parallel::parallel;
-use super::transposed_product::{DensePieces, outer_products};
+use super::super::parts::{Chunks, for_each_part};
+use super::transposed_product::{DensePieces, outer_products_for};
 
 /// Rows of a segment of a dense matrix.
 const SEGMENT_ROWS: usize = 256;
@@ -20,13 +19,33 @@ pub(crate) fn linear_input_gradient(
     out_dim: usize,
     other: Option<&[f32]>,
 ) -> Vec<f32> {
+    linear_input_gradient_for(Isa::best(), dy, weight, out_dim, other)
+}
+
+fn linear_input_gradient_for(
+    isa: Isa,
+    dy: &[f32],
+    weight: &[f32],
+    out_dim: usize,
+    other: Option<&[f32]>,
+) -> Vec<f32> {
     let in_dim = weight.len().checked_div(out_dim).unwrap_or(0);
-    let packed = PackedMatrix::from_rows(Isa::best(), out_dim, in_dim, weight);
+    let packed = PackedMatrix::from_rows(isa, out_dim, in_dim, weight);
     linear(dy, &packed, other.map_or(Epilogue::Store, Epilogue::Add))
 }
 
 /// `dy^T x`: the gradient for the weight, `[out, in]`.
 pub(crate) fn linear_weight_gradient(
+    x: &[f32],
+    dy: &[f32],
+    in_dim: usize,
+    out_dim: usize,
+) -> Vec<f32> {
+    linear_weight_gradient_for(Isa::best(), x, dy, in_dim, out_dim)
+}
+
+fn linear_weight_gradient_for(
+    isa: Isa,
     x: &[f32],
     dy: &[f32],
     in_dim: usize,
@@ -38,7 +57,7 @@ pub(crate) fn linear_weight_gradient(
     let product = |a: &[f32], a_columns: usize, b: &[f32], b_columns: usize| {
         let whole = rows / SEGMENT_ROWS;
         let part = |first: usize, segments: usize, segment_rows: usize| {
-            outer_products(a_columns, b_columns, segments, segment_rows, |segment| {
+            outer_products_for(isa, a_columns, b_columns, segments, segment_rows, |segment| {
                 let row = first + segment * segment_rows;
                 let b = DensePieces { values: &b[row * b_columns..], stride: b_columns };
                 (&a[row * a_columns..], a_columns, b)
@@ -82,11 +101,8 @@ pub(crate) fn column_sums(x: &[f32], columns: usize) -> Vec<f32> {
     let task_len = SUM_ROWS * columns;
     let tasks = x.len().div_ceil(task_len.max(1));
     let mut partial = vec![0.0f32; tasks * columns];
-    let out = SharedOut(partial.as_mut_ptr());
-    parallel(tasks, &|task| {
+    for_each_part(Chunks::equal(&mut partial, tasks), &|task, sums| {
         let rows = &x[task * task_len..x.len().min((task + 1) * task_len)];
-        // SAFETY: every task has a row of the partial sums of its own.
-        let sums = unsafe { std::slice::from_raw_parts_mut(out.at(task * columns), columns) };
         for row in rows.chunks_exact(columns) {
             for (sum, value) in sums.iter_mut().zip(row) {
                 *sum += value;
@@ -105,7 +121,6 @@ pub(crate) fn column_sums(x: &[f32], columns: usize) -> Vec<f32> {
 #[cfg(test)]
 mod tests {
     use super::super::super::linear::tests::{assert_close, noise};
-    use super::super::transposed_product::outer_products_for;
     use super::*;
 
     /// `a^T b` in f64.
@@ -128,39 +143,39 @@ mod tests {
         {
             let (x, dy) = (noise(1, rows * in_dim), noise(2, rows * out_dim));
             let expected = plain(&dy, out_dim, &x, in_dim);
-            let found = linear_weight_gradient(&x, &dy, in_dim, out_dim);
-            let row = format!("{rows} x {in_dim} x {out_dim}");
-            assert_close(&found, &expected, 4e-7 * rows as f64 + 1e-6, &row);
+            for isa in Isa::all() {
+                let found = linear_weight_gradient_for(isa, &x, &dy, in_dim, out_dim);
+                let row = format!("{isa:?}, {rows} x {in_dim} x {out_dim}");
+                assert_close(&found, &expected, 4e-7 * rows as f64 + 1e-6, &row);
+            }
         }
     }
 
     #[test]
-    fn every_instruction_set() {
-        let (rows, m, n) = (300, 21, 45);
-        let (a, b) = (noise(3, rows * m), noise(4, rows * n));
-        let expected = plain(&a, m, &b, n);
-        for isa in Isa::all() {
-            let found = outer_products_for(isa, m, n, 1, rows, |_| {
-                (&a[..], m, DensePieces { values: &b, stride: n })
-            });
-            assert_close(&found, &expected, 1e-4, &format!("{isa:?}"));
-        }
-    }
-
-    #[test]
-    fn input_gradient_and_column_sums() {
+    fn input_gradient_equals_the_plain_version() {
         let (rows, in_dim, out_dim) = (37, 20, 50);
         let (dy, weight) = (noise(5, rows * out_dim), noise(6, out_dim * in_dim));
         let other = noise(7, rows * in_dim);
         let dy_columns = transposed(&dy, out_dim);
         let expected = plain(&dy_columns, rows, &weight, in_dim);
-        let found = linear_input_gradient(&dy, &weight, out_dim, None);
-        assert_close(&found, &expected, 1e-4, "without another");
         let sum: Vec<f64> = expected.iter().zip(&other).map(|(a, b)| a + f64::from(*b)).collect();
-        let found = linear_input_gradient(&dy, &weight, out_dim, Some(&other));
-        assert_close(&found, &sum, 1e-4, "with another");
-        let expected = plain(&vec![1.0; rows], 1, &dy, out_dim);
-        assert_close(&column_sums(&dy, out_dim), &expected, 1e-4, "column sums");
+        for isa in Isa::all() {
+            let row = format!("{isa:?}");
+            let found = linear_input_gradient_for(isa, &dy, &weight, out_dim, None);
+            assert_close(&found, &expected, 1e-4, &row);
+            let found = linear_input_gradient_for(isa, &dy, &weight, out_dim, Some(&other));
+            assert_close(&found, &sum, 1e-4, &row);
+        }
+    }
+
+    #[test]
+    fn column_sums_equal_the_plain_version() {
+        for (rows, columns) in [(1, 1), (37, 50), (1024, 3), (2500, 7)] {
+            let x = noise(8, rows * columns);
+            let expected = plain(&vec![1.0; rows], 1, &x, columns);
+            let found = column_sums(&x, columns);
+            assert_close(&found, &expected, 1e-6 * rows as f64, &format!("{rows} x {columns}"));
+        }
     }
 
     #[test]

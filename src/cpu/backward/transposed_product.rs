@@ -6,9 +6,9 @@
 
 use std::ops::Range;
 
-use super::super::buffer::{Scratch, SharedOut};
+use super::super::buffer::Scratch;
 use super::super::dispatch::{Isa, Kernel, dispatch};
-use super::super::parallel::parallel;
+use super::super::parts::{Grid, Output, Tile, for_each_part};
 use super::super::simd::Simd;
 
 /// Rows of a chunk: 32 KiB of a panel of 32 columns.
@@ -22,8 +22,8 @@ const TASK_ROWS: usize = 1024;
 
 /// The right matrix: each row a sequence of pieces.
 pub(super) trait Pieces: Sync {
-    /// Where the element of a row and a column lies, and how many behind it are of the same row.
-    fn piece(&self, row: usize, column: usize) -> (*const f32, usize);
+    /// The elements of a row from a column on, as many as are contiguous: one at least.
+    fn piece(&self, row: usize, column: usize) -> &[f32];
 }
 
 /// Rows of a slice.
@@ -34,8 +34,8 @@ pub(super) struct DensePieces<'a> {
 
 impl Pieces for DensePieces<'_> {
     #[inline(always)]
-    fn piece(&self, row: usize, column: usize) -> (*const f32, usize) {
-        (self.values[row * self.stride + column..].as_ptr(), self.stride - column)
+    fn piece(&self, row: usize, column: usize) -> &[f32] {
+        &self.values[row * self.stride + column..(row + 1) * self.stride]
     }
 }
 
@@ -43,16 +43,6 @@ impl Pieces for DensePieces<'_> {
 ///
 /// `segment` gives the part of `A` from a segment's first row and the columns' first on, the
 /// distance from row to row, and the rows of `B`.
-pub(super) fn outer_products<'a, P: Pieces>(
-    a_columns: usize,
-    b_columns: usize,
-    segments: usize,
-    segment_rows: usize,
-    segment: impl Fn(usize) -> (&'a [f32], usize, P) + Sync,
-) -> Vec<f32> {
-    outer_products_for(Isa::best(), a_columns, b_columns, segments, segment_rows, segment)
-}
-
 pub(super) fn outer_products_for<'a, P: Pieces>(
     isa: Isa,
     a_columns: usize,
@@ -68,30 +58,21 @@ pub(super) fn outer_products_for<'a, P: Pieces>(
     let size = a_columns * b_columns;
     // A sum for each split, added in their order: the same for any number of threads.
     let mut sums = vec![0.0; splits * size];
-    let out = SharedOut(sums.as_mut_ptr());
-    parallel(splits * blocks, &|task| {
-        let (split, index) = (task / blocks, task % blocks);
-        let columns = index * block..a_columns.min((index + 1) * block);
-        let share = split * segments / splits..(split + 1) * segments / splits;
-        for number in share {
+    let grid = Grid {
+        segments: splits,
+        segment_rows: a_columns,
+        block_rows: block,
+        columns: b_columns,
+        block_columns: b_columns,
+    };
+    for_each_part(grid.tiles(Output::accumulate(&mut sums)), &|_, (place, mut out)| {
+        let split = place.segment;
+        for number in split * segments / splits..(split + 1) * segments / splits {
             let (a, a_stride, b) = segment(number);
-            if segment_rows > 0 {
-                let needed = (segment_rows - 1) * a_stride + a_columns;
-                assert!(a.len() >= needed, "rows beyond the left matrix");
-            }
-            dispatch(
-                isa,
-                OuterProducts {
-                    isa,
-                    a,
-                    a_stride,
-                    columns: columns.clone(),
-                    b: &b,
-                    b_columns,
-                    rows: segment_rows,
-                    out: SharedOut(out.at(split * size)),
-                },
-            );
+            let columns = place.rows.clone();
+            let (rows, b) = (segment_rows, &b);
+            let out = out.select(0, 1, columns.len());
+            dispatch(isa, OuterProducts { a, a_stride, columns, b, rows, out });
         }
     });
     let (first, others) = sums.split_at_mut(size);
@@ -105,24 +86,24 @@ pub(super) fn outer_products_for<'a, P: Pieces>(
 }
 
 struct OuterProducts<'a, P> {
-    isa: Isa,
     a: &'a [f32],
     a_stride: usize,
+    /// Columns of `A`, from which the output's rows are computed.
     columns: Range<usize>,
     b: &'a P,
-    b_columns: usize,
     rows: usize,
-    /// `[a_columns, b_columns]`; this task's rows are `columns`.
-    out: SharedOut,
+    /// What the products are added to.
+    out: Tile<'a>,
 }
 
 impl<P: Pieces> Kernel for OuterProducts<'_, P> {
     type Output = ();
 
     #[inline(always)]
-    unsafe fn run<S: Simd, const MR: usize, const NV: usize>(self) {
-        let width = self.isa.panel_width();
-        assert_eq!(width, NV * S::LANES, "a panel of another instruction set");
+    fn run<S: Simd, const MR: usize, const NV: usize>(mut self, simd: S) {
+        assert!(self.out.accumulates(), "products are added to something");
+        assert_eq!(self.out.rows(), self.columns.len(), "an output of another size");
+        let width = NV * S::LANES;
         let tiles = self.columns.len().div_ceil(MR);
         let mut packed_a = Scratch::new(tiles * CHUNK_ROWS * MR);
         let mut packed_b = Scratch::new(CHUNK_ROWS * width);
@@ -145,112 +126,93 @@ impl<P: Pieces> Kernel for OuterProducts<'_, P> {
                     }
                 }
             }
-            for panel in (0..self.b_columns).step_by(width) {
-                let valid = width.min(self.b_columns - panel);
-                for (row, packed) in packed_b[..count * width].chunks_exact_mut(width).enumerate() {
-                    let (from, available) = self.b.piece(start + row, panel);
-                    // SAFETY: the right matrix says how many elements are readable from where.
-                    unsafe {
-                        if available >= width {
-                            for at in (0..width).step_by(S::LANES) {
-                                S::store(S::load(from.add(at)), packed.as_mut_ptr().add(at));
+            for panel in (0..self.out.columns()).step_by(width) {
+                let valid = width.min(self.out.columns() - panel);
+                let packed_b = &mut packed_b[..count * width];
+                for (row, packed) in packed_b.chunks_exact_mut(width).enumerate() {
+                    pack_row::<S, NV>(
+                        simd,
+                        self.b,
+                        start + row,
+                        panel,
+                        &mut packed[..width],
+                        valid,
+                    );
+                }
+                let (b, _) = S::split(packed_b);
+                let (b, _) = b.as_chunks::<NV>();
+                for tile in 0..tiles {
+                    let (a, _) = packed_a[tile * tile_len..][..tile_len].as_chunks::<MR>();
+                    let sums: [[_; NV]; MR] = multiply(simd, a, b);
+                    let first = tile * MR;
+                    let height = MR.min(self.columns.len() - first);
+                    // Over the whole array, so that the sums stay in registers.
+                    for (row, sums) in (first..).zip(&sums).take(height) {
+                        // SAFETY: the row and `valid` columns from `panel` on are the output's, which
+                        // is initialised, as it accumulates.
+                        unsafe {
+                            let mut columns: [_; NV] = self.out.load(simd, row, panel, valid);
+                            for (column, &sum) in columns.iter_mut().zip(sums) {
+                                *column = simd.add(*column, sum);
                             }
-                        } else {
-                            pack_row(self.b, start + row, panel, &mut packed[..valid]);
-                            packed[valid..].fill(0.0);
+                            self.out.store(simd, row, panel, valid, &columns);
                         }
                     }
                 }
-                for tile in 0..tiles {
-                    let first = self.columns.start + tile * MR;
-                    let height = MR.min(self.columns.end - first);
-                    // SAFETY: the packed tile and panel have `count` rows; the output's rows from
-                    // `first` on and columns from `panel` on are this task's own.
-                    unsafe {
-                        let out = self.out.at(first * self.b_columns + panel);
-                        let a = packed_a[tile * tile_len..].as_ptr();
-                        let sums = multiply::<S, MR, NV>(a, packed_b.as_ptr(), count);
-                        add_to::<S, MR, NV>(&sums, out, self.b_columns, height, valid);
-                    }
-                }
             }
         }
     }
 }
 
-/// # Safety
-/// The pieces are readable.
+/// Copies `valid` elements of a row from a column on to `NV` vectors, with zeros behind them.
 #[inline(always)]
-unsafe fn pack_row(b: &impl Pieces, row: usize, column: usize, packed: &mut [f32]) {
-    let mut at = 0;
-    while at < packed.len() {
-        let (from, available) = b.piece(row, column + at);
-        let take = available.min(packed.len() - at);
-        // SAFETY: `take` elements are there, and the slice has room for them.
-        unsafe { std::ptr::copy_nonoverlapping(from, packed[at..].as_mut_ptr(), take) };
-        at += take;
-    }
-}
-
-/// The sums over `count` rows of a tile's columns times a panel's.
-///
-/// # Safety
-/// `a` is good for `count * MR` elements, `b` for `count * NV` vectors; the CPU has the
-/// instruction set.
-#[inline(always)]
-unsafe fn multiply<S: Simd, const MR: usize, const NV: usize>(
-    a: *const f32,
-    b: *const f32,
-    count: usize,
-) -> [[S::V; NV]; MR] {
-    // SAFETY: as the caller promised.
-    unsafe {
-        let mut sums = [[S::splat(0.0); NV]; MR];
-        for row in 0..count {
-            let mut columns = [S::splat(0.0); NV];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = S::load(b.add((row * NV + v) * S::LANES));
-            }
-            for (i, sums) in sums.iter_mut().enumerate() {
-                let x = S::splat(*a.add(row * MR + i));
-                for (sum, &column) in sums.iter_mut().zip(&columns) {
-                    *sum = S::mul_add(x, column, *sum);
-                }
-            }
-        }
-        sums
-    }
-}
-
-/// # Safety
-/// `out` has `height` rows, `stride` apart, of `valid` elements; the CPU has the instruction set.
-#[inline(always)]
-unsafe fn add_to<S: Simd, const MR: usize, const NV: usize>(
-    sums: &[[S::V; NV]; MR],
-    out: *mut f32,
-    stride: usize,
-    height: usize,
+fn pack_row<S: Simd, const NV: usize>(
+    simd: S,
+    b: &impl Pieces,
+    row: usize,
+    column: usize,
+    packed: &mut [f32],
     valid: usize,
 ) {
-    // SAFETY: as the caller promised; a narrower row goes by way of a buffer.
-    unsafe {
-        for (row, sums) in sums.iter().enumerate().take(height) {
-            let out = out.add(row * stride);
-            if valid == NV * S::LANES {
-                for (v, &sum) in sums.iter().enumerate() {
-                    let at = out.add(v * S::LANES);
-                    S::store(S::add(S::load(at), sum), at);
-                }
-            } else {
-                // The widest panel of any instruction set.
-                let mut buffer = [0.0f32; 32];
-                for (v, &sum) in sums.iter().enumerate() {
-                    S::store(sum, buffer.as_mut_ptr().add(v * S::LANES));
-                }
-                for (i, value) in buffer[..valid].iter().enumerate() {
-                    *out.add(i) += value;
-                }
+    let mut piece = b.piece(row, column);
+    if let Some(whole) = S::split(piece).0.first_chunk::<NV>() {
+        for (packed, whole) in S::split_mut(packed).0.iter_mut().zip(whole) {
+            simd.store(simd.load(whole), packed);
+        }
+        return;
+    }
+    let (mut packed, zeros) = packed.split_at_mut(valid);
+    let mut column = column;
+    while piece.len() < packed.len() {
+        let (start, rest) = packed.split_at_mut(piece.len());
+        start.copy_from_slice(piece);
+        packed = rest;
+        column += piece.len();
+        piece = b.piece(row, column);
+    }
+    packed.copy_from_slice(&piece[..packed.len()]);
+    zeros.fill(0.0);
+}
+
+/// The sums over the rows of a tile's columns times a panel's.
+#[inline(always)]
+fn multiply<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
+    a: &[[f32; MR]],
+    b: &[[S::Lanes; NV]],
+) -> [[S::V; NV]; MR] {
+    let mut sums = [[simd.splat(0.0); NV]; MR];
+    for (a, b) in a.iter().zip(b) {
+        let mut columns = [simd.splat(0.0); NV];
+        for (column, b) in columns.iter_mut().zip(b) {
+            *column = simd.load(b);
+        }
+        for (sums, &a) in sums.iter_mut().zip(a) {
+            let x = simd.splat(a);
+            for (sum, &column) in sums.iter_mut().zip(&columns) {
+                *sum = simd.mul_add(x, column, *sum);
             }
         }
     }
+    sums
 }

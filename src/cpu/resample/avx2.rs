@@ -52,6 +52,8 @@ pub(super) fn weight_pairs(filter: &Filter) -> Vec<WeightPair> {
 const LANES: usize = 16;
 
 /// Rows that lie a multiple of [`LANES`] apart, with room for a vector behind the last.
+///
+/// Invariant: `samples` are `count * stride + LANES`, and `len < stride`.
 pub(super) struct Rows {
     samples: Vec<u8>,
     count: usize,
@@ -96,10 +98,9 @@ const BLOCK: usize = 8;
 #[repr(C, align(32))]
 struct PixelPair([i16; 2 * BLOCK]);
 
-/// # Safety
-/// The CPU has AVX2.
+/// The horizontal pass over `rows` of `in_size` pixels.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn resample_rows(rows: &[u8], filter: &Filter) -> Rows {
+pub(super) fn resample_rows(rows: &[u8], filter: &Filter) -> Rows {
     let weights = filter.weight_pairs();
     let a_window = pairs_of_window(filter);
     let row_len = filter.in_size * 3;
@@ -117,12 +118,10 @@ pub(super) unsafe fn resample_rows(rows: &[u8], filter: &Filter) -> Rows {
             // No further ahead than this window: its pairs are still in the first-level cache.
             let end = filter.first[output] + filter.taps;
             if transposed < end {
-                // SAFETY: the caller made sure of the CPU.
-                transposed = unsafe { transpose(&block, &mut pairs, transposed, end) };
+                transposed = transpose(&block, &mut pairs, transposed, end);
             }
             let pairs = &pairs[filter.first[output] / 2..][..a_window];
-            // SAFETY: as above.
-            let pixels = unsafe { pixels_of_block(pairs, weights) };
+            let pixels = pixels_of_block(pairs, weights);
             for (row, pixel) in pixels.iter().enumerate().take(count - start) {
                 let at = (start + row) * stride + output * 3;
                 out.samples[at..at + 4].copy_from_slice(&pixel.to_le_bytes());
@@ -134,12 +133,9 @@ pub(super) unsafe fn resample_rows(rows: &[u8], filter: &Filter) -> Rows {
 
 /// Turns the pixels of a block of rows, from the even one `x` to `end` at least, into pairs with rows
 /// side by side; returns where it stopped: at an even pixel, or at the end of the rows.
-///
-/// # Safety
-/// The CPU has AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn transpose(
+fn transpose(
     block: &[&[u8]; BLOCK],
     pairs: &mut [[PixelPair; 3]],
     mut x: usize,
@@ -148,8 +144,9 @@ unsafe fn transpose(
     /// Pixels that are turned at a time: 12 bytes of the 16 that a load takes.
     const PIXELS: usize = 4;
     let row_len = block[0].len();
+    assert!(block.iter().all(|row| row.len() == row_len), "rows of one length");
     while x < end && x * 3 + 16 <= row_len {
-        // SAFETY: 16 bytes are left of every row.
+        // SAFETY: x * 3 + 16 is at most the length of every row: 16 bytes are left of it.
         let r: [__m128i; BLOCK] = std::array::from_fn(|i| unsafe {
             _mm_loadu_si128(block[i].as_ptr().add(x * 3).cast())
         });
@@ -182,7 +179,7 @@ unsafe fn transpose(
                 let column = pair * 6 + channel;
                 let bytes = _mm_unpacklo_epi8(columns[column], columns[column + 3]);
                 let samples = _mm256_cvtepu8_epi16(bytes);
-                // SAFETY: a pair of pixels takes a vector, and is aligned to one.
+                // SAFETY: a `PixelPair` is the 32 bytes of a vector, and aligned to it.
                 unsafe { _mm256_store_si256(to.0.as_mut_ptr().cast(), samples) };
             }
         }
@@ -202,19 +199,16 @@ unsafe fn transpose(
 }
 
 /// One output pixel of every row of a block, as `r + g * 2^8 + b * 2^16`.
-///
-/// # Safety
-/// The CPU has AVX2.
 #[inline]
 #[target_feature(enable = "avx2")]
-unsafe fn pixels_of_block(pairs: &[[PixelPair; 3]], weights: &[WeightPair]) -> [u32; BLOCK] {
+fn pixels_of_block(pairs: &[[PixelPair; 3]], weights: &[WeightPair]) -> [u32; BLOCK] {
     let mut high = [_mm256_setzero_si256(); 3];
     let mut low = [_mm256_setzero_si256(); 3];
     for (pair, weights) in pairs.iter().zip(weights) {
         let high_weights = _mm256_set1_epi32(weights.high);
         let low_weights = _mm256_set1_epi32(weights.low);
         for channel in 0..3 {
-            // SAFETY: a pair of pixels is a vector, and aligned to one.
+            // SAFETY: a `PixelPair` is the 32 bytes of a vector, and aligned to it.
             let samples = unsafe { _mm256_load_si256(pair[channel].0.as_ptr().cast()) };
             let high_products = _mm256_madd_epi16(samples, high_weights);
             let low_products = _mm256_madd_epi16(samples, low_weights);
@@ -232,19 +226,17 @@ unsafe fn pixels_of_block(pairs: &[[PixelPair; 3]], weights: &[WeightPair]) -> [
     let blue = _mm256_slli_epi32::<16>(clipped(2));
     let joined = _mm256_or_si256(clipped(0), _mm256_or_si256(green, blue));
     let mut pixels = [0u32; BLOCK];
-    // SAFETY: eight elements of 32 bits, unaligned.
+    // SAFETY: the array is the 32 bytes of a vector; the store need not be aligned.
     unsafe { _mm256_storeu_si256(pixels.as_mut_ptr().cast(), joined) };
     pixels
 }
 
-/// # Safety
-/// The CPU has AVX2.
+/// The vertical pass over `in_size` rows.
 #[target_feature(enable = "avx2")]
-pub(super) unsafe fn resample_columns(rows: &Rows, filter: &Filter) -> Rows {
+pub(super) fn resample_columns(rows: &Rows, filter: &Filter) -> Rows {
+    assert_eq!(rows.count, filter.in_size, "columns of another size");
     let mut out = Rows::new(filter.len(), rows.len);
-    assert!(
-        rows.samples.len() >= filter.in_size * rows.stride + LANES && out.stride == rows.stride
-    );
+    assert_eq!(out.stride, rows.stride, "the same samples make the same stride");
     let stride = rows.stride;
     let mut pairs = Vec::with_capacity(filter.taps.div_ceil(2));
     for (output, out) in out.samples.chunks_exact_mut(stride).take(filter.len()).enumerate() {
@@ -263,8 +255,9 @@ pub(super) unsafe fn resample_columns(rows: &Rows, filter: &Filter) -> Rows {
             for &(row, next, weights) in &pairs {
                 let high_weights = _mm256_set1_epi32(weights.high);
                 let low_weights = _mm256_set1_epi32(weights.low);
-                debug_assert!(next + at + LANES <= rows.samples.len());
-                // SAFETY: both rows belong to the window, and `at + LANES` is inside a row.
+                debug_assert!(row.max(next) + at + LANES <= rows.samples.len());
+                // SAFETY: both rows belong to the window, which lies in the filter's `in_size`, as
+                // many as there are rows; `at + LANES` is at most the stride, a multiple of LANES.
                 let (a, b) = unsafe {
                     (
                         _mm_loadu_si128(rows.samples.as_ptr().add(row + at).cast()),
@@ -288,7 +281,7 @@ pub(super) unsafe fn resample_columns(rows: &Rows, filter: &Filter) -> Rows {
                 _mm_packs_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums))
             };
             let bytes = _mm_packus_epi16(words(0), words(1));
-            // SAFETY: `at + LANES` is inside the output's row.
+            // SAFETY: the output's row has `stride` samples, and `at + LANES` is no more.
             unsafe { _mm_storeu_si128(out.as_mut_ptr().add(at).cast(), bytes) };
         }
     }

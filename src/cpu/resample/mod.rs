@@ -15,6 +15,8 @@ pub(crate) const PRECISION_BITS: u32 = 32 - 8 - 2;
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
 /// The weights of one axis: for every output pixel `taps` weights from its first input pixel on.
+///
+/// Invariant: every window, `first..first + taps`, lies in `0..in_size`.
 pub(crate) struct Filter {
     /// Input pixels of the axis.
     in_size: usize,
@@ -32,7 +34,8 @@ impl Filter {
     /// If there are not `taps` weights an output pixel, or a window reaches beyond `in_size`.
     pub(crate) fn new(in_size: usize, taps: usize, first: Vec<usize>, weights: Vec<i32>) -> Self {
         assert_eq!(weights.len(), first.len() * taps, "weights are missing");
-        assert!(taps > 0 && first.iter().all(|first| first + taps <= in_size), "beyond the input");
+        let inside = |first: &usize| first.checked_add(taps).is_some_and(|end| end <= in_size);
+        assert!(taps > 0 && first.iter().all(inside), "beyond the input");
         Filter {
             in_size,
             taps,
@@ -83,30 +86,27 @@ fn resample_for(
     vertical: Option<&Filter>,
 ) -> Vec<u8> {
     let height = rgb.len() / (width * 3);
+    assert_eq!(rgb.len(), height * width * 3, "the input has no whole rows");
     assert!(horizontal.is_none_or(|filter| filter.in_size == width), "rows of another size");
     assert!(vertical.is_none_or(|filter| filter.in_size == height), "columns of another size");
     let new_width = horizontal.map_or(width, Filter::len);
-    match isa {
-        #[cfg(target_arch = "x86_64")]
-        Isa::Avx2 | Isa::Avx512 => {
-            // SAFETY: an Isa is only made after the CPU was asked for it; AVX-512 includes AVX2.
-            let rows = match horizontal {
-                Some(filter) => unsafe { avx2::resample_rows(rgb, filter) },
-                None => avx2::spread(rgb, width * 3),
-            };
-            match vertical {
-                // SAFETY: as above.
-                Some(filter) => unsafe { avx2::resample_columns(&rows, filter) }.into_compact(),
-                None => rows.into_compact(),
-            }
-        }
-        _ => {
-            let rows = horizontal.map_or_else(|| rgb.to_vec(), |filter| rows_plain(rgb, filter));
-            match vertical {
-                Some(filter) => columns_plain(&rows, new_width * 3, filter),
-                None => rows,
-            }
-        }
+    #[cfg(target_arch = "x86_64")]
+    if isa.has_avx2() {
+        let rows = match horizontal {
+            // SAFETY: the instruction set is the proof that the CPU has AVX2.
+            Some(filter) => unsafe { avx2::resample_rows(rgb, filter) },
+            None => avx2::spread(rgb, width * 3),
+        };
+        return match vertical {
+            // SAFETY: as above.
+            Some(filter) => unsafe { avx2::resample_columns(&rows, filter) }.into_compact(),
+            None => rows.into_compact(),
+        };
+    }
+    let rows = horizontal.map_or_else(|| rgb.to_vec(), |filter| rows_plain(rgb, filter));
+    match vertical {
+        Some(filter) => columns_plain(&rows, new_width * 3, filter),
+        None => rows,
     }
 }
 
@@ -181,7 +181,7 @@ mod tests {
                     .collect();
                 let row = format!("{isa:?}, {in_size} -> {out_size} by {taps}, {others}");
                 let check = |width: usize, x: Option<&Filter>, y: Option<&Filter>| {
-                    let expected = resample_for(Isa::Portable, &samples, width, x, y);
+                    let expected = resample_for(Isa::PORTABLE, &samples, width, x, y);
                     assert_eq!(resample_for(isa, &samples, width, x, y), expected, "{row}");
                 };
                 check(in_size, Some(&filter), None);

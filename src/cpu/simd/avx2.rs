@@ -2,82 +2,130 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::Simd;
 
 /// Eight lanes on x86-64 since 2013.
 #[derive(Clone, Copy)]
-pub(in crate::cpu) struct Avx2;
+pub(in crate::cpu) struct Avx2(());
 
-// SAFETY of the blocks below: the trait's contract says that the CPU has these instructions, and
-// that pointers are good for 8 elements.
-impl Simd for Avx2 {
+impl Avx2 {
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub(in crate::cpu) fn new() -> Self {
+        Avx2(())
+    }
+}
+
+// SAFETY: a load and a store access the eight elements of a vector.
+//
+// "SAFETY: proven" below: the intrinsics need AVX2 and FMA, and `self` only exists where `new` could
+// be called: in code that runs on a CPU with them.
+unsafe impl Simd for Avx2 {
     type V = __m256;
+    type Lanes = [f32; 8];
+    type UninitLanes = [MaybeUninit<f32>; 8];
     const LANES: usize = 8;
 
     #[inline(always)]
-    unsafe fn splat(x: f32) -> Self::V {
-        // SAFETY: as above.
+    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
+        values.as_chunks()
+    }
+
+    #[inline(always)]
+    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
+        values.as_chunks_mut()
+    }
+
+    #[inline(always)]
+    fn split_uninit(
+        values: &mut [MaybeUninit<f32>],
+    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
+        values.as_chunks_mut()
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_set1_ps(x) }
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::V {
-        // SAFETY: as above.
+    fn load(self, from: &Self::Lanes) -> Self::V {
+        // SAFETY: proven; the array has the 8 elements that are read, in any alignment.
+        unsafe { _mm256_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: Self::V, to: &mut Self::Lanes) {
+        // SAFETY: proven; the array has the 8 elements that are written, in any alignment.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
+        // SAFETY: as for `store`; writing initialises.
+        unsafe { _mm256_storeu_ps(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_from(self, from: *const f32) -> Self::V {
+        // SAFETY: proven; the caller gives 8 readable elements.
         unsafe { _mm256_loadu_ps(from) }
     }
 
     #[inline(always)]
-    unsafe fn store(v: Self::V, to: *mut f32) {
-        // SAFETY: as above.
+    unsafe fn store_to(self, v: Self::V, to: *mut f32) {
+        // SAFETY: proven; the caller gives 8 writable elements.
         unsafe { _mm256_storeu_ps(to, v) }
     }
 
     #[inline(always)]
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_add_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_sub_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_mul_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_div_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_max_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm256_min_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn add_exponent(a: Self::V, n: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe {
             let n = _mm256_slli_epi32::<23>(_mm256_castps_si256(n));
             _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(a), n))
@@ -85,8 +133,8 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn sum(v: Self::V) -> f32 {
-        // SAFETY: as above.
+    fn sum(self, v: Self::V) -> f32 {
+        // SAFETY: proven.
         unsafe {
             let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let v = _mm_add_ps(v, _mm_movehl_ps(v, v));
@@ -95,8 +143,8 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn largest(v: Self::V) -> f32 {
-        // SAFETY: as above.
+    fn largest(self, v: Self::V) -> f32 {
+        // SAFETY: proven.
         unsafe {
             let v = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
@@ -105,19 +153,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
-        // SAFETY: as above.
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: every x86-64 CPU has the instruction, and it accepts any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 
     #[inline(always)]
     unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
+        self,
         sums: &mut [[Self::V; NV]; MR],
         rows: &[*const f32; MR],
         panel: *const f32,
         len: usize,
     ) {
-        // SAFETY: the casts change nothing: MR and NV are what they say. Otherwise as above.
+        // SAFETY: proven; the casts are to the same type, as MR and NV say; the caller's contract is
+        // that of the functions called.
         unsafe {
             match (MR, NV) {
                 (6, 2) => {
@@ -128,7 +178,7 @@ impl Simd for Avx2 {
                     let sums = &mut *std::ptr::from_mut(sums).cast::<[[__m256; 2]; 4]>();
                     four_rows(sums, &*std::ptr::from_ref(rows).cast(), panel, len);
                 }
-                _ => super::multiply_add_rows::<Self, MR, NV>(sums, rows, panel, len),
+                _ => super::multiply_add_rows(self, sums, rows, panel, len),
             }
         }
     }
@@ -234,7 +284,7 @@ macro_rules! steps {
 // do not suffice, and then spill sums inside the loop (measured: a tenth of the time).
 
 /// # Safety
-/// AVX2 and FMA; `len` elements behind every row, `len` rows of 16 behind `panel`.
+/// `len` elements behind each of `rows` and `len * 16` behind `panel` are readable.
 #[inline]
 #[target_feature(enable = "avx2,fma")]
 unsafe fn six_rows(
@@ -243,7 +293,9 @@ unsafe fn six_rows(
     panel: *const f32,
     len: usize,
 ) {
-    // SAFETY: it reads the rows and the panel only, and writes registers only.
+    // SAFETY: elements 0..len of the rows and 0..16 * len of the panel are read, which the caller
+    // says are readable: the first loop takes four k while `k < fours <= len`, the second one while
+    // `k < len`. Only registers that are named as operands are written, and the flags.
     unsafe {
         asm!(
             steps!(six),
@@ -288,7 +340,9 @@ unsafe fn four_rows(
     panel: *const f32,
     len: usize,
 ) {
-    // SAFETY: it reads the rows and the panel only, and writes registers only.
+    // SAFETY: elements 0..len of the rows and 0..16 * len of the panel are read, which the caller
+    // says are readable: the first loop takes four k while `k < fours <= len`, the second one while
+    // `k < len`. Only registers that are named as operands are written, and the flags.
     unsafe {
         asm!(
             steps!(four),

@@ -1,82 +1,130 @@
 //! AVX-512.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::Simd;
 
 /// Sixteen lanes on x86-64 servers.
 #[derive(Clone, Copy)]
-pub(in crate::cpu) struct Avx512;
+pub(in crate::cpu) struct Avx512(());
 
-// SAFETY of the blocks below: the trait's contract says that the CPU has these instructions, and
-// that pointers are good for 16 elements.
-impl Simd for Avx512 {
+impl Avx512 {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    pub(in crate::cpu) fn new() -> Self {
+        Avx512(())
+    }
+}
+
+// SAFETY: a load and a store access the sixteen elements of a vector.
+//
+// "SAFETY: proven" below: the intrinsics need AVX-512F, and `self` only exists where `new` could be
+// called: in code that runs on a CPU with it.
+unsafe impl Simd for Avx512 {
     type V = __m512;
+    type Lanes = [f32; 16];
+    type UninitLanes = [MaybeUninit<f32>; 16];
     const LANES: usize = 16;
 
     #[inline(always)]
-    unsafe fn splat(x: f32) -> Self::V {
-        // SAFETY: as above.
+    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
+        values.as_chunks()
+    }
+
+    #[inline(always)]
+    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
+        values.as_chunks_mut()
+    }
+
+    #[inline(always)]
+    fn split_uninit(
+        values: &mut [MaybeUninit<f32>],
+    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
+        values.as_chunks_mut()
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_set1_ps(x) }
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::V {
-        // SAFETY: as above.
+    fn load(self, from: &Self::Lanes) -> Self::V {
+        // SAFETY: proven; the array has the 16 elements that are read, in any alignment.
+        unsafe { _mm512_loadu_ps(from.as_ptr()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: Self::V, to: &mut Self::Lanes) {
+        // SAFETY: proven; the array has the 16 elements that are written, in any alignment.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
+    }
+
+    #[inline(always)]
+    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
+        // SAFETY: as for `store`; writing initialises.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr().cast(), v) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_from(self, from: *const f32) -> Self::V {
+        // SAFETY: proven; the caller gives 16 readable elements.
         unsafe { _mm512_loadu_ps(from) }
     }
 
     #[inline(always)]
-    unsafe fn store(v: Self::V, to: *mut f32) {
-        // SAFETY: as above.
+    unsafe fn store_to(self, v: Self::V, to: *mut f32) {
+        // SAFETY: proven; the caller gives 16 writable elements.
         unsafe { _mm512_storeu_ps(to, v) }
     }
 
     #[inline(always)]
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_add_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_sub_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_mul_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_div_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
 
     #[inline(always)]
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_max_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe { _mm512_min_ps(a, b) }
     }
 
     #[inline(always)]
-    unsafe fn add_exponent(a: Self::V, n: Self::V) -> Self::V {
-        // SAFETY: as above.
+    fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V {
+        // SAFETY: proven.
         unsafe {
             let n = _mm512_slli_epi32::<23>(_mm512_castps_si512(n));
             _mm512_castsi512_ps(_mm512_add_epi32(_mm512_castps_si512(a), n))
@@ -84,20 +132,20 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn sum(v: Self::V) -> f32 {
-        // SAFETY: as above.
+    fn sum(self, v: Self::V) -> f32 {
+        // SAFETY: proven.
         unsafe { _mm512_reduce_add_ps(v) }
     }
 
     #[inline(always)]
-    unsafe fn largest(v: Self::V) -> f32 {
-        // SAFETY: as above.
+    fn largest(self, v: Self::V) -> f32 {
+        // SAFETY: proven.
         unsafe { _mm512_reduce_max_ps(v) }
     }
 
     #[inline(always)]
-    unsafe fn prefetch(at: *const f32) {
-        // SAFETY: as above.
+    fn prefetch(self, at: *const f32) {
+        // SAFETY: every x86-64 CPU has the instruction, and it accepts any address.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }

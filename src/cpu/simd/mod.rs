@@ -6,76 +6,127 @@ mod avx2;
 mod avx512;
 mod portable;
 
+use std::mem::MaybeUninit;
+
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx512::Avx512;
 pub(super) use portable::Portable;
 
+/// The most lanes that an instruction set has.
+pub(super) const MOST_LANES: usize = 16;
+
 /// The operations of an instruction set on vectors of f32.
 ///
+/// A value of the type is the proof that the CPU has the instruction set: it can only be made in
+/// code that is compiled for it. So the operations are safe; only those through raw pointers ask
+/// for a promise. All of them are inlined into the functions of `dispatch.rs`.
+///
 /// # Safety
-/// Every function may only be called on a CPU with the instruction set, from code compiled for it
-/// (everything here is inlined into the functions of `dispatch.rs`). `load` and `store` access
-/// [`LANES`](Simd::LANES) elements from the pointer, which need not be aligned.
-pub(super) trait Simd: Copy {
+/// `LANES` is at most [`MOST_LANES`], and [`load_from`](Simd::load_from) and
+/// [`store_to`](Simd::store_to) access as many elements and no more.
+pub(super) unsafe trait Simd: Copy {
     /// A vector.
     type V: Copy;
-    /// Elements of a vector.
+    /// The elements of a vector in memory: `[f32; LANES]`.
+    type Lanes: Copy;
+    /// Memory for the elements of a vector: `[MaybeUninit<f32>; LANES]`.
+    type UninitLanes;
+    /// Elements of a vector, at most [`MOST_LANES`].
     const LANES: usize;
 
-    unsafe fn splat(x: f32) -> Self::V;
-    unsafe fn load(from: *const f32) -> Self::V;
-    unsafe fn store(v: Self::V, to: *mut f32);
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V;
+    /// The vectors that a slice starts with, and the elements that remain.
+    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]);
+    /// [`split`](Simd::split) of a slice that is written to.
+    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]);
+    /// [`split`](Simd::split) of uninitialised memory.
+    fn split_uninit(
+        values: &mut [MaybeUninit<f32>],
+    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]);
+
+    fn splat(self, x: f32) -> Self::V;
+    fn load(self, from: &Self::Lanes) -> Self::V;
+    fn store(self, v: Self::V, to: &mut Self::Lanes);
+    fn init(self, v: Self::V, to: &mut Self::UninitLanes);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
     /// `a * b + c`, rounded once where the instruction set can.
-    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V;
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V;
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V;
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
     /// Adds the lowest 9 bits of `n`, as an integer, to the exponent of `a`.
-    unsafe fn add_exponent(a: Self::V, n: Self::V) -> Self::V;
+    fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V;
+
+    /// # Safety
+    /// [`LANES`](Simd::LANES) elements behind the pointer are readable. It need not be aligned to
+    /// a vector.
+    unsafe fn load_from(self, from: *const f32) -> Self::V;
+
+    /// # Safety
+    /// [`LANES`](Simd::LANES) elements behind the pointer are writable. It need not be aligned to
+    /// a vector.
+    unsafe fn store_to(self, v: Self::V, to: *mut f32);
+
+    /// The first elements of a slice that is shorter than a vector, and `fill` behind them.
+    #[inline(always)]
+    fn load_part(self, from: &[f32], fill: f32) -> Self::V {
+        let mut lanes = [fill; MOST_LANES];
+        lanes[..from.len()].copy_from_slice(from);
+        // SAFETY: no instruction set has more lanes than the buffer.
+        unsafe { self.load_from(lanes.as_ptr()) }
+    }
+
+    /// The elements of a vector, followed by zeros.
+    #[inline(always)]
+    fn lanes(self, v: Self::V) -> [f32; MOST_LANES] {
+        let mut lanes = [0.0; MOST_LANES];
+        // SAFETY: no instruction set has more lanes than the buffer.
+        unsafe { self.store_to(v, lanes.as_mut_ptr()) };
+        lanes
+    }
 
     /// The sum of the elements, always in the same order: halves added to halves.
     #[inline(always)]
-    unsafe fn sum(v: Self::V) -> f32 {
-        // SAFETY: the caller's contract.
-        unsafe { fold::<Self>(v, |a, b| a + b) }
+    fn sum(self, v: Self::V) -> f32 {
+        fold(self, v, |a, b| a + b)
     }
 
     /// The largest element.
     #[inline(always)]
-    unsafe fn largest(v: Self::V) -> f32 {
-        // SAFETY: the caller's contract.
-        unsafe { fold::<Self>(v, f32::max) }
+    fn largest(self, v: Self::V) -> f32 {
+        fold(self, v, f32::max)
     }
 
     /// Adds `MR` rows of `len` elements times a panel `[len][NV * LANES]` to the sums: the inner
     /// loop of every matrix product.
+    ///
+    /// # Safety
+    /// `len` elements behind each of `rows` and `len * NV * LANES` behind `panel` are readable.
     #[inline(always)]
     unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
+        self,
         sums: &mut [[Self::V; NV]; MR],
         rows: &[*const f32; MR],
         panel: *const f32,
         len: usize,
     ) {
-        // SAFETY: the caller gives rows of `len` elements and `len` rows of the panel.
-        unsafe { multiply_add_rows::<Self, MR, NV>(sums, rows, panel, len) }
+        // SAFETY: the contract is the same.
+        unsafe { multiply_add_rows(self, sums, rows, panel, len) }
     }
 
-    /// Asks for a cache line to be brought near, where the instruction set can.
+    /// Asks for a cache line to be brought near, where the instruction set can. The address may be
+    /// any.
     #[inline(always)]
-    unsafe fn prefetch(_at: *const f32) {}
+    fn prefetch(self, _at: *const f32) {}
 }
 
 /// The elements, halves joined with halves.
 #[inline(always)]
-unsafe fn fold<S: Simd>(v: S::V, join: impl Fn(f32, f32) -> f32) -> f32 {
-    let mut lanes = [0.0; 16];
-    // SAFETY: no instruction set here has more than 16 lanes.
-    unsafe { S::store(v, lanes.as_mut_ptr()) };
+fn fold<S: Simd>(simd: S, v: S::V, join: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut lanes = simd.lanes(v);
     let mut count = S::LANES;
     while count > 1 {
         count /= 2;
@@ -87,25 +138,91 @@ unsafe fn fold<S: Simd>(v: S::V, join: impl Fn(f32, f32) -> f32) -> f32 {
 }
 
 /// [`Simd::multiply_add_rows`] with the operations of the trait.
+///
+/// # Safety
+/// As there.
 #[inline(always)]
 unsafe fn multiply_add_rows<S: Simd, const MR: usize, const NV: usize>(
+    simd: S,
     sums: &mut [[S::V; NV]; MR],
     rows: &[*const f32; MR],
     panel: *const f32,
     len: usize,
 ) {
-    // SAFETY: the caller gives rows of `len` elements and `len` rows of the panel.
-    unsafe {
-        for k in 0..len {
-            let mut columns = [S::splat(0.0); NV];
-            for (v, column) in columns.iter_mut().enumerate() {
-                *column = S::load(panel.add((k * NV + v) * S::LANES));
+    for k in 0..len {
+        let mut columns = [simd.splat(0.0); NV];
+        for (v, column) in columns.iter_mut().enumerate() {
+            // SAFETY: k < len and v < NV: a vector of the panel, which the caller says is readable.
+            *column = unsafe { simd.load_from(panel.add((k * NV + v) * S::LANES)) };
+        }
+        for row in 0..MR {
+            // SAFETY: k < len: an element of the row, which the caller says is readable.
+            let x = simd.splat(unsafe { *rows[row].add(k) });
+            for v in 0..NV {
+                sums[row][v] = simd.mul_add(x, columns[v], sums[row][v]);
             }
-            for row in 0..MR {
-                let x = S::splat(*rows[row].add(k));
-                for v in 0..NV {
-                    sums[row][v] = S::mul_add(x, columns[v], sums[row][v]);
-                }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dispatch::{Isa, Kernel, dispatch};
+    use super::super::linear::tests::noise;
+    use super::*;
+
+    /// What every operation gives for two vectors of noise, next to what plain arithmetic gives.
+    struct Operations;
+
+    impl Kernel for Operations {
+        type Output = Vec<(&'static str, Vec<f32>, Vec<f32>)>;
+
+        #[inline(always)]
+        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> Self::Output {
+            let (a, b) = (noise(1, S::LANES), noise(2, S::LANES));
+            let n: Vec<f32> = (0..S::LANES).map(|i| f32::from_bits(i as u32 % 5)).collect();
+            let load = |x: &[f32]| simd.load(&S::split(x).0[0]);
+            let (x, y) = (load(&a), load(&b));
+            let plain = |op: fn(f32, f32) -> f32| {
+                a.iter().zip(&b).map(|(&a, &b)| op(a, b)).collect::<Vec<f32>>()
+            };
+            let found = |v: S::V| simd.lanes(v)[..S::LANES].to_vec();
+            let power = |(a, n): (&f32, &f32)| a * (1 << n.to_bits()) as f32;
+            let mut stored = vec![0.0; S::LANES + 1];
+            simd.store(x, &mut S::split_mut(&mut stored).0[0]);
+            let mut initialised = vec![MaybeUninit::new(0.0); S::LANES + 1];
+            simd.init(x, &mut S::split_uninit(&mut initialised).0[0]);
+            // SAFETY: every element has been written above.
+            let initialised = initialised.iter().map(|x| unsafe { x.assume_init() }).collect();
+            let with_zero = [&a[..], &[0.0]].concat();
+            let part: Vec<f32> = (0..S::LANES).map(|i| if i < 3 { a[i] } else { 7.0 }).collect();
+            vec![
+                ("add", found(simd.add(x, y)), plain(|a, b| a + b)),
+                ("sub", found(simd.sub(x, y)), plain(|a, b| a - b)),
+                ("mul", found(simd.mul(x, y)), plain(|a, b| a * b)),
+                ("div", found(simd.div(x, y)), plain(|a, b| a / b)),
+                ("max", found(simd.max(x, y)), plain(f32::max)),
+                ("min", found(simd.min(x, y)), plain(f32::min)),
+                ("mul_add", found(simd.mul_add(x, y, simd.splat(0.0))), plain(|a, b| a * b)),
+                (
+                    "add_exponent",
+                    found(simd.add_exponent(x, load(&n))),
+                    a.iter().zip(&n).map(power).collect(),
+                ),
+                ("largest", vec![simd.largest(x)], vec![a.iter().copied().fold(-2.0, f32::max)]),
+                ("sum of ones", vec![simd.sum(simd.splat(1.0))], vec![S::LANES as f32]),
+                ("store", stored, with_zero.clone()),
+                ("init", initialised, with_zero),
+                ("load_part", found(simd.load_part(&a[..3], 7.0)), part),
+            ]
+        }
+    }
+
+    #[test]
+    fn operations_equal_plain_arithmetic() {
+        for isa in Isa::all() {
+            for (operation, found, expected) in dispatch(isa, Operations) {
+                assert_eq!(found, expected, "{isa:?}: {operation}");
             }
         }
     }

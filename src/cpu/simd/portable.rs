@@ -3,6 +3,8 @@
 //! Where vectors belong to the target's baseline (NEON on 64-bit ARM, SSE2 on x86-64, `simd128` where
 //! WebAssembly is built with it), compilers make them of these arrays.
 
+use std::mem::MaybeUninit;
+
 use super::Simd;
 
 /// Eight lanes of plain arithmetic.
@@ -19,50 +21,85 @@ fn zip(a: [f32; LANES], b: [f32; LANES], op: impl Fn(f32, f32) -> f32) -> [f32; 
     std::array::from_fn(|i| op(a[i], b[i]))
 }
 
-impl Simd for Portable {
+// SAFETY: vectors are arrays of LANES = 8 elements, read and written as such.
+unsafe impl Simd for Portable {
     type V = [f32; LANES];
+    type Lanes = [f32; LANES];
+    type UninitLanes = [MaybeUninit<f32>; LANES];
     const LANES: usize = LANES;
 
     #[inline(always)]
-    unsafe fn splat(x: f32) -> Self::V {
+    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
+        values.as_chunks()
+    }
+
+    #[inline(always)]
+    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
+        values.as_chunks_mut()
+    }
+
+    #[inline(always)]
+    fn split_uninit(
+        values: &mut [MaybeUninit<f32>],
+    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
+        values.as_chunks_mut()
+    }
+
+    #[inline(always)]
+    fn splat(self, x: f32) -> Self::V {
         [x; LANES]
     }
 
     #[inline(always)]
-    unsafe fn load(from: *const f32) -> Self::V {
-        // SAFETY: the caller gives LANES readable elements; an array of f32 needs no more
-        // alignment than the pointer has.
+    fn load(self, from: &Self::Lanes) -> Self::V {
+        *from
+    }
+
+    #[inline(always)]
+    fn store(self, v: Self::V, to: &mut Self::Lanes) {
+        *to = v;
+    }
+
+    #[inline(always)]
+    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
+        // SAFETY: it is an array of as many elements; writing initialises.
+        unsafe { to.as_mut_ptr().cast::<Self::V>().write(v) };
+    }
+
+    #[inline(always)]
+    unsafe fn load_from(self, from: *const f32) -> Self::V {
+        // SAFETY: the caller gives LANES readable elements; an array of f32 is aligned as an f32.
         unsafe { from.cast::<Self::V>().read() }
     }
 
     #[inline(always)]
-    unsafe fn store(v: Self::V, to: *mut f32) {
-        // SAFETY: the caller gives LANES writable elements.
+    unsafe fn store_to(self, v: Self::V, to: *mut f32) {
+        // SAFETY: the caller gives LANES writable elements; an array of f32 is aligned as an f32.
         unsafe { to.cast::<Self::V>().write(v) };
     }
 
     #[inline(always)]
-    unsafe fn add(a: Self::V, b: Self::V) -> Self::V {
+    fn add(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, |a, b| a + b)
     }
 
     #[inline(always)]
-    unsafe fn sub(a: Self::V, b: Self::V) -> Self::V {
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, |a, b| a - b)
     }
 
     #[inline(always)]
-    unsafe fn mul(a: Self::V, b: Self::V) -> Self::V {
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, |a, b| a * b)
     }
 
     #[inline(always)]
-    unsafe fn div(a: Self::V, b: Self::V) -> Self::V {
+    fn div(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, |a, b| a / b)
     }
 
     #[inline(always)]
-    unsafe fn mul_add(a: Self::V, b: Self::V, c: Self::V) -> Self::V {
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
         if FUSED {
             std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
         } else {
@@ -71,17 +108,17 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
-    unsafe fn max(a: Self::V, b: Self::V) -> Self::V {
+    fn max(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, f32::max)
     }
 
     #[inline(always)]
-    unsafe fn min(a: Self::V, b: Self::V) -> Self::V {
+    fn min(self, a: Self::V, b: Self::V) -> Self::V {
         zip(a, b, f32::min)
     }
 
     #[inline(always)]
-    unsafe fn add_exponent(a: Self::V, n: Self::V) -> Self::V {
+    fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V {
         zip(a, n, |a, n| f32::from_bits(a.to_bits().wrapping_add(n.to_bits() << 23)))
     }
 }

@@ -28,7 +28,6 @@ use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::{Deserialize, Serialize};
 
-pub(in crate::train) use degrade::blur_plane;
 pub use fonts::Fonts;
 pub use texts::Texts;
 

@@ -3,9 +3,9 @@
 use image::RgbImage;
 use rand::{Rng, RngExt};
 
-use super::degrade::blur_plane;
 use super::glyphs::Mask;
 use super::{SynthOptions, chance};
+use crate::train::blur::blur_plane;
 
 /// Red, green and blue, 0..=1.
 type Colour = [f32; 3];

@@ -1,0 +1,260 @@
+//! Matrix products: rows that lie anywhere times a matrix packed into panels.
+//!
+//! The right matrix `[k, n]` is packed once into panels of a few vectors' width, `[panel][k][width]`
+//! with zeros beyond column `n`. The left matrix's rows need not be contiguous: they come in chunks
+//! (a block of columns of a linear layer's input, or one tap of a convolution), each found through
+//! a pointer a row. Panel after panel is read from memory once, pass by pass of what the first-level
+//! cache holds, while the next pass is fetched: weights are far more than the caches. A tile of rows
+//! stays in registers for a pass; then it is kept in the output for the next one.
+//!
+//! An output element is always summed in the same order, whatever rows and panels share a task.
+
+mod packed;
+mod rows;
+
+use std::ops::Range;
+
+use super::dispatch::Kernel;
+use super::math::gelu;
+use super::parts::{Tile, load_columns};
+use super::simd::Simd;
+
+pub(crate) use packed::PackedMatrix;
+pub(super) use packed::Panels;
+pub(super) use rows::{DenseRows, Rows};
+
+/// Rows of a panel that a pass covers at the most: 32 KiB of a panel of 32.
+pub(super) const PASS_DEPTH: usize = 256;
+/// Rows of the left matrix that a task covers at the most. Bringing a panel's part into the
+/// first-level cache takes the longer a share of the time the fewer rows make use of it.
+pub(super) const BLOCK_ROWS: usize = 256;
+/// The most rows that a tile of registers has with any instruction set.
+const MOST_ROWS: usize = 8;
+
+/// What is done to a sum before it is stored.
+#[derive(Clone, Copy)]
+pub(crate) enum Epilogue<'a> {
+    /// Nothing.
+    Store,
+    /// GELU.
+    Gelu,
+    /// Adds the element of a matrix of the whole output's shape.
+    Add(&'a [f32]),
+    /// Multiplies by the row's factor, the first of which is that of the product's first row.
+    Scale(&'a [f32]),
+}
+
+/// The product of some rows and some panels.
+pub(super) struct Gemm<'a, R> {
+    pub rows: &'a R,
+    /// The row that the output's first row is computed from.
+    pub first_row: usize,
+    pub matrix: Panels<'a>,
+    /// The panel that the output's first column is computed from.
+    pub first_panel: usize,
+    pub epilogue: Epilogue<'a>,
+    /// Where the product goes; as many rows and columns as it has are computed. If it accumulates,
+    /// the product is added to it, without a bias.
+    pub out: Tile<'a>,
+}
+
+impl<R: Rows> Kernel for Gemm<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
+        self.multiply::<S, MR, NV>(simd);
+    }
+}
+
+impl<R: Rows> Gemm<'_, R> {
+    /// Writes every element of the output.
+    ///
+    /// # Panics
+    /// If the matrices do not fit each other, the output or the instruction set.
+    #[inline(always)]
+    pub(super) fn multiply<S: Simd, const MR: usize, const NV: usize>(mut self, simd: S) {
+        const { assert!(MR <= MOST_ROWS) };
+        let panels = self.checked_panels(NV * S::LANES);
+        let chunks = self.rows.chunks();
+        let (k, width) = (self.matrix.k(), self.matrix.width());
+        for panel in panels {
+            let mut start = panel * k * width;
+            let mut first_chunk = 0;
+            // Without a chunk there is one pass, which stores the bias.
+            while first_chunk < chunks.max(1) {
+                let mut end_chunk = first_chunk;
+                let mut depth = 0;
+                while end_chunk < chunks
+                    && (end_chunk == first_chunk
+                        || depth + self.rows.chunk_len(end_chunk) <= PASS_DEPTH)
+                {
+                    depth += self.rows.chunk_len(end_chunk);
+                    end_chunk += 1;
+                }
+                let end = start + depth * width;
+                let pass = Pass {
+                    panel,
+                    chunks: first_chunk..end_chunk,
+                    elements: start..end,
+                    first: first_chunk == 0 && !self.out.accumulates(),
+                    last: end_chunk == chunks,
+                };
+                // SAFETY: the checks above; the chunks of all passes together are the panel's k rows,
+                // and the first pass stores what the others load.
+                unsafe { self.pass::<S, MR, NV>(simd, &pass) };
+                start = end;
+                first_chunk = end_chunk.max(1);
+            }
+        }
+    }
+
+    /// The panels to be multiplied, after a look at what the pointers below rely on.
+    fn checked_panels(&self, width: usize) -> Range<usize> {
+        let Gemm { rows, first_row, matrix, first_panel, .. } = self;
+        let (out_rows, out_columns) = (self.out.rows(), self.out.columns());
+        assert_eq!(matrix.width(), width, "packed for another instruction set");
+        let k = (0..rows.chunks()).fold(0usize, |k, chunk| k.saturating_add(rows.chunk_len(chunk)));
+        assert_eq!(k, matrix.k(), "rows of another length than the matrix has");
+        let enough = rows.count().checked_sub(*first_row).is_some_and(|rest| rest >= out_rows);
+        assert!(enough, "fewer rows than the output has");
+        let panels = *first_panel..*first_panel + out_columns.div_ceil(width);
+        assert!(panels.end <= matrix.count(), "fewer panels than the output has");
+        // Whole panels, but for the last one of the matrix.
+        let columns = matrix.n().min(panels.end * width).saturating_sub(panels.start * width);
+        assert_eq!(columns, out_columns, "an output of another width than the panels have");
+        if let Epilogue::Scale(factors) = self.epilogue {
+            assert!(factors.len() >= out_rows, "fewer factors than rows");
+        }
+        panels
+    }
+
+    /// # Safety
+    /// `checked_panels` has looked at the operands, and the pass is part of one of its panels. The
+    /// output holds the sums of the passes before this one.
+    #[inline(always)]
+    unsafe fn pass<S: Simd, const MR: usize, const NV: usize>(&mut self, simd: S, pass: &Pass) {
+        let rows = self.out.rows();
+        let tiles = rows.div_ceil(MR).max(1);
+        let lines = pass.elements.len().div_ceil(16 * tiles);
+        let mut next = pass.elements.end;
+        let mut row = 0;
+        while row < rows {
+            let height = tile_height::<MR>(rows - row);
+            // SAFETY: the rows from `row` on are the output's, `height` of them: at most MR.
+            unsafe {
+                match height {
+                    1 => self.tile::<S, 1, NV>(simd, pass, row),
+                    2 => self.tile::<S, 2, NV>(simd, pass, row),
+                    3 => self.tile::<S, 3, NV>(simd, pass, row),
+                    4 => self.tile::<S, 4, NV>(simd, pass, row),
+                    5 => self.tile::<S, 5, NV>(simd, pass, row),
+                    6 => self.tile::<S, 6, NV>(simd, pass, row),
+                    7 => self.tile::<S, 7, NV>(simd, pass, row),
+                    _ => self.tile::<S, MOST_ROWS, NV>(simd, pass, row),
+                }
+            }
+            // What the next pass reads, a little with every tile; nothing is read beyond the end.
+            for _ in 0..lines {
+                simd.prefetch(self.matrix.data().as_ptr().wrapping_add(next));
+                next += 16;
+            }
+            row += height;
+        }
+    }
+
+    /// A tile of `MR` rows and one panel, for the chunks of a pass.
+    ///
+    /// # Safety
+    /// As for [`pass`](Self::pass), and the output has the rows `row..row + MR`.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
+        &mut self,
+        simd: S,
+        pass: &Pass,
+        row: usize,
+    ) {
+        let width = NV * S::LANES;
+        let column = (pass.panel - self.first_panel) * width;
+        let valid = width.min(self.out.columns() - column);
+        let mut sums = [[simd.splat(0.0); NV]; MR];
+        if !pass.first {
+            for (line, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: rows and columns are the output's; the pass before this one has stored
+                // them, or the output accumulates.
+                *sums = unsafe { self.out.load(simd, row + line, column, valid) };
+            }
+        } else if let Some(bias) = self.matrix.bias() {
+            let bias = &bias[pass.panel * width..][..width];
+            // SAFETY: the slice has as many elements as `NV` vectors.
+            sums = [unsafe { load_columns(simd, bias.as_ptr(), width) }; MR];
+        }
+        // SAFETY: the pass's elements lie in the panels.
+        let mut b = unsafe { self.matrix.data().as_ptr().add(pass.elements.start) };
+        for chunk in pass.chunks.clone() {
+            let len = self.rows.chunk_len(chunk);
+            // SAFETY: the left matrix has the rows and the chunk, and says that `len` elements are
+            // there; the panel has `len` rows from `b` on, as all the chunks' lengths are its k.
+            unsafe {
+                let a = self.rows.pointers::<MR>(self.first_row + row, chunk);
+                simd.multiply_add_rows(&mut sums, &a, b, len);
+                b = b.add(len * width);
+            }
+        }
+        if pass.last {
+            match self.epilogue {
+                Epilogue::Store => {}
+                Epilogue::Gelu => {
+                    for sum in sums.as_flattened_mut() {
+                        *sum = gelu(simd, *sum);
+                    }
+                }
+                Epilogue::Scale(factors) => {
+                    for (sums, &factor) in sums.iter_mut().zip(&factors[row..]) {
+                        for sum in sums {
+                            *sum = simd.mul(*sum, simd.splat(factor));
+                        }
+                    }
+                }
+                Epilogue::Add(other) => {
+                    for (line, sums) in sums.iter_mut().enumerate() {
+                        let other = &other[self.out.index(row + line, column)..][..valid];
+                        // SAFETY: the slice has `valid` elements.
+                        let other: [_; NV] = unsafe { load_columns(simd, other.as_ptr(), valid) };
+                        for (sum, other) in sums.iter_mut().zip(other) {
+                            *sum = simd.add(*sum, other);
+                        }
+                    }
+                }
+            }
+        }
+        for (line, sums) in sums.iter().enumerate() {
+            // SAFETY: rows and columns are the output's.
+            unsafe { self.out.store(simd, row + line, column, valid, sums) };
+        }
+    }
+}
+
+/// Part of a panel: as many of its rows as the first-level cache holds.
+struct Pass {
+    panel: usize,
+    /// The left matrix's.
+    chunks: Range<usize>,
+    /// Where the part lies in the packed matrix.
+    elements: Range<usize>,
+    first: bool,
+    last: bool,
+}
+
+/// Rows of the next tile: the last two share what remains, so that none is much smaller than the
+/// others (few rows leave the multipliers waiting for sums).
+#[inline(always)]
+fn tile_height<const MR: usize>(remaining: usize) -> usize {
+    if remaining <= MR {
+        remaining
+    } else if remaining < 2 * MR {
+        remaining.div_ceil(2)
+    } else {
+        MR
+    }
+}

@@ -1,0 +1,113 @@
+//! The softmax of a row in vectors, to the base 2.
+
+use super::math::exp2_non_positive;
+use super::simd::Simd;
+
+/// Vectors of a row whose maxima are taken side by side: each would wait for the one before it.
+const CHAINS: usize = 4;
+
+/// Replaces scores by the powers of two of their distances from the largest; returns their sum.
+#[inline(always)]
+pub(super) fn unnormalized_softmax<S: Simd>(simd: S, row: &mut [f32]) -> f32 {
+    let (vectors, rest) = S::split_mut(row);
+    // The last few scores as a vector.
+    let padded = simd.load_part(rest, f32::NEG_INFINITY);
+    let mut largest = [padded; CHAINS];
+    let (fours, others) = vectors.as_chunks::<CHAINS>();
+    for four in fours {
+        for (largest, scores) in largest.iter_mut().zip(four) {
+            *largest = simd.max(*largest, simd.load(scores));
+        }
+    }
+    for (largest, scores) in largest.iter_mut().zip(others) {
+        *largest = simd.max(*largest, simd.load(scores));
+    }
+    for chain in 1..CHAINS {
+        largest[0] = simd.max(largest[0], largest[chain]);
+    }
+    let largest = simd.splat(simd.largest(largest[0]));
+    let mut sums = simd.splat(0.0);
+    for scores in vectors {
+        let e = exp2_non_positive(simd, simd.sub(simd.load(scores), largest));
+        simd.store(e, scores);
+        sums = simd.add(sums, e);
+    }
+    let mut sum = simd.sum(sums);
+    if !rest.is_empty() {
+        let e = simd.lanes(exp2_non_positive(simd, simd.sub(padded, largest)));
+        rest.copy_from_slice(&e[..rest.len()]);
+        sum += rest.iter().sum::<f32>();
+    }
+    sum
+}
+
+/// The backward pass: scales the weights by `factor` and turns the gradients `d` for them into
+/// `scale` times those for the scores, `weight * (d - sum(weight * d)) * scale`.
+#[cfg(feature = "train")]
+#[inline(always)]
+pub(super) fn softmax_backward<S: Simd>(
+    simd: S,
+    weights: &mut [f32],
+    d: &mut [f32],
+    factor: f32,
+    scale: f32,
+) {
+    assert_eq!(weights.len(), d.len(), "weights and gradients differ in number");
+    let (weights, weights_rest) = S::split_mut(weights);
+    let (d, d_rest) = S::split_mut(d);
+    let (factors, scales) = (simd.splat(factor), simd.splat(scale));
+    let mut sums = simd.splat(0.0);
+    for (weights, d) in weights.iter_mut().zip(d.iter()) {
+        let weight = simd.mul(simd.load(weights), factors);
+        simd.store(weight, weights);
+        sums = simd.mul_add(weight, simd.load(d), sums);
+    }
+    let mut sum = simd.sum(sums);
+    for (weight, d) in weights_rest.iter_mut().zip(d_rest.iter()) {
+        *weight *= factor;
+        sum += *weight * d;
+    }
+    let sums = simd.splat(sum);
+    for (weights, d) in weights.iter().zip(d) {
+        let centred = simd.sub(simd.load(d), sums);
+        simd.store(simd.mul(simd.mul(simd.load(weights), scales), centred), d);
+    }
+    for (weight, d) in weights_rest.iter().zip(d_rest) {
+        *d = *weight * scale * (*d - sum);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::dispatch::{Isa, Kernel, dispatch};
+    use super::super::linear::tests::{assert_close, noise};
+    use super::*;
+
+    struct Softmax<'a>(&'a mut [f32]);
+
+    impl Kernel for Softmax<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> f32 {
+            unnormalized_softmax(simd, self.0)
+        }
+    }
+
+    #[test]
+    fn equals_the_plain_version() {
+        for isa in Isa::all() {
+            for len in (1..70).chain([255, 256, 300]) {
+                let scores: Vec<f32> = noise(1, len).iter().map(|x| 9.0 * x).collect();
+                let largest = scores.iter().copied().fold(f32::MIN, f32::max);
+                let expected: Vec<f64> =
+                    scores.iter().map(|x| f64::from(x - largest).exp2()).collect();
+                let mut found = scores.clone();
+                let sum = dispatch(isa, Softmax(&mut found));
+                let row = format!("{isa:?}, {len}");
+                assert_close(&found, &expected, 1e-6, &row);
+                assert_close(&[sum], &[expected.iter().sum()], 1e-6 * len as f64, &row);
+            }
+        }
+    }
+}
