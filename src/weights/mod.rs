@@ -50,7 +50,7 @@ pub use quantize::{Coding, QuantizeOptions, Rate};
 pub use quantized::QuantizedTensor;
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
-pub(crate) use safetensors::{Encoded, METADATA_KEY, write_file};
+pub(crate) use safetensors::{Encoded, write_file};
 #[cfg(feature = "train")]
 pub(crate) use training::Values;
 
@@ -364,6 +364,10 @@ impl WeightsFile {
         WeightsFile { tensors, config: None, charset: None, temperature: None }
     }
 }
+
+/// The metadata key of this crate's own files. There is one only: the order of several would
+/// differ from one writing to the next.
+pub(crate) const METADATA_KEY: &str = "svtrv2";
 
 /// Shares a buffer between the tensors that lie in it.
 type SharedBuffer = Arc<Buffer>;

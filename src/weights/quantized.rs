@@ -15,7 +15,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::SharedBuffer;
-use super::tensor::{StoredTensor, element_count};
+use super::tensor::{ElementType, StoredTensor, element_count};
 use crate::error::{Result, WeightsError};
 use crate::rans;
 
@@ -134,7 +134,7 @@ pub(super) fn take(
 ) -> Result<Vec<(String, StoredTensor)>> {
     if parameters.version != VERSION {
         let detail = format!("version {} of quantised weights, not {VERSION}", parameters.version);
-        return Err(WeightsError::Metadata { key: super::safetensors::METADATA_KEY, detail }.into());
+        return Err(WeightsError::Metadata { key: super::METADATA_KEY, detail }.into());
     }
     let mut tensors = Vec::with_capacity(parameters.shapes.len());
     for (name, shape) in &parameters.shapes {
@@ -171,7 +171,7 @@ fn scales(name: &str, buffer: &SharedBuffer, listed: Option<Listed>) -> Result<V
     let Some(Listed { bytes, dtype, shape }) = listed else {
         return Err(damaged(name, "it has no scales"));
     };
-    let Some(kind) = super::safetensors::element_type(dtype).filter(|_| shape.len() == 1) else {
+    let Some(kind) = ElementType::from_dtype(dtype).filter(|_| shape.len() == 1) else {
         return Err(damaged(name, "its scales are no floating-point vector"));
     };
     let scales = StoredTensor::contiguous(buffer, bytes, kind, shape)

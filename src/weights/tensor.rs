@@ -17,6 +17,17 @@ pub(super) enum ElementType {
 }
 
 impl ElementType {
+    /// The element type of a safetensors file's, if weights are stored in it.
+    pub(super) fn from_dtype(dtype: safetensors::Dtype) -> Option<Self> {
+        match dtype {
+            safetensors::Dtype::F16 => Some(ElementType::F16),
+            safetensors::Dtype::BF16 => Some(ElementType::Bf16),
+            safetensors::Dtype::F32 => Some(ElementType::F32),
+            safetensors::Dtype::F64 => Some(ElementType::F64),
+            _ => None,
+        }
+    }
+
     pub(super) fn size(self) -> usize {
         match self {
             ElementType::F16 | ElementType::Bf16 => 2,
