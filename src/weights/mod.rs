@@ -15,6 +15,7 @@ mod embedded;
 mod fold;
 mod format;
 mod infer;
+mod levels;
 mod names;
 #[cfg(feature = "onnx")]
 mod onnx;
@@ -23,6 +24,7 @@ mod pth;
 mod quantize;
 mod quantized;
 mod safetensors;
+mod shape;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
@@ -46,8 +48,8 @@ use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
+pub use levels::QuantizedTensor;
 pub use quantize::{Coding, QuantizeOptions, Rate};
-pub use quantized::QuantizedTensor;
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
 pub(crate) use safetensors::{Encoded, write_file};
