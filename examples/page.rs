@@ -10,7 +10,7 @@
 
 use std::error::Error;
 
-use svtrv2::{Page, Point, Quad, Recognizer, Region};
+use svtrv2::{Page, Point, Recognizer, Region};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Ok(recognition) => {
                 println!("{} ({:.2})", recognition.text, recognition.confidence);
                 for c in &recognition.chars {
-                    let Point { x, y } = Quad::from(c.bounds).center();
+                    let Point { x, y } = c.quad.center();
                     println!("    {} {:.2} at {x:.0}, {y:.0}", c.symbol, c.confidence);
                 }
             }

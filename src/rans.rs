@@ -59,7 +59,7 @@ pub(crate) fn encode(symbols: &[u8], alphabet: usize) -> Vec<u8> {
             *state >>= 16;
         }
         *state =
-            (*state / frequency << SCALE_BITS) + *state % frequency + starts[usize::from(symbol)];
+            ((*state / frequency) << SCALE_BITS) + *state % frequency + starts[usize::from(symbol)];
     }
     out.extend(states.iter().flat_map(|state| state.to_le_bytes()));
     out.extend(words.iter().rev().flat_map(|word| word.to_le_bytes()));

@@ -6,7 +6,7 @@ use super::LogProbs;
 use super::beam::check_weight;
 use super::trie::{Keys, Trie};
 use crate::charset::Charset;
-use crate::error::ConfigError;
+use crate::error::Result;
 
 /// A list of words that a [`BeamSearch`](super::BeamSearch) keeps to.
 ///
@@ -85,12 +85,8 @@ impl Lexicon {
     /// is subtracted from the score of the text.
     ///
     /// # Errors
-    /// [`ConfigError`] if the penalty is not in 0..=1e6.
-    pub fn open<S: AsRef<str>>(
-        charset: &Charset,
-        words: &[S],
-        penalty: f64,
-    ) -> Result<Self, ConfigError> {
+    /// [`ConfigError`](crate::ConfigError) if the penalty is not in 0..=1e6.
+    pub fn open<S: AsRef<str>>(charset: &Charset, words: &[S], penalty: f64) -> Result<Self> {
         Self::new(charset, words, Some(penalty), false)
     }
 
@@ -104,7 +100,7 @@ impl Lexicon {
         words: &[S],
         penalty: Option<f64>,
         ignore_case: bool,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self> {
         if let Some(penalty) = penalty {
             check_weight("lexicon penalty", penalty, 0.0)?;
         }

@@ -1,10 +1,13 @@
 //! Crops in, recognition results out: all stages in one call.
 
 mod batch;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod options;
 mod page;
 mod stream;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::charset::Charset;
@@ -51,6 +54,15 @@ impl Recognizer {
     /// As [`Weights::open`] and [`Recognizer::new`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::new(&Weights::open(path)?, Options::default())
+    }
+
+    /// Takes the bytes of a weights file that carries its charset, with default options: a
+    /// `Vec<u8>`, or without a copy a `&'static [u8]` as of [`include_bytes!`].
+    ///
+    /// # Errors
+    /// As [`Weights::open`] and [`Recognizer::new`].
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::new(&Weights::from_bytes(bytes)?, Options::default())
     }
 
     /// Sets up a recogniser.

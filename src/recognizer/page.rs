@@ -11,8 +11,8 @@ const AT_ONCE: usize = 256;
 impl Recognizer {
     /// Recognises the text in many regions of a page; results are in the order of the regions.
     ///
-    /// As [`Page::crops`] and [`recognize_batch`](Self::recognize_batch), but the characters' bounds
-    /// are in pixels of the page. A region that fails leaves the others alone.
+    /// As [`Page::crops`] and [`recognize_batch`](Self::recognize_batch), but the characters' quadrilaterals
+    /// and bounds are in pixels of the page. A region that fails leaves the others alone.
     pub fn recognize_regions(&self, page: &Page, regions: &[Region]) -> Vec<Result<Recognition>> {
         regions.chunks(AT_ONCE).flat_map(|regions| self.recognize_some(page, regions)).collect()
     }

@@ -187,7 +187,7 @@ impl Trainer {
         }
         let task =
             Task { network: &self.network, recipe: &self.recipe, teacher: self.teacher.as_ref() };
-        let (mut gradients, losses) = task.passes(&batches)?;
+        let (gradients, losses) = task.passes(&batches)?;
         let mut report = StepReport {
             step: self.step,
             loss: losses.loss,
@@ -202,10 +202,12 @@ impl Trainer {
             time: Duration::ZERO,
             waited,
         };
-        report.gradient_norm = if self.recipe.clip_norm > 0.0 {
-            gradients.clip_norm(self.recipe.clip_norm)?
+        report.gradient_norm = gradients.norm()?;
+        let limit = self.recipe.clip_norm;
+        let clip = if limit > 0.0 && report.gradient_norm > limit {
+            limit / (report.gradient_norm + 1e-6)
         } else {
-            gradients.norm()?
+            1.0
         };
         for (what, value) in [("loss", report.loss), ("gradient's norm", report.gradient_norm)] {
             if !value.is_finite() {
@@ -213,7 +215,8 @@ impl Trainer {
                 return Err(TrainError::NotFinite { step: self.step, what, value, samples });
             }
         }
-        self.optimizer.step(&mut self.network, &gradients, report.learning_rate)?;
+        let rate = report.learning_rate;
+        self.optimizer.step_scaled(&mut self.network, &gradients, clip, rate)?;
         self.move_average()?;
         self.step += 1;
         report.time = start.elapsed();
@@ -363,26 +366,21 @@ impl Task<'_> {
     /// the batches' order, so that they do not depend on threads.
     fn passes(&self, batches: &[(Batch, u64)]) -> Result<(Gradients, Losses), TrainError> {
         let still = self.recipe.freeze_batch_norm || !self.network.batch_norms();
-        let mut gradients = Gradients::default();
+        let found: Vec<Result<(Gradients, Losses), TrainError>> =
+            if still && batches.len() > 1 && self.network.device().is_cpu() {
+                batches.par_iter().map(|(batch, number)| self.pass(batch, *number)).collect()
+            } else {
+                batches.iter().map(|(batch, number)| self.pass(batch, *number)).collect()
+            };
+        let mut gradients = Vec::with_capacity(found.len());
         let mut losses = Losses::default();
-        let mut add = |(found, of_batch): (Gradients, Losses)| -> Result<(), TrainError> {
-            gradients.add(&found)?;
-            losses.add(&of_batch);
-            Ok(())
-        };
-        if still && batches.len() > 1 && self.network.device().is_cpu() {
-            let found: Vec<_> =
-                batches.par_iter().map(|(batch, number)| self.pass(batch, *number)).collect();
-            found.into_iter().try_for_each(|found| add(found?))?;
-        } else {
-            batches.iter().try_for_each(|(batch, number)| add(self.pass(batch, *number)?))?;
+        for found in found {
+            let (of_batch, loss) = found?;
+            gradients.push(of_batch);
+            losses.add(&loss);
         }
-        let share = 1.0 / batches.len().max(1) as f64;
-        if batches.len() > 1 {
-            gradients.scale(share)?;
-        }
-        losses.scale(share);
-        Ok((gradients, losses))
+        losses.scale(1.0 / batches.len().max(1) as f64);
+        Ok((Gradients::mean(gradients)?, losses))
     }
 
     /// The gradients and losses of a batch.

@@ -5,8 +5,13 @@
 //! SVTRv2. Whatever the file calls its tensors, [`Weights`] holds them under one set of names: the
 //! published checkpoints', with the batch norm of the patch embedding folded into its
 //! convolutions.
+//!
+//! This crate writes safetensors: exact or in f16 ([`Weights::save`]), or rounded to integers
+//! ([`Weights::save_quantized`]). docs/weights_format.md describes both.
 
 mod buffer;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod fold;
 mod format;
 mod infer;

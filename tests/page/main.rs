@@ -180,32 +180,43 @@ fn large_regions_keep_their_quality() {
     let mean = differences.iter().sum::<f64>() / differences.len() as f64;
     let worst = differences.iter().copied().fold(0.0, f64::max);
     println!("mean difference {mean:.2} of 255, worst {worst:.0}");
-    assert!(mean < 1.0 && worst < 16.0, "{mean}, {worst}");
+    assert!(mean < 0.5 && worst < 6.0, "{mean}, {worst}");
 }
 
+/// Beyond the page lie its nearest pixels, also where the page is shrunk: a page that is continued
+/// by them gives the same crop.
 #[test]
-fn zz_time() {
-    let image = photo(&mut Random(6), 5000, 3000);
-    let page = Page::from_rgb(&image).unwrap();
-    let mut random = Random(7);
-    for (w, h) in [(150.0, 40.0), (400.0, 100.0), (760.0, 190.0), (1500.0, 400.0), (4000.0, 1000.0)]
-    {
-        let mut times = Vec::new();
-        let mut size = (0, 0);
-        for _ in 0..15 {
-            let q = random_quad(&mut random, (2500.0, 1500.0), w, h);
-            let start = Instant::now();
-            if let Ok(c) = page.crop(quad(q)) {
-                size = (c.crop().width(), c.crop().height());
-            }
-            times.push(start.elapsed());
+fn regions_partly_outside() {
+    let mut random = Random(8);
+    let image = photo(&mut random, 1200, 800);
+    let wide = RgbImage::from_fn(2400, 2000, |x, y| {
+        let inside =
+            |at: u32, length: u32| (i64::from(at) - 600).clamp(0, length as i64 - 1) as u32;
+        *image.get_pixel(inside(x, 1200), inside(y, 800))
+    });
+    let (page, wide) = (Page::from_rgb(&image).unwrap(), Page::from_rgb(&wide).unwrap());
+    let mut compared = 0;
+    for (center, width, height) in [
+        ((30.0, 400.0), 700.0, 300.0),
+        ((1180.0, 100.0), 500.0, 240.0),
+        ((600.0, 20.0), 900.0, 400.0),
+        ((600.0, 780.0), 300.0, 60.0),
+        ((20.0, 780.0), 300.0, 300.0),
+    ] {
+        for _ in 0..4 {
+            let corners = random_quad(&mut random, center, width, height);
+            let Ok(crop) = page.crop(quad(corners)) else { continue };
+            // A multiple of every whole factor from 1 to 6 on, so that its squares are the same.
+            let moved = corners.map(|(x, y)| (x + 600.0, y + 600.0));
+            let expected = wide.crop(quad(moved)).unwrap();
+            let (found, expected) = (crop.crop().rgb(), expected.crop().rgb());
+            let worst = found.iter().zip(expected).map(|(&a, &b)| a.abs_diff(b)).max().unwrap();
+            // Squares at the page's edges are not whole there.
+            assert!(found.len() == expected.len() && worst <= 16, "{worst} levels: {corners:?}");
+            compared += 1;
         }
-        times.sort();
-        println!("{w} x {h}: min {:?} median {:?}; {size:?}", times[0], times[7]);
     }
-    let start = Instant::now();
-    let c = page.crop(ring((2500.0, 1500.0), 100.0, 150.0, 7)).unwrap();
-    println!("ring {} x {}: {:?}", c.crop().width(), c.crop().height(), start.elapsed());
+    assert!(compared >= 10, "{compared}");
 }
 
 #[test]
@@ -236,8 +247,8 @@ fn one_bad_region_leaves_the_others_alone() {
         assert_eq!((&result.text, result.score), (&alone.text, alone.score));
         assert!(!alone.chars.is_empty());
         for (placed, own) in result.chars.iter().zip(&alone.chars) {
-            let expected = page_crop.placement().quad_to_page(own.bounds).center();
-            assert!(Quad::from(placed.bounds).contains(expected), "{placed:?} {own:?}");
+            assert_eq!(placed.quad, page_crop.placement().quad_to_page(own.quad));
+            assert!(placed.bounds.width() > 0.0 && placed.bounds.height() > 0.0, "{placed:?}");
         }
     }
 }
@@ -334,6 +345,8 @@ struct Tally {
     right: usize,
     glyphs: usize,
     inside: usize,
+    /// The sum of the intersections over unions of boxes.
+    overlap: f64,
 }
 
 impl Tally {
@@ -354,8 +367,10 @@ impl Tally {
             }
             self.right += 1;
             self.glyphs += glyphs.len();
-            let centers = recognition.chars.iter().map(|c| c.bounds.center());
-            self.inside += centers.zip(glyphs).filter(|(c, glyph)| glyph.contains(*c)).count();
+            for (c, glyph) in recognition.chars.iter().zip(glyphs) {
+                self.inside += usize::from(glyph.contains(c.quad.center()));
+                self.overlap += f64::from(c.quad.intersection_over_union(glyph));
+            }
         }
     }
 
@@ -418,11 +433,13 @@ fn text_and_characters_of_a_page() {
     }
     for (name, tally) in [("upright", &upright), ("homographies", &slanted), ("arcs", &curved)] {
         println!(
-            "{name}: {} of {} words ({:.1} %), centres of characters inside the glyph {:.1} %",
+            "{name}: {} of {} words ({:.1} %), centres of characters inside the glyph {:.1} %, \
+             mean intersection over union {:.3}",
             tally.right,
             tally.words,
             tally.accuracy(),
-            tally.centers()
+            tally.centers(),
+            tally.overlap / tally.glyphs as f64
         );
     }
     assert!(upright.accuracy() >= 90.0);
