@@ -7,7 +7,9 @@ use svtrv2::weights::Weights;
 use svtrv2::{Charset, Crop, Recognizer};
 
 fn file(name: &str) -> u64 {
-    std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name)).unwrap().len()
+    std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name))
+        .unwrap()
+        .len()
 }
 
 #[test]
@@ -27,11 +29,12 @@ fn the_model_is_quantised_calibrated_and_english() {
 #[test]
 fn the_sample_crops_are_recognised() {
     let greedy = Recognizer::embedded().unwrap();
-    let english =
-        greedy.with_decoder(Decoder::english(greedy.charset()).unwrap()).unwrap();
-    for (name, expected) in
-        [("bakery.jpg", "Bakery"), ("harbour.png", "Harbour"), ("international.png", "International")]
-    {
+    let english = greedy.with_decoder(Decoder::english(greedy.charset()).unwrap()).unwrap();
+    for (name, expected) in [
+        ("bakery.jpg", "Bakery"),
+        ("harbour.png", "Harbour"),
+        ("international.png", "International"),
+    ] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/crops").join(name);
         for recognizer in [&greedy, &english] {
             let text = recognizer.recognize(&Crop::open(&path).unwrap()).unwrap().text;
