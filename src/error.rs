@@ -251,7 +251,7 @@ pub enum WeightsError {
          bytes are {first_bytes:02x?}"
     )]
     UnknownFormat {
-        /// The first bytes of the file, eight at the most.
+        /// The first bytes of the file, eight at most.
         first_bytes: Vec<u8>,
     },
     /// A format that this build leaves out.
@@ -341,7 +341,7 @@ pub struct ShapeMismatch {
     pub found: Vec<usize>,
 }
 
-/// Names at the most this many tensors of a kind: a whole foreign network would fill the screen.
+/// Names at most this many tensors of a kind: a whole foreign network would fill the screen.
 const NAMED_TENSORS: usize = 8;
 
 fn describe_misfit(

@@ -60,9 +60,9 @@ use crate::error::{CharsetError, ConfigError, LanguageModelError, Result};
 pub struct BeamSearch {
     /// Prefixes that are kept at every frame, at least 1.
     pub beam_width: usize,
-    /// Texts that are returned at the most, at least 1.
+    /// Texts that are returned at most, at least 1.
     pub n_best: usize,
-    /// Classes that are looked at in a frame at the most, the most probable ones; the blank is not
+    /// Classes that are looked at in a frame at most, the most probable ones; the blank is not
     /// counted. At least 1.
     pub top_k: usize,
     /// The most probable classes of a frame are looked at until their probabilities, with the
