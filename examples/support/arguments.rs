@@ -1,7 +1,7 @@
 //! The arguments of the example `recognize`.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -196,7 +196,8 @@ impl Decoding {
             }
             if let Some(path) = &self.lexicon {
                 let words = lines(path)?;
-                let lexicon = Lexicon::new(charset, &words, self.lexicon_penalty, self.ignore_case);
+                let lexicon =
+                    Lexicon::new(charset, &words, self.lexicon_penalty, self.ignore_case)?;
                 warn_of_skipped(path, lexicon.skipped());
                 search.lexicon = Some(Arc::new(lexicon));
             }
@@ -238,7 +239,7 @@ fn lines(path: &PathBuf) -> Result<Vec<String>, Box<dyn Error>> {
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
-fn warn_of_skipped(path: &PathBuf, skipped: &[String]) {
+fn warn_of_skipped(path: &Path, skipped: &[String]) {
     if let Some(first) = skipped.first() {
         let (path, count) = (path.display(), skipped.len());
         eprintln!("{path}: {count} words hold symbols outside the charset, {first:?} first");

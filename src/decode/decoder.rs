@@ -7,6 +7,7 @@ use crate::error::Result;
 
 /// How texts are found in log_probs.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub enum Search {
     /// The most probable path: the reference implementation's way.
     #[default]

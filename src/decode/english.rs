@@ -10,7 +10,7 @@ use crate::error::Result;
 const NGRAM: &[u8] = include_bytes!("../../models/english.ngram");
 
 // Tuned on the training splits of SVT and (a half of) IIIT5K; docs/model_card.md has the figures.
-const LM_WEIGHT: f64 = 0.2;
+const LM_WEIGHT: f64 = 0.25;
 const LENGTH_BONUS: f64 = 0.5;
 const FLOOR: f32 = -6.0;
 

@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use super::LogProbs;
-use super::beam::check_weight;
 use super::trie::{Keys, Trie};
 use crate::charset::Charset;
-use crate::error::ConfigError;
+use crate::error::{ConfigError, Result};
 
 /// A list of words that a [`BeamSearch`](super::BeamSearch) keeps to.
 ///
@@ -85,12 +84,8 @@ impl Lexicon {
     /// is subtracted from the score of the text.
     ///
     /// # Errors
-    /// [`ConfigError`] if the penalty is not in 0..=1e6.
-    pub fn open<S: AsRef<str>>(
-        charset: &Charset,
-        words: &[S],
-        penalty: f64,
-    ) -> Result<Self, ConfigError> {
+    /// [`ConfigError`](crate::ConfigError) if the penalty is not in 0..=1e6.
+    pub fn open<S: AsRef<str>>(charset: &Charset, words: &[S], penalty: f64) -> Result<Self> {
         Self::new(charset, words, Some(penalty), false)
     }
 
@@ -104,9 +99,9 @@ impl Lexicon {
         words: &[S],
         penalty: Option<f64>,
         ignore_case: bool,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self> {
         if let Some(penalty) = penalty {
-            check_weight("lexicon penalty", penalty, 0.0)?;
+            ConfigError::check_weight("lexicon penalty", penalty, 0.0)?;
         }
         Ok(Self::with_checked(charset, words, penalty, ignore_case))
     }

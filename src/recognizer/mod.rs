@@ -1,10 +1,13 @@
-//! Crops in, recognition results out: all steps in one call.
+//! Crops in, recognition results out: all stages in one call.
 
 mod batch;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod options;
 mod page;
 mod stream;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::charset::Charset;
@@ -24,7 +27,7 @@ pub use stream::RecognitionStream;
 /// Reads the text in image crops.
 ///
 /// A recogniser is `Send + Sync` and takes no lock: share it between threads by reference. Batches
-/// are spread over the threads of the current rayon pool. The reading of a crop never depends on
+/// are spread over the threads of the current rayon pool. The result of a crop never depends on
 /// other crops, their order or the number of threads: it is the same to the bit.
 ///
 /// ```no_run
@@ -51,6 +54,15 @@ impl Recognizer {
     /// As [`Weights::open`] and [`Recognizer::new`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::new(&Weights::open(path)?, Options::default())
+    }
+
+    /// Takes the bytes of a weights file that carries its charset, with default options: a
+    /// `Vec<u8>`, or without a copy a `&'static [u8]` as of [`include_bytes!`].
+    ///
+    /// # Errors
+    /// As [`Weights::open`] and [`Recognizer::new`].
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::new(&Weights::from_bytes(bytes)?, Options::default())
     }
 
     /// Sets up a recogniser.
@@ -165,20 +177,20 @@ impl Recognizer {
         self.emissions_timed(&crops).into_iter().map(|(emissions, _)| emissions).collect()
     }
 
-    /// Third stage: the reading of a resized crop from its scores.
+    /// Third stage: the text of a resized crop from its emissions.
     ///
     /// # Errors
-    /// [`Error::Emissions`] if the scores are not those of this recogniser's charset.
+    /// [`Error::Emissions`] if the emissions are not those of this recogniser's charset.
     pub fn decode(&self, crop: &ResizedCrop, emissions: &Emissions) -> Result<Recognition> {
         let Self { decoder, charset, temperature, .. } = self;
         Recognition::new(crop, emissions, decoder, charset, *temperature)
     }
 
-    /// Third stage for a crop that was resized once for each rotation to be tried: the reading with
+    /// Third stage for a crop that was resized once for each rotation to be tried: the result with
     /// the best score; of equal ones the first.
     ///
     /// # Errors
-    /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops with scores.
+    /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops.
     pub fn decode_best(
         &self,
         crops: &[ResizedCrop],

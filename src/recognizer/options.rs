@@ -14,7 +14,7 @@ pub enum Orientation {
     /// Turns tall crops by 90 degrees against the clock: text that runs downwards becomes
     /// horizontal.
     RotateTall,
-    /// Reads tall crops as they are and turned either way, and keeps the reading with the best
+    /// Recognises tall crops as they are and turned either way, and keeps the result with the best
     /// score (of equal ones the first in this order). Three times the work for tall crops.
     BestOfTall,
 }
