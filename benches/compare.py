@@ -46,7 +46,7 @@ ROUNDS = 15
 
 
 def executable(bench, *options):
-    command = ["cargo", "bench", "--bench", bench, *options, "--no-run", "--message-format=json"]
+    command = ["cargo", "bench", "-p", "svtrv2-benches", "--bench", bench, *options, "--no-run", "--message-format=json"]
     out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
     for line in out.splitlines():
         message = json.loads(line)

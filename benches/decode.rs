@@ -1,6 +1,6 @@
 //! Time of decoding the scores of one crop, by search, charset and what guides it.
 //!
-//! `cargo bench --bench decode -- "beam"` picks some.
+//! `cargo bench -p svtrv2-benches --bench decode -- "beam"` picks some.
 
 use std::hint::black_box;
 use std::sync::Arc;

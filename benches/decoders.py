@@ -80,7 +80,7 @@ def passes_of(decode, scores):
 
 def section(crate, rounds, count):
     arpa = WEIGHTS / "words.arpa"
-    command = ["cargo", "run", "--release", "--example", "ngram", "--", "--cases", WORDS, arpa]
+    command = ["cargo", "run", "--release", "-p", "svtrv2-cli", "--", "ngram", "--cases", WORDS, arpa]
     subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     names = [f"{name} {version(name)}" for name in ("pyctcdecode", "fast-ctc-decode")]
     out = ["## Decoding", ""]

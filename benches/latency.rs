@@ -1,7 +1,7 @@
 //! Latency of the network at every target size, of resizing, of loading, and end to end.
 //!
 //! Runs on pattern weights (numbers that a formula gives): nothing needs to be fetched.
-//! `cargo bench --bench latency -- network/B/32x128` picks some.
+//! `cargo bench -p svtrv2-benches --bench latency -- network/B/32x128` picks some.
 
 #[path = "../tests/support/mod.rs"]
 mod support;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Word accuracy of PP-OCR's recognition models on labelled crops, to compare `examples/evaluate` with.
+"""Word accuracy of PP-OCR's recognition models on labelled crops, to compare `svtrv2 evaluate` with.
 
     python3 -m venv venv && venv/bin/pip install rapidocr-onnxruntime==1.4.4 rapidocr==3.10.0 onnxruntime
     venv/bin/python benches/peers.py data/held data/cute80_288 [--csv peers.csv] [--threads 2]

@@ -1,4 +1,4 @@
-//! Reads image crops.
+//! Recognises the text in image crops.
 //!
 //! ```text
 //! cargo run --release --example recognize -- --weights weights/svtrv2_b.safetensors examples/crops
@@ -7,55 +7,40 @@
 mod support;
 
 use std::error::Error;
-use std::io::{IsTerminal, Write};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use serde_json::json;
-use support::decoder::DecoderArguments;
+use support::arguments::{Arguments, HELP};
 use support::drawing;
-use support::network::NetworkArguments;
-use svtrv2::{Crop, Recognition, Rect, Rotation};
+use svtrv2::weights::Weights;
+use svtrv2::{Crop, Recognition, Recognizer, Rect, Rotation};
 
-/// Reads the text in image crops: files, folders (their PNG and JPEG files) and glob patterns.
-#[derive(Parser)]
-struct Arguments {
-    /// Files, folders or glob patterns.
-    #[arg(required = true)]
-    inputs: Vec<String>,
-    #[command(flatten)]
-    network: NetworkArguments,
-    #[command(flatten)]
-    decoder: DecoderArguments,
-    /// Threads; 0 takes one a core.
-    #[arg(long, default_value_t = 0)]
-    threads: usize,
-    /// Crops that are read together.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    batch: u32,
-    /// Prints a JSON object a line instead of a table.
-    #[arg(long)]
-    json: bool,
-    /// Paints the crops, with boxes, text and confidences, into a PNG file; of 200 crops at the
-    /// most.
-    #[arg(long, value_name = "PNG")]
-    draw: Option<PathBuf>,
-}
-
-/// Crops that one picture may hold.
+/// Crops that one image of `--draw` may hold.
 const MOST_DRAWN: usize = 200;
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = match Arguments::parse() {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            let _ = write!(io::stdout(), "{HELP}");
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            eprintln!("error: {error}\n`--help` lists the arguments");
+            return ExitCode::from(2);
+        }
+    };
+    match run(&arguments) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failed) => {
             eprintln!("{failed} failed");
             ExitCode::FAILURE
         }
+        Err(error) if is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
@@ -63,12 +48,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads all inputs and returns how many failed.
+/// Whether the reader of standard output has gone away: it has seen what it wanted.
+fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}
+
+/// Recognises all inputs and returns how many failed.
 fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
-    let (_, recognizer) = arguments.network.open()?;
-    let decoder = arguments.decoder.decoder(recognizer.charset(), None)?;
-    let recognizer = recognizer.with_decoder(decoder)?;
     let mut failed = 0;
     let mut paths = Vec::new();
     for input in &arguments.inputs {
@@ -83,64 +70,71 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
     if arguments.draw.is_some() && paths.len() > MOST_DRAWN {
         return Err(format!("--draw takes {MOST_DRAWN} crops, not {}", paths.len()).into());
     }
+    if paths.is_empty() {
+        return Ok(failed);
+    }
+    let weights = Weights::open(&arguments.weights)?;
+    let recognizer = Recognizer::new(&weights, arguments.options.clone())?;
+    let decoder = arguments.decoding.decoder(recognizer.charset())?;
+    let recognizer = recognizer.with_decoder(decoder)?;
 
     let mut drawn = Vec::new();
-    let progress = progress_bar(paths.len(), arguments.batch as usize);
-    let mut out = std::io::stdout().lock();
-    if !arguments.json && !paths.is_empty() {
-        writeln!(
-            out,
-            "{:>5}  {:>5}  {:<24}  {:>7}  {:>8}  file",
-            "conf", "score", "text", "size", "ms"
-        )?;
+    let mut out = io::stdout().lock();
+    let counts = io::stderr().is_terminal() && !out.is_terminal();
+    if !arguments.json {
+        let (text, size) = ("text", "size");
+        writeln!(out, " conf  score  {text:<24}  {size:>7}        ms  file")?;
     }
-    for paths in paths.chunks(arguments.batch as usize) {
+    for (number, batch) in paths.chunks(arguments.batch).enumerate() {
         // A file that cannot be read keeps its place in the list.
-        let opened: Vec<_> = paths.par_iter().map(Crop::open).collect();
+        let opened: Vec<_> = batch.par_iter().map(Crop::open).collect();
         let crops: Vec<Crop> = opened.iter().flatten().cloned().collect();
         let (recognitions, times) = recognizer.recognize_batch_timed(&crops);
         let mut results = recognitions.into_iter().zip(times);
-        for (path, opened) in paths.iter().zip(opened) {
-            let result = opened.and_then(|crop| {
-                let (recognition, time) = results.next().ok_or_else(|| {
-                    svtrv2::ComputeError::Pass("it gave too few results".to_owned())
-                })?;
-                let recognition = recognition?;
-                if arguments.draw.is_some() {
-                    drawn.push((path.to_string_lossy().into_owned(), crop, recognition.clone()));
+        for (path, crop) in batch.iter().zip(opened) {
+            let result = match crop {
+                Err(error) => Err(error),
+                Ok(crop) => match results.next() {
+                    None => return Err("the recogniser returned too few results".into()),
+                    Some((Err(error), _)) => Err(error),
+                    Some((Ok(recognition), time)) => Ok((crop, recognition, time)),
+                },
+            };
+            match result {
+                Err(error) => {
+                    failed += 1;
+                    eprintln!("{}: {error}", path.display());
                 }
-                Ok((recognition, time))
-            });
-            progress.suspend(|| -> std::io::Result<()> {
-                match result {
-                    Ok((recognition, time)) if arguments.json => {
-                        writeln!(out, "{}", to_json(path, &recognition, time))
+                Ok((crop, recognition, time)) => {
+                    if arguments.json {
+                        writeln!(out, "{}", to_json(path, &recognition, time))?;
+                    } else {
+                        writeln!(out, "{}", to_row(path, &recognition, time))?;
                     }
-                    Ok((recognition, time)) => {
-                        writeln!(out, "{}", to_row(path, &recognition, time))
-                    }
-                    Err(error) => {
-                        failed += 1;
-                        eprintln!("{}: {error}", path.display());
-                        Ok(())
+                    if arguments.draw.is_some() {
+                        drawn.push((path.to_string_lossy().into_owned(), crop, recognition));
                     }
                 }
-            })?;
-            progress.inc(1);
+            }
+        }
+        if counts {
+            eprint!("\r{} of {}", number * arguments.batch + batch.len(), paths.len());
         }
     }
-    progress.finish_and_clear();
+    if counts {
+        eprintln!();
+    }
     if let Some(path) = &arguments.draw {
-        drawing::draw(&drawn, &mut drawing::Fonts::of_system()).save(path)?;
+        drawing::draw(&drawn)?.save(path)?;
     }
     Ok(failed)
 }
 
-/// The files that an argument stands for.
+/// The files that an argument stands for: itself, the images of a folder, or what a pattern matches.
 fn expand(input: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let path = Path::new(input);
+    let mut files = Vec::new();
     if path.is_dir() {
-        let mut files = Vec::new();
         for entry in std::fs::read_dir(path)? {
             let file = entry?.path();
             if file.is_file() && has_image_extension(&file) {
@@ -148,28 +142,23 @@ fn expand(input: &str) -> Result<Vec<PathBuf>, Box<dyn Error>> {
             }
         }
         files.sort();
-        return Ok(files);
+        if files.is_empty() {
+            return Err("the folder holds no PNG or JPEG files".into());
+        }
+    } else if path.exists() || !input.contains(['*', '?', '[']) {
+        files.push(path.to_owned());
+    } else {
+        files = glob::glob(input)?.collect::<Result<_, _>>()?;
+        if files.is_empty() {
+            return Err("no file matches".into());
+        }
     }
-    if path.exists() || !input.contains(['*', '?', '[']) {
-        return Ok(vec![path.to_owned()]);
-    }
-    let files: Vec<PathBuf> = glob::glob(input)?.collect::<Result<_, _>>()?;
-    if files.is_empty() { Err("no file matches".into()) } else { Ok(files) }
+    Ok(files)
 }
 
 fn has_image_extension(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
     ["png", "jpg", "jpeg"].iter().any(|known| extension.eq_ignore_ascii_case(known))
-}
-
-/// A bar for lists of more than one batch, if somebody can see it.
-fn progress_bar(files: usize, batch: usize) -> ProgressBar {
-    if files <= batch || !std::io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {per_sec} {eta}");
-    ProgressBar::new(files as u64)
-        .with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 fn milliseconds(time: Duration) -> f64 {
@@ -195,7 +184,7 @@ fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json
         .map(|c| {
             let Rect { x0, x1, y0, y1 } = c.bounds;
             json!({
-                "symbol": c.symbol, "score": c.score, "posterior": c.posterior,
+                "symbol": c.symbol, "score": c.score, "confidence": c.confidence,
                 "x0": x0, "x1": x1, "y0": y0, "y1": y1,
             })
         })

@@ -154,6 +154,18 @@ impl Charset {
         &self.symbols
     }
 
+    /// A number that tells charsets apart: of the symbols and their order (FNV-1a, 64 bits).
+    ///
+    /// What guides a decoder carries that of the charset it was made for.
+    pub fn fingerprint(&self) -> u64 {
+        const PRIME: u64 = 0x0100_0000_01b3;
+        // No UTF-8 text holds the byte 0xff: it ends a symbol.
+        let bytes = self.symbols.iter().flat_map(|symbol| symbol.bytes().chain([0xff]));
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(PRIME)
+        })
+    }
+
     /// Checks this charset against a network's class count.
     ///
     /// # Errors

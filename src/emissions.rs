@@ -1,9 +1,9 @@
-//! What the network says of a crop: log-probabilities and attention.
+//! The emissions of the network for a crop: log-probabilities and attention.
 
 use crate::decode::LogProbs;
 use crate::ops::MAP_REACH;
 
-/// What the network says of a crop: the result of [`Recognizer::emissions`](crate::Recognizer::emissions).
+/// The network's output for a crop: the result of [`Recognizer::emissions`](crate::Recognizer::emissions).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Emissions {
     /// The log-probabilities `[time, class]`. One frame stands for 4 columns of the resized

@@ -251,7 +251,7 @@ pub enum WeightsError {
          bytes are {first_bytes:02x?}"
     )]
     UnknownFormat {
-        /// The first bytes of the file, eight at the most.
+        /// The first bytes of the file, eight at most.
         first_bytes: Vec<u8>,
     },
     /// A format that this build leaves out.
@@ -341,7 +341,7 @@ pub struct ShapeMismatch {
     pub found: Vec<usize>,
 }
 
-/// Names at the most this many tensors of a kind: a whole foreign network would fill the screen.
+/// Names at most this many tensors of a kind: a whole foreign network would fill the screen.
 const NAMED_TENSORS: usize = 8;
 
 fn describe_misfit(
@@ -438,6 +438,19 @@ pub enum CharsetError {
         /// Classes of the network, the blank included.
         classes: usize,
     },
+    /// What guides a decoder was made for another charset.
+    #[error(
+        "the {guide} was made for the charset with the fingerprint {guide_charset:016x}, but the \
+         texts are in the charset with the fingerprint {charset:016x}"
+    )]
+    Guide {
+        /// What it is: a lexicon, hot words, a language model, a class mask.
+        guide: &'static str,
+        /// The fingerprint of the guide's charset.
+        guide_charset: u64,
+        /// The fingerprint of the charset in force.
+        charset: u64,
+    },
     /// A charset was given that contradicts the one stored with the weights.
     #[error(
         "the charset given differs from the one stored with the weights, first at entry {index}: \
@@ -466,6 +479,24 @@ pub struct ConfigError {
 impl ConfigError {
     pub(crate) fn new(field: &'static str, detail: impl Into<String>) -> Self {
         ConfigError { field, detail: detail.into() }
+    }
+
+    /// The largest weight, bonus or penalty of a decoder, in nats: beyond it sums lose what tells
+    /// texts apart.
+    pub(crate) const LARGEST_WEIGHT: f64 = 1e6;
+
+    /// Checks that a weight, a bonus or a penalty is a number from `least` to
+    /// [`LARGEST_WEIGHT`](Self::LARGEST_WEIGHT).
+    pub(crate) fn check_weight(
+        field: &'static str,
+        value: f64,
+        least: f64,
+    ) -> Result<(), ConfigError> {
+        if (least..=Self::LARGEST_WEIGHT).contains(&value) {
+            return Ok(());
+        }
+        let detail = format!("{value} is not in {least}..={}", Self::LARGEST_WEIGHT);
+        Err(ConfigError::new(field, detail))
     }
 
     /// Checks that a value is a finite number above 0.
@@ -528,7 +559,7 @@ pub enum EmissionsError {
 }
 
 /// Why there is no language model.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error, PartialEq)]
 #[non_exhaustive]
 pub enum LanguageModelError {
     /// The file could not be opened, read or written.
@@ -566,6 +597,12 @@ pub enum LanguageModelError {
     Compact {
         /// What is wrong.
         detail: String,
+    },
+    /// A language model gave something that is no log-probability.
+    #[error("the language model gave the log-probability {log_prob}, which is not at most 0")]
+    Score {
+        /// What it gave.
+        log_prob: f64,
     },
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]

@@ -1,4 +1,4 @@
-//! How good readings are: the published word accuracy, edit distances, calibration.
+//! The quality of recognition results: the published word accuracy, edit distances, calibration.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub fn normalized_edit_distance(a: &str, b: &str) -> f64 {
     1.0 - strsim::normalized_levenshtein(a, b)
 }
 
-/// When a reading counts as right.
+/// When a recognition result counts as right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Correctness {
     /// By the published protocol: letter case and everything but 0-9 and a-z aside.
@@ -60,9 +60,10 @@ impl Correctness {
 }
 
 /// One bin of a reliability diagram.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Bin {
-    /// Readings in it.
+    /// Results in it.
     pub count: usize,
     /// How many of them are right.
     pub right: usize,
@@ -71,13 +72,13 @@ pub struct Bin {
 }
 
 impl Bin {
-    /// The share of right readings (0..=1); 0 if there are none.
+    /// The share of right results (0..=1); 0 if there are none.
     pub fn accuracy(&self) -> f64 {
         ratio(self.right, self.count)
     }
 }
 
-/// Sorts readings, each with its confidence (0..=1) and whether it is right, into bins of equal
+/// Sorts results, each with its confidence (0..=1) and whether it is right, into bins of equal
 /// width over the confidence.
 pub fn reliability(recognitions: &[(f32, bool)], bins: usize) -> Vec<Bin> {
     let mut found = vec![Bin::default(); bins.max(1)];
@@ -93,7 +94,7 @@ pub fn reliability(recognitions: &[(f32, bool)], bins: usize) -> Vec<Bin> {
     found
 }
 
-/// Expected calibration error, 0..=1: the mean over the readings of |accuracy - mean confidence| of
+/// Expected calibration error, 0..=1: the mean over the results of |accuracy - mean confidence| of
 /// their bin (Guo et al., "On Calibration of Modern Neural Networks", section 2). The published
 /// choice is 15 bins.
 pub fn expected_calibration_error(recognitions: &[(f32, bool)], bins: usize) -> f64 {
@@ -106,7 +107,7 @@ pub fn expected_calibration_error(recognitions: &[(f32, bool)], bins: usize) -> 
 /// Bins of the expected calibration error in [`Metrics`].
 pub const CALIBRATION_BINS: usize = 15;
 
-/// Sums over readings that [`Metrics`] come from.
+/// Accumulates the results of a data set; [`Accumulator::metrics`] gives the figures.
 #[derive(Debug, Clone, Default)]
 pub struct Accumulator {
     correctness: Correctness,
@@ -121,12 +122,13 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// No readings yet. Calibration is judged by the given correctness.
+    /// Without results. Calibration is judged by the given correctness.
     pub fn new(correctness: Correctness) -> Self {
         Accumulator { correctness, ..Accumulator::default() }
     }
 
-    /// Adds a reading.
+    /// Adds the result of one crop: its label, the text found, the confidence (0..=1), and the time it
+    /// took.
     pub fn add(&mut self, label: &str, text: &str, confidence: f32, time: Duration) {
         self.images += 1;
         if let Some(right) = Correctness::Protocol.judge(label, text) {
@@ -142,12 +144,12 @@ impl Accumulator {
         self.time += time;
     }
 
-    /// Confidence and rightness of every reading that counts.
+    /// The confidence of every result that counts, and whether it is right.
     pub fn judged(&self) -> &[(f32, bool)] {
         &self.judged
     }
 
-    /// The figures; those of no readings are 0.
+    /// The figures; without results they are 0.
     pub fn metrics(&self) -> Metrics {
         let images = self.images.max(1) as f64;
         Metrics {
@@ -163,10 +165,11 @@ impl Accumulator {
     }
 }
 
-/// How good the readings of a data set are.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+/// The quality of the results of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[non_exhaustive]
 pub struct Metrics {
-    /// Crops that were read.
+    /// Crops that were recognised.
     pub images: usize,
     /// Those that the published protocol counts.
     pub words: usize,
@@ -270,5 +273,7 @@ mod tests {
         let mean = Metrics::average(&[metrics, Accumulator::default().metrics()]).unwrap();
         assert_eq!((mean.images, mean.word_accuracy, mean.exact_accuracy), (2, 0.5, 0.25));
         assert!(Metrics::average(&[]).is_none());
+        let json = serde_json::to_string(&metrics).unwrap();
+        assert_eq!(serde_json::from_str::<Metrics>(&json).unwrap(), metrics);
     }
 }

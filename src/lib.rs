@@ -1,45 +1,106 @@
 //! SVTRv2 scene-text recognition in pure Rust.
 //!
-//! Hand a crop of an image that holds a word or a line to a [`Recognizer`]; get the text, how sure
-//! the model is, and where each character lies:
+//! A [`Recognizer`] takes the crop of an image that shows a word or a line of text. It returns a
+//! [`Recognition`]: the text, its confidence, and every character with its probability and its place
+//! in the crop.
 //!
 //! ```no_run
 //! let recognizer = svtrv2::Recognizer::open("svtrv2_b.safetensors")?;
-//! let recognition = recognizer.recognize(&image::open("crop.png")?)?;
-//! println!("{} ({:.2})", recognition.text, recognition.score);
+//! let recognition = recognizer.recognize(svtrv2::Crop::open("crop.png")?)?;
+//! println!("{} ({:.2})", recognition.text, recognition.confidence);
 //! for c in &recognition.chars {
-//!     println!("{} {:.2} x {:.0}..{:.0}", c.symbol, c.score, c.bounds.x0, c.bounds.x1);
+//!     println!("{} {:.2} {:?}", c.symbol, c.confidence, c.bounds);
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok::<(), svtrv2::Error>(())
 //! ```
 //!
 //! The network is that of "SVTRv2: CTC Beats Encoder-Decoder Models in Scene Text Recognition"
-//! (ICCV 2025, arXiv 2411.15858), in its variants T, S and B; the answers are those of the
-//! reference implementation.
+//! (ICCV 2025, [arXiv 2411.15858](https://arxiv.org/abs/2411.15858)) in its variants T, S and B, or
+//! of any other size. Resized pixels, probabilities and texts are those of the reference
+//! implementation.
 //!
-//! # The way of a crop
+//! # Overview
 //!
-//! | step | module | from | to |
+//! One crop passes through these modules, from top to bottom:
+//!
+//! | stage | module | input | output |
 //! |---|---|---|---|
-//! | image | [`Crop`] | a file, an [`image::DynamicImage`], raw pixels | 8-bit RGB |
-//! | resize | [`resize`] | RGB of any size | RGB of one of a few target sizes |
+//! | image | [`Crop`], [`Page`] | a file, an image, raw pixels; a region of a page | 8-bit RGB |
+//! | resizing | [`resize`] | RGB of any size | RGB of one of a few target sizes |
 //! | network | [`model`], [`inference`] | `[batch, 3, height, width]` | logits `[batch, time, class]` |
 //! | decoding | [`decode`] | log-probabilities `[time, class]` | texts, probabilities, time spans |
-//! | text | [`Charset`], [`Recognition`] | classes | symbols, scores, boxes in pixels |
+//! | result | [`Charset`], [`Recognition`] | classes | symbols, probabilities, boxes in pixels |
 //!
-//! [`Recognizer`] does all of it in one call, for one crop or many, and offers each step by itself
-//! ([`Recognizer::resize`], [`Recognizer::emissions`], [`Recognizer::decode`]). [`weights`] reads
-//! parameters from files of several formats.
+//! [`Recognizer::recognize`] runs all of them, [`Recognizer::recognize_batch`] for many crops at
+//! once; [`Recognizer::resize`], [`Recognizer::emissions`] and [`Recognizer::decode`] run one.
+//! [`weights`] reads parameters from safetensors, PyTorch and ONNX files.
+//!
+//! A recogniser is `Send + Sync` and takes no lock. The result for a crop does not depend on the
+//! batch that it is in, nor on the number of threads: it is the same to the bit.
+//!
+//! # Examples
+//!
+//! Many crops; one that fails does not affect the others:
+//!
+//! ```no_run
+//! # let recognizer = svtrv2::Recognizer::open("svtrv2_b.safetensors")?;
+//! let paths = ["a.png", "b.jpg"];
+//! let crops = paths.iter().map(svtrv2::Crop::open).collect::<Result<Vec<_>, _>>()?;
+//! for (path, result) in paths.iter().zip(recognizer.recognize_batch(&crops)) {
+//!     match result {
+//!         Ok(recognition) => println!("{path}: {}", recognition.text),
+//!         Err(error) => eprintln!("{path}: {error}"),
+//!     }
+//! }
+//! # Ok::<(), svtrv2::Error>(())
+//! ```
+//!
+//! Digits only, and the three best texts of a beam search:
+//!
+//! ```no_run
+//! use svtrv2::decode::{BeamSearch, ClassMask, Decoder};
+//!
+//! # let recognizer = svtrv2::Recognizer::open("svtrv2_b.safetensors")?;
+//! let mut decoder = Decoder::beam(BeamSearch { n_best: 3, ..BeamSearch::default() });
+//! let digits = ('0'..='9').map(String::from);
+//! decoder.classes = Some(ClassMask::allow(recognizer.charset(), digits)?);
+//! let recognizer = recognizer.with_decoder(decoder)?;
+//! # Ok::<(), svtrv2::Error>(())
+//! ```
+//!
+//! Weights that carry no charset, such as those of OpenOCR, need one:
+//!
+//! ```no_run
+//! use svtrv2::{Charset, Options, Recognizer, weights::Weights};
+//!
+//! let options = Options { charset: Some(Charset::english()), ..Options::default() };
+//! let recognizer = Recognizer::new(&Weights::open("best.pth")?, options)?;
+//! # Ok::<(), svtrv2::Error>(())
+//! ```
+//!
+//! The repository's folder `examples` has programs to copy: one crop, digits with a lexicon, an HTTP
+//! service, a GPU, fine-tuning.
 //!
 //! # Features
 //!
-//! - `onnx`: reads the ONNX export of SVTRv2 as a weights file.
-//! - `data`: labelled data sets (module `data`) and the metrics of recognition (`evaluation`).
-//! - `lmdb`: data sets as LMDB folders.
-//! - `train`: training (module `train`), with gradients by hand-written kernels on a CPU.
-//! - `candle` (default): runs the network with candle too, on other devices and in other
-//!   precisions.
-//! - `cuda`, `metal`, `accelerate`, `mkl`: passed on to candle.
+//! Without any feature the crate recognises text on a CPU.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `candle` (default) | inference with candle: 16-bit numbers, other devices |
+//! | `cuda`, `metal` | candle's NVIDIA and Apple GPU devices |
+//! | `accelerate`, `mkl` | candle's CPU matrix products by Apple's Accelerate and Intel's MKL |
+//! | `embedded` | the English network and language model inside the program |
+//! | `onnx` | the ONNX export of SVTRv2 as a weights file; no ONNX runtime is involved |
+//! | `serde` | serde's traits for what recognition takes and returns |
+//! | `data` | labelled data sets (module `data`) and metrics (module `evaluation`) |
+//! | `lmdb` | `data`, and data sets as LMDB folders; builds LMDB, which is C |
+//! | `train` | `candle`, `lmdb` and training (module `train`) |
+//!
+//! # Errors
+//!
+//! [`Error`] has one variant for each cause: the image, the region, the weights, the charset, an
+//! option, the emissions, a language model, or the device. No function panics on bad input.
 
 #![deny(missing_docs, unsafe_code)]
 // Bad input gives a typed error: nothing outside the tests panics, prints or exits.
@@ -93,7 +154,7 @@ pub use geometry::{Point, Quad, Rect};
 pub use inference::{Device, Precision};
 pub use recognition::{Alternative, Character, Recognition};
 
-pub use recognizer::{Options, Orientation, Recognizer};
+pub use recognizer::{Options, Orientation, RecognitionStream, Recognizer};
 pub use resize::ResizedCrop;
 
 /// Compiles the README's examples.

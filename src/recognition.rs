@@ -1,18 +1,20 @@
-//! What was read in a crop: the text, how sure that is, and where its characters lie.
+//! The result of recognition: the text, its confidence, and where its characters lie.
 
 use std::ops::Range;
 
 use crate::charset::Charset;
 use crate::crop::Rotation;
-use crate::decode::{Decoder, ForwardBackward, best_alignment, confidence};
+use crate::decode::{Decoder, ForwardBackward, best_alignment, log_probability};
 use crate::emissions::Emissions;
 use crate::error::Result;
-use crate::geometry::Rect;
+use crate::geometry::{Point, Quad, Rect};
 use crate::locate::locate;
 use crate::resize::{ResizedCrop, TargetSize};
 
-/// What was read in a crop.
+/// The result of recognition.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Recognition {
     /// The text; it may be empty.
     pub text: String,
@@ -22,9 +24,10 @@ pub struct Recognition {
     /// The natural-log probability of the text, summed over all of its alignments; `-inf` if the
     /// decoder found no text that fits (then the text is empty). The empty text has the probability
     /// that all frames are blank.
+    #[cfg_attr(feature = "serde", serde(with = "minus_infinity"))]
     pub log_prob: f64,
     /// The probability (0..=1) that the text is right: its probability at the weights' temperature
-    /// ([`confidence`]). Calibrated if the weights are.
+    /// ([`confidence`](crate::decode::confidence)). Calibrated if the weights are.
     pub confidence: f32,
     /// The characters, in reading order.
     pub chars: Vec<Character>,
@@ -32,12 +35,14 @@ pub struct Recognition {
     pub alternatives: Vec<Alternative>,
     /// The size that the crop was resized to.
     pub size: TargetSize,
-    /// How the crop was turned before it was read.
+    /// How the crop was turned before recognition.
     pub rotation: Rotation,
 }
 
-/// A text that might have been meant instead.
+/// Another text that the decoder found.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Alternative {
     /// The text.
     pub text: String,
@@ -50,34 +55,37 @@ pub struct Alternative {
 
 /// A character of a [`Recognition`].
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Character {
     /// The charset's entry, of one or more code points.
     pub symbol: String,
     /// Its probability (0..=1) at the first of its frames.
     pub score: f32,
-    /// Its probability (0..=1) among everything that could stand in its place
-    /// ([`ForwardBackward::posterior`]).
-    pub posterior: f32,
+    /// The probability (0..=1) that the character is right: that of the text among all texts with
+    /// any other character, or none, in its place ([`ForwardBackward::posterior`]), at the weights'
+    /// temperature. Calibrated if the weights are.
+    pub confidence: f32,
     /// Its frames in the most probable alignment; never empty.
     pub frames: Range<usize>,
-    /// Where it lies in the crop, in pixels of the crop as it was given (resizing and rotation
-    /// undone): an estimate. The middle is that of what the network looked at
-    /// when it read the character; the columns are those from there to halfway to the nearer
-    /// neighbour, the rows those that it looked at.
+    /// The upright rectangle around it, in pixels of the crop as it was given (resizing and
+    /// rotation undone): around the ink where the crop shows two colours, estimated from the
+    /// network's attention elsewhere (spaces, textures).
     pub bounds: Rect,
+    /// The same along the line of text, for text that is slanted or curved; the first corner is
+    /// the character's own upper left. It equals `bounds` where the text is level.
+    pub quad: Quad,
 }
 
-/// From shares (0..=1) of the crop that was read to pixels of the crop that was given.
-fn rect_from_shares(x: (f32, f32), y: (f32, f32), size: (u32, u32), rotation: Rotation) -> Rect {
-    let (width, height) = (size.0 as f32, size.1 as f32);
-    let (x, y) = match rotation {
-        Rotation::None => (x, y),
+/// A point of a turned crop in pixels of the crop as it was given, whose size is `source`.
+fn turned_back(point: Point, rotation: Rotation, source: (f32, f32)) -> Point {
+    match rotation {
+        Rotation::None => point,
         // The turned crop's left edge was on top, its upper edge on the right.
-        Rotation::CounterClockwise => ((1.0 - y.1, 1.0 - y.0), x),
+        Rotation::CounterClockwise => Point::new(source.0 - point.y, point.x),
         // The turned crop's left edge was at the bottom, its upper edge on the left.
-        Rotation::Clockwise => (y, (1.0 - x.1, 1.0 - x.0)),
-    };
-    Rect { x0: x.0 * width, x1: x.1 * width, y0: y.0 * height, y1: y.1 * height }
+        Rotation::Clockwise => Point::new(point.y, source.1 - point.x),
+    }
 }
 
 impl Recognition {
@@ -94,10 +102,9 @@ impl Recognition {
         let spell = |text: &[usize]| -> String {
             text.iter().filter_map(|&class| charset.symbol(class)).collect()
         };
-        let mut found = decoder.decode_restricted(log_probs).into_iter();
+        let mut found = decoder.decode_restricted(log_probs)?.into_iter();
         let best = found.next();
         let text = best.as_ref().map(|best| best.text.as_slice()).unwrap_or_default();
-        let sums = ForwardBackward::new(log_probs, text).filter(|_| best.is_some());
         let mut recognition = Recognition {
             text: spell(text),
             score: 0.0,
@@ -114,20 +121,30 @@ impl Recognition {
             size: crop.size,
             rotation: crop.rotation,
         };
-        let (Some(sums), Some(frames)) = (sums, best_alignment(log_probs, text)) else {
+        let alignment = best.as_ref().and_then(|_| best_alignment(log_probs, text));
+        let calibrated = log_probs.at_temperature(temperature)?;
+        let (Some(frames), Some(sums)) = (alignment, ForwardBackward::new(&calibrated, text))
+        else {
             return Ok(recognition);
         };
-        recognition.log_prob = sums.log_probability();
-        recognition.confidence = confidence(log_probs, text, temperature)?;
-        let spans = locate(&frames, &emissions.attention);
-        let chars = text.iter().zip(frames).zip(spans).enumerate();
+        recognition.log_prob = log_probability(log_probs, text);
+        recognition.confidence = (sums.log_probability().exp() as f32).clamp(0.0, 1.0);
+        let source = (crop.source_size.0 as f32, crop.source_size.1 as f32);
+        let turned = match crop.rotation {
+            Rotation::None => source,
+            Rotation::CounterClockwise | Rotation::Clockwise => (source.1, source.0),
+        };
+        let places = locate(&frames, &emissions.attention, crop, turned);
+        let back = |quad: Quad| Quad(quad.0.map(|p| turned_back(p, crop.rotation, source)));
+        let chars = text.iter().zip(frames).zip(places).enumerate();
         recognition.chars = chars
-            .map(|(index, ((&class, frames), (x, y)))| Character {
+            .map(|(index, ((&class, frames), place))| Character {
                 symbol: charset.symbol(class).unwrap_or_default().to_owned(),
                 score: log_probs.probability(frames.start, class).unwrap_or(0.0),
-                posterior: sums.posterior(index).unwrap_or(0.0) as f32,
-                bounds: rect_from_shares(x, y, crop.source_size, crop.rotation),
+                confidence: sums.posterior(index).unwrap_or(0.0) as f32,
                 frames,
+                bounds: back(place.bounds.into()).bounding_rect(),
+                quad: back(place.quad),
             })
             .collect();
         if !recognition.chars.is_empty() {
@@ -135,6 +152,43 @@ impl Recognition {
             recognition.score = sum / recognition.chars.len() as f32;
         }
         Ok(recognition)
+    }
+
+    /// The same result in other coordinates: every point goes through `map`, for example from a
+    /// crop to the page that it was cut from.
+    ///
+    /// The corners of [`Character::quad`] are mapped. [`Character::bounds`] becomes the upright
+    /// rectangle around the mapped character.
+    pub fn map_points(mut self, mut map: impl FnMut(Point) -> Point) -> Self {
+        for character in &mut self.chars {
+            let around = Quad(Quad::from(character.bounds).0.map(&mut map)).bounding_rect();
+            character.quad = Quad(character.quad.0.map(&mut map));
+            let along = character.quad.bounding_rect();
+            // Both hold the character: so does what they share.
+            let shared = Rect::new(
+                around.x0.max(along.x0),
+                around.y0.max(along.y0),
+                around.x1.min(along.x1),
+                around.y1.min(along.y1),
+            );
+            let empty = shared.width() <= 0.0 || shared.height() <= 0.0;
+            character.bounds = if empty { around } else { shared };
+        }
+        self
+    }
+}
+
+/// JSON has no infinities: a log-probability of `-inf` is written as nothing.
+#[cfg(feature = "serde")]
+mod minus_infinity {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+        Some(*value).filter(|value| value.is_finite()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(deserializer: D) -> Result<f64, D::Error> {
+        Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NEG_INFINITY))
     }
 }
 
@@ -144,22 +198,65 @@ mod tests {
     use crate::crop::Crop;
 
     #[test]
-    fn spans_are_turned_back() {
+    fn points_are_turned_back() {
         let mut image = image::RgbImage::new(3, 5);
         image.put_pixel(2, 1, image::Rgb([255; 3]));
         let crop = Crop::from_rgb(&image).unwrap();
         for rotation in [Rotation::None, Rotation::CounterClockwise, Rotation::Clockwise] {
             let turned = crop.rotated(rotation);
-            let (width, height) = (turned.width(), turned.height());
             let at = turned.rgb().iter().position(|&sample| sample == 255).unwrap() as u32 / 3;
-            let share = |at: u32, of: u32| (at as f32 / of as f32, (at + 1) as f32 / of as f32);
-            let (x, y) = (share(at % width, width), share(at / width, height));
-            let span = rect_from_shares(x, y, (3, 5), rotation);
-            for (found, expected) in
-                [(span.x0, 2.0), (span.x1, 3.0), (span.y0, 1.0), (span.y1, 2.0)]
-            {
-                assert!((found - expected).abs() < 1e-5, "{rotation:?}: {span:?}");
-            }
+            let (x, y) = ((at % turned.width()) as f32, (at / turned.width()) as f32);
+            let middle = turned_back(Point::new(x + 0.5, y + 0.5), rotation, (3.0, 5.0));
+            assert_eq!(middle, Point::new(2.5, 1.5), "{rotation:?}");
         }
+    }
+
+    fn recognition() -> Recognition {
+        let bounds = Rect::new(1.0, 2.0, 5.0, 10.0);
+        let character = Character {
+            symbol: "é".into(),
+            score: 0.5,
+            confidence: 0.75,
+            frames: 3..5,
+            bounds,
+            quad: bounds.into(),
+        };
+        Recognition {
+            text: "é".into(),
+            score: 0.5,
+            log_prob: -0.25,
+            confidence: 0.8,
+            chars: vec![character],
+            alternatives: vec![Alternative { text: "e".into(), log_prob: -2.0, score: -1.5 }],
+            size: TargetSize { height: 32, width: 128 },
+            rotation: Rotation::Clockwise,
+        }
+    }
+
+    #[test]
+    fn points_are_mapped() {
+        let moved = recognition().map_points(|p| Point::new(p.x + 10.0, 2.0 * p.y));
+        assert_eq!(moved.chars[0].bounds, Rect::new(11.0, 4.0, 15.0, 20.0));
+        assert_eq!(moved.chars[0].quad, Rect::new(11.0, 4.0, 15.0, 20.0).into());
+        // A quarter turn: the first corner stays the character's own.
+        let turned = recognition().map_points(|p| Point::new(-p.y, p.x));
+        assert_eq!(turned.chars[0].bounds, Rect::new(-10.0, 1.0, -2.0, 5.0));
+        assert_eq!(turned.chars[0].quad.0[0], Point::new(-2.0, 1.0));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn results_survive_serde() {
+        let mut nothing = recognition();
+        (nothing.text, nothing.chars) = (String::new(), Vec::new());
+        for result in [recognition(), nothing] {
+            let json = serde_json::to_string(&result).unwrap();
+            assert_eq!(serde_json::from_str::<Recognition>(&json).unwrap(), result);
+        }
+        // Without any text that fits, the log-probability is -inf, which JSON cannot hold.
+        let impossible = Recognition { log_prob: f64::NEG_INFINITY, ..recognition() };
+        let json = serde_json::to_string(&impossible).unwrap();
+        assert!(json.contains("\"log_prob\":null"));
+        assert_eq!(serde_json::from_str::<Recognition>(&json).unwrap(), impossible);
     }
 }

@@ -1,4 +1,4 @@
-//! Every kind of bad or extreme image: a typed error or a valid reading, never a panic.
+//! Every kind of bad or extreme image: a typed error or a valid result, never a panic.
 
 mod support;
 
@@ -45,7 +45,7 @@ fn extreme_sizes_and_contents() {
             assert!(0.0 <= c.bounds.x0 && c.bounds.x0 < c.bounds.x1, "{name}: {c:?}");
             assert!(0.0 <= c.bounds.y0 && c.bounds.y0 < c.bounds.y1, "{name}: {c:?}");
             assert!(c.bounds.x1 <= width && c.bounds.y1 <= height, "{name}: {c:?}");
-            assert!(!c.frames.is_empty() && (0.0..=1.0).contains(&c.posterior), "{name}: {c:?}");
+            assert!(!c.frames.is_empty() && (0.0..=1.0).contains(&c.confidence), "{name}: {c:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A crop's reading does not depend on its neighbours, their order or the number of threads.
+//! A crop's result does not depend on its neighbours, their order or the number of threads.
 
 mod support;
 
@@ -42,7 +42,7 @@ fn check(weights: &Weights, options: &Options, crops: &[RgbImage]) {
         }
     }
     for batch_pixels in [0, 1, 5 * 32 * 128, usize::MAX] {
-        let options = Options { batch_pixels, ..options.clone() };
+        let options = Options { batch_pixels: Some(batch_pixels), ..options.clone() };
         let recognizer = Recognizer::new(weights, options).unwrap();
         let recognitions: Vec<Recognition> =
             recognizer.recognize_batch(&crops).into_iter().map(|r| r.unwrap()).collect();

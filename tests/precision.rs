@@ -61,7 +61,7 @@ fn recognition_in_every_precision() {
     // Measured: 5.2e-4 and 3.3e-3.
     for (name, recognizer, tolerance) in [("f16", &half, 3e-3), ("bf16", &brain, 2e-2)] {
         let difference = max_difference(&probabilities(recognizer), &expected);
-        println!("{name}: probabilities differ by {difference:.1e} at the most");
+        println!("{name}: probabilities differ by {difference:.1e} at most");
         assert!(difference > 0.0 && difference <= tolerance, "{name}: {difference}");
         assert!(recognizer.recognize(&crop).is_ok());
     }

@@ -22,7 +22,7 @@ fn reference_crops_to_the_byte() {
         let resized = resize_bicubic(&crop, size.width, size.height).unwrap();
         let (shape, expected) = expected.u8(&name);
         assert_eq!(shape, [size.height as usize, size.width as usize, 3], "{name}");
-        let differing = resized.as_raw().iter().zip(&expected).filter(|(a, b)| a != b).count();
+        let differing = resized.rgb().iter().zip(&expected).filter(|(a, b)| a != b).count();
         assert_eq!(differing, 0, "{name}: {differing} bytes differ");
     }
 }
@@ -46,7 +46,7 @@ fn generated_images_to_the_byte() {
         let crop = Crop::from_rgb(&image).unwrap();
         let resized = resize_bicubic(&crop, width, height).unwrap();
         let differing =
-            resized.as_raw().iter().zip(&expected.u8(&name).1).filter(|(a, b)| a != b).count();
+            resized.rgb().iter().zip(&expected.u8(&name).1).filter(|(a, b)| a != b).count();
         assert_eq!(differing, 0, "{name}: {differing} bytes differ");
     }
 }

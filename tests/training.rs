@@ -207,7 +207,7 @@ fn tape_and_candle_have_the_same_gradients() {
             let error = assert_close(&gradient, &values(expected), 1e-4, &row);
             largest = largest.max(error);
         }
-        println!("{height}x{width}: gradients differ by {largest:.1e} of the largest at the most");
+        println!("{height}x{width}: gradients differ by {largest:.1e} of the largest at most");
         for ((name, a), (_, b)) in tape.0.parameters().zip(candle.0.parameters()) {
             assert_close(&values(a), &values(b), 1e-5, &format!("{name} after the pass"));
         }
@@ -271,7 +271,7 @@ fn whole_model_gradients_equal_differences() {
             checked += 1;
         }
     }
-    println!("{checked} gradients differ by {largest_error:.1e} of the largest at the most");
+    println!("{checked} gradients differ by {largest_error:.1e} of the largest at most");
 }
 
 /// The angles between gradients in bfloat16 and in f32 are small, and so is the difference in what

@@ -1,7 +1,5 @@
-//! What the programs share: command-line arguments that set up a recogniser, and pictures.
+//! The parts of the example `recognize` that are no use of the crate's recogniser: its arguments, and
+//! the image that `--draw` writes.
 
-#![allow(dead_code, reason = "each program uses a part")]
-
-pub mod decoder;
+pub mod arguments;
 pub mod drawing;
-pub mod network;

@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn scratch_is_reused_by_size() {
-        let aligned = |scratch: &Scratch| scratch.as_ptr() as usize % 64 == 0;
+        let aligned = |scratch: &Scratch| (scratch.as_ptr() as usize).is_multiple_of(64);
         let (small, large) = (Scratch::new(10), Scratch::new(1000));
         assert!(aligned(&small) && aligned(&large));
         let places = (small.as_ptr(), large.as_ptr());

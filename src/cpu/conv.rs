@@ -213,19 +213,20 @@ impl Taps {
 
 /// The input's positions under a kernel, one chunk a tap.
 struct TapRows<'a> {
+    /// An image, from the group's first channel of the first position on.
     image: &'a [f32],
     /// What lies outside the image: as many zeros as a group has channels.
     zeros: &'a [f32],
-    taps: &'a Taps,
-    /// The group's first channel.
-    channel: usize,
+    /// Those of the group's first channel, position by position.
+    offsets: &'a [[usize; TAPS]],
 }
 
 impl<'a> TapRows<'a> {
+    /// Of the group whose channels start at `channel`.
     fn new(image: &'a [f32], zeros: &'a [f32], taps: &'a Taps, channel: usize) -> Self {
         assert_eq!(image.len(), taps.image_len, "an image of another size");
         assert!(channel + zeros.len() <= taps.channels, "channels beyond a position's");
-        TapRows { image, zeros, taps, channel }
+        TapRows { image: &image[channel..], zeros, offsets: &taps.offsets }
     }
 }
 
@@ -234,7 +235,7 @@ impl<'a> TapRows<'a> {
 unsafe impl Rows for TapRows<'_> {
     #[inline(always)]
     fn count(&self) -> usize {
-        self.taps.offsets.len()
+        self.offsets.len()
     }
 
     #[inline(always)]
@@ -249,11 +250,13 @@ unsafe impl Rows for TapRows<'_> {
 
     #[inline(always)]
     unsafe fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const f32; MR] {
-        let image = self.image.as_ptr();
-        std::array::from_fn(|i| match self.taps.offsets[row + i][chunk] {
+        debug_assert!(row + MR <= self.offsets.len() && chunk < TAPS);
+        // SAFETY: the caller asks for rows that exist.
+        let offsets = unsafe { self.offsets.get_unchecked(row..row + MR) };
+        std::array::from_fn(|i| match offsets[i][chunk] {
             OUTSIDE => self.zeros.as_ptr(),
             // SAFETY: as above: a position's channels lie in the image.
-            offset => unsafe { image.add(offset + self.channel) },
+            offset => unsafe { self.image.as_ptr().add(offset) },
         })
     }
 }

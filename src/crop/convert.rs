@@ -1,5 +1,6 @@
 //! From any kind of pixels to 8-bit RGB, as Pillow's `convert("RGB")` does it.
 
+#[cfg(feature = "image")]
 use image::DynamicImage;
 
 /// The layout of raw pixels; see [`Crop::from_raw`].
@@ -61,6 +62,7 @@ pub(crate) fn high_byte(sample: u16) -> u8 {
 }
 
 /// Pillow's `convert("RGB")` for every kind of image that the `image` crate decodes to.
+#[cfg(feature = "image")]
 pub(crate) fn to_rgb(image: &DynamicImage) -> Vec<u8> {
     let same = |sample: u8| sample;
     match image {
@@ -78,7 +80,7 @@ pub(crate) fn to_rgb(image: &DynamicImage) -> Vec<u8> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "image"))]
 mod tests {
     use super::*;
     use crate::crop::Crop;

@@ -12,7 +12,7 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 
 use super::convert::{colour, grey, high_byte};
 use super::exif::{Exif, Orientation};
-use super::jpeg_markers::Markers;
+use super::jpeg_markers::has_end;
 use crate::error::{ImageError, Result};
 
 /// How encoded files are decoded; see [`Crop::decode_with`](crate::Crop::decode_with).
@@ -132,7 +132,6 @@ fn decode_jpeg(
     bytes: &[u8],
     options: DecodeOptions,
 ) -> Result<(Decoded, Option<Vec<u8>>), ImageError> {
-    let markers = Markers::find(bytes);
     let settings = DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(usize::MAX)
@@ -142,34 +141,17 @@ fn decode_jpeg(
     let (width, height) = decoder.dimensions().ok_or_else(|| damaged("no frame"))?;
     check_size(width, height, options)?;
     // The decoder fills what is missing with grey; libjpeg, as Pillow calls it, refuses such files.
-    if !markers.ended {
+    if !has_end(bytes) {
         return Err(damaged("the JPEG file is truncated: it has no end marker"));
     }
     let input = decoder.input_colorspace().ok_or_else(|| damaged("no scan"))?;
-    let output = match input {
-        ColorSpace::Luma | ColorSpace::CMYK => input,
-        _ => ColorSpace::RGB,
-    };
+    // Inks are taken for Adobe's, which are stored as their complements; Pillow does so as well.
+    let is_grey = input == ColorSpace::Luma;
+    let output = if is_grey { ColorSpace::Luma } else { ColorSpace::RGB };
     decoder.set_options(settings.jpeg_set_out_colorspace(output));
     let samples = decoder.decode().map_err(damaged)?;
     let exif = decoder.exif().cloned();
-    let rgb = match output {
-        ColorSpace::Luma => grey(&samples, 1, |sample| sample),
-        ColorSpace::CMYK => {
-            // Adobe's files hold the ink's complement.
-            let light = |ink: u8| u16::from(if markers.adobe { ink } else { 255 - ink });
-            let times = |a: u16, b: u16| {
-                let product = a * b + 128;
-                ((product + (product >> 8)) >> 8) as u8
-            };
-            let (pixels, _) = samples.as_chunks::<4>();
-            pixels
-                .iter()
-                .flat_map(|&[c, m, y, k]| [c, m, y].map(|ink| times(light(ink), light(k))))
-                .collect()
-        }
-        _ => samples,
-    };
+    let rgb = if is_grey { grey(&samples, 1, |sample| sample) } else { samples };
     if rgb.len() != width * height * 3 {
         return Err(damaged("the decoder gave pixels of another kind"));
     }

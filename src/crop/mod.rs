@@ -18,13 +18,15 @@ mod region;
 mod warp;
 
 use std::borrow::Cow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+#[cfg(feature = "image")]
 use image::{DynamicImage, RgbImage};
 
 use crate::error::{ImageError, Result};
 
 pub use convert::PixelFormat;
+#[cfg(feature = "image")]
 use convert::to_rgb;
 pub use decode::DecodeOptions;
 pub use page::{Page, PageCrop, Placement};
@@ -53,7 +55,7 @@ pub struct Crop<'a> {
 }
 
 impl<'a> Crop<'a> {
-    fn checked(width: u32, height: u32, rgb: Cow<'a, [u8]>) -> Result<Self> {
+    pub(crate) fn checked(width: u32, height: u32, rgb: Cow<'a, [u8]>) -> Result<Self> {
         if width == 0 || height == 0 {
             return Err(ImageError::Empty { width, height }.into());
         }
@@ -64,6 +66,7 @@ impl<'a> Crop<'a> {
     ///
     /// # Errors
     /// [`ImageError::Empty`].
+    #[cfg(feature = "image")]
     pub fn from_image(image: &'a DynamicImage) -> Result<Self> {
         let (width, height) = (image.width(), image.height());
         let rgb = match image {
@@ -77,6 +80,7 @@ impl<'a> Crop<'a> {
     ///
     /// # Errors
     /// [`ImageError::Empty`].
+    #[cfg(feature = "image")]
     pub fn from_rgb(image: &'a RgbImage) -> Result<Self> {
         Self::checked(image.width(), image.height(), Cow::Borrowed(image.as_raw().as_slice()))
     }
@@ -194,6 +198,7 @@ impl Crop<'static> {
     }
 }
 
+#[cfg(feature = "image")]
 impl<'a> TryFrom<&'a DynamicImage> for Crop<'a> {
     type Error = crate::Error;
 
@@ -202,6 +207,7 @@ impl<'a> TryFrom<&'a DynamicImage> for Crop<'a> {
     }
 }
 
+#[cfg(feature = "image")]
 impl<'a> TryFrom<&'a RgbImage> for Crop<'a> {
     type Error = crate::Error;
 
@@ -215,6 +221,24 @@ impl<'a> TryFrom<&'a Crop<'_>> for Crop<'a> {
 
     fn try_from(crop: &'a Crop<'_>) -> Result<Self> {
         Ok(crop.borrowed())
+    }
+}
+
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<PathBuf> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: PathBuf) -> Result<Self> {
+        Crop::open(path)
+    }
+}
+
+/// The image file of a path; see [`Crop::open`].
+impl TryFrom<&Path> for Crop<'_> {
+    type Error = crate::Error;
+
+    fn try_from(path: &Path) -> Result<Self> {
+        Crop::open(path)
     }
 }
 
@@ -240,6 +264,7 @@ fn check_raw(
 
 /// A turn by a quarter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rotation {
     /// As it is.
     #[default]

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+#[cfg(feature = "image")]
 use image::{DynamicImage, RgbImage};
 use rayon::prelude::*;
 
@@ -44,6 +45,7 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// [`ImageError::Empty`](crate::ImageError::Empty).
+    #[cfg(feature = "image")]
     pub fn from_image(image: &'a DynamicImage) -> Result<Self> {
         let (width, height) = (image.width(), image.height());
         let borrow = |format: PixelFormat, pixels: &'a [u8]| {
@@ -61,6 +63,7 @@ impl<'a> Page<'a> {
     ///
     /// # Errors
     /// [`ImageError::Empty`](crate::ImageError::Empty).
+    #[cfg(feature = "image")]
     pub fn from_rgb(image: &'a RgbImage) -> Result<Self> {
         Ok(Crop::from_rgb(image)?.into())
     }
@@ -97,8 +100,8 @@ impl<'a> Page<'a> {
     /// A rectangle with whole coordinates gives the page's own pixels. Any other region is
     /// resampled: quadrilaterals and turned rectangles through a homography, polygons along their
     /// centre line. Such a crop is as wide and high as the region's longer edges (a polygon's
-    /// centre line and mean height); one that is more than four times as high as the network's
-    /// input is shrunk to two to four times that height.
+    /// centre line and mean height); one that is at least six times as high as the network's
+    /// input is shrunk to three to six times that height.
     ///
     /// Where a region reaches beyond the page, the nearest pixel of the page is taken.
     ///
@@ -198,6 +201,7 @@ impl<'a> From<Crop<'a>> for Page<'a> {
     }
 }
 
+#[cfg(feature = "image")]
 impl<'a> TryFrom<&'a DynamicImage> for Page<'a> {
     type Error = crate::Error;
 
@@ -206,6 +210,7 @@ impl<'a> TryFrom<&'a DynamicImage> for Page<'a> {
     }
 }
 
+#[cfg(feature = "image")]
 impl<'a> TryFrom<&'a RgbImage> for Page<'a> {
     type Error = crate::Error;
 

@@ -2,11 +2,14 @@
 //!
 //! The size of the result is the region's own: one pixel of it is about one of the page. The
 //! network's input is 32 to 64 pixels high, so a region much higher than that is first shrunk by a
-//! whole factor, by the mean of squares of pixels, to two to four times the input's height; Pillow
+//! whole factor, by the mean of squares of pixels, to three to six times the input's height; Pillow
 //! does so for thumbnails (`reducing_gap`). Where perspective or bends pack the page more densely
 //! than that, several samples are averaged.
 
-use super::warp::Warp;
+use std::ops::Range;
+
+use super::warp::{Exact, Warp, distance};
+use crate::geometry::clip_convex;
 
 /// 8-bit pixels, where they lie.
 #[derive(Clone, Copy)]
@@ -41,12 +44,12 @@ impl Plan {
     /// For a region of `width` x `height` pixels of the page.
     pub(crate) fn new(width: f64, height: f64) -> Self {
         let (short, long) = (width.min(height).max(1.0), width.max(height).max(1.0));
-        // Twice the height that the multi-size rule gives to a crop of this ratio.
+        // Three times the height that the multi-size rule gives to a crop of this ratio.
         let kept = match long / short {
-            ratio if ratio < 1.5 => 128.0,
-            ratio if ratio < 2.5 => 96.0,
-            ratio if ratio < 3.5 => 80.0,
-            _ => 64.0,
+            ratio if ratio < 1.5 => 192.0,
+            ratio if ratio < 2.5 => 144.0,
+            ratio if ratio < 3.5 => 120.0,
+            _ => 96.0,
         };
         let factor = (short / kept).floor().max(1.0);
         let side = |length: f64| (length / factor).round().clamp(1.0, LONGEST) as u32;
@@ -96,7 +99,7 @@ fn samples(warp: &Warp, plan: Plan) -> (usize, usize) {
             let u = f64::from(column) / f64::from(GRID.0) * (1.0 - 1.0 / width);
             let v = f64::from(row) / f64::from(GRID.1) * (1.0 - 1.0 / height);
             let place = warp.map(u, v);
-            let spacing = |next: (f64, f64)| super::warp::distance(place, next);
+            let spacing = |next: (f64, f64)| distance(place, next);
             along = along.max(spacing(warp.map(u + 1.0 / width, v)));
             across = across.max(spacing(warp.map(u, v + 1.0 / height)));
         }
@@ -165,30 +168,41 @@ impl Reduced {
     fn new(page: Raster<'_>, warp: &Warp, plan: Plan) -> Self {
         let factor = plan.factor;
         let (columns, rows) = bounds(page, warp, factor);
-        let width = columns.len();
-        let mut rgb = Vec::with_capacity(width * rows.len() * 3);
-        let mut sums = vec![[0u64; 3]; width];
-        for row in rows.clone() {
-            sums.fill([0; 3]);
+        let (width, height) = (columns.len(), rows.len());
+        // Pixels that the region does not reach stay black and are not looked at.
+        let mut rgb = vec![0; width * height * 3];
+        let mut sums: Vec<[u32; 3]> = Vec::new();
+        for (row, line) in rows.clone().zip(rgb.chunks_exact_mut(width * 3)) {
+            let span = span(warp, factor, row, (&columns, &rows));
+            sums.clear();
+            sums.resize(span.len(), [0; 3]);
+            let left = span.start * factor;
+            let right = (span.end * factor).min(page.width);
             let lines = row * factor..((row + 1) * factor).min(page.height);
-            for line in lines.clone() {
-                let line = &page.pixels[line * page.stride..];
-                for (sum, column) in sums.iter_mut().zip(columns.clone()) {
-                    for x in column * factor..((column + 1) * factor).min(page.width) {
+            for y in lines.clone() {
+                let start = y * page.stride;
+                let bytes = start + left * page.pixel_bytes..start + right * page.pixel_bytes;
+                let squares = page.pixels[bytes].chunks(factor * page.pixel_bytes);
+                for (sum, square) in sums.iter_mut().zip(squares) {
+                    for pixel in square.chunks_exact(page.pixel_bytes) {
                         for (sum, offset) in sum.iter_mut().zip(page.offsets) {
-                            *sum += u64::from(line[x * page.pixel_bytes + offset]);
+                            *sum += u32::from(pixel[offset]);
                         }
                     }
                 }
             }
-            for (sum, column) in sums.iter().zip(columns.clone()) {
-                let squares = ((column + 1) * factor).min(page.width) - column * factor;
-                let count = (squares * lines.len()).max(1) as u64;
-                rgb.extend(sum.map(|sum| ((sum + count / 2) / count) as u8));
+            let start = (span.start - columns.start) * 3;
+            let pixels = line[start..].chunks_exact_mut(3);
+            for ((pixel, sum), column) in pixels.zip(&sums).zip(span) {
+                let across = ((column + 1) * factor).min(page.width) - column * factor;
+                let count = (across * lines.len()).max(1) as u32;
+                for (value, sum) in pixel.iter_mut().zip(sum) {
+                    *value = ((sum + count / 2) / count) as u8;
+                }
             }
         }
         let origin = ((columns.start * factor) as f64, (rows.start * factor) as f64);
-        Reduced { rgb, width, height: rows.len(), origin }
+        Reduced { rgb, width, height, origin }
     }
 
     fn raster(&self) -> Raster<'_> {
@@ -203,15 +217,41 @@ impl Reduced {
     }
 }
 
-/// Columns and rows of the shrunk page that a region needs; at least one of each.
-fn bounds(
-    page: Raster<'_>,
+/// Pixels of the shrunk page around a region: what bicubic interpolation reaches, and what a curve
+/// may swing out between the places that are looked at.
+const MARGIN: f64 = 4.0;
+
+/// The columns of a row of the shrunk page that a region needs, at least one, out of the columns
+/// and rows of which any is needed.
+fn span(
     warp: &Warp,
     factor: usize,
-) -> (std::ops::Range<usize>, std::ops::Range<usize>) {
-    /// Pixels of the shrunk page around the region: what bicubic interpolation reaches, and what a
-    /// curve may swing out between the places that are looked at.
-    const MARGIN: f64 = 4.0;
+    row: usize,
+    (columns, rows): (&Range<usize>, &Range<usize>),
+) -> Range<usize> {
+    let Warp::Homography(_) = warp else { return columns.clone() };
+    let corners = [(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)].map(|(u, v)| {
+        let (x, y) = warp.map(u, v);
+        (x / factor as f64, y / factor as f64)
+    });
+    let least = |of: fn(&Exact) -> f64| corners.iter().map(of).fold(f64::MAX, f64::min);
+    let most = |of: fn(&Exact) -> f64| corners.iter().map(of).fold(f64::MIN, f64::max);
+    // The first and the last row stand for what lies beyond the page as well.
+    let upper = if row == rows.start { least(|p| p.1) } else { row as f64 };
+    let lower = if row + 1 == rows.end { most(|p| p.1) } else { row as f64 + 1.0 };
+    let (upper, lower) = (upper.min(row as f64) - MARGIN, lower.max(row as f64) + MARGIN);
+    let (left, right) = (least(|p| p.0) - MARGIN, most(|p| p.0) + MARGIN);
+    let band = [(left, upper), (right, upper), (right, lower), (left, lower)];
+    let places = clip_convex(&corners, &band);
+    let low = places.iter().map(|place| place.0).fold(f64::MAX, f64::min);
+    let high = places.iter().map(|place| place.0).fold(f64::MIN, f64::max);
+    let index = |place: f64| (place.max(0.0) as usize).clamp(columns.start, columns.end);
+    let first = index((low - MARGIN).floor()).min(columns.end - 1);
+    first..index((high + MARGIN).ceil()).max(first + 1)
+}
+
+/// Columns and rows of the shrunk page that a region needs; at least one of each.
+fn bounds(page: Raster<'_>, warp: &Warp, factor: usize) -> (Range<usize>, Range<usize>) {
     const GRID: u32 = 256;
     let (mut low, mut high) = ((f64::MAX, f64::MAX), (f64::MIN, f64::MIN));
     for step in 0..=GRID {

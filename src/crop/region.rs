@@ -195,7 +195,7 @@ fn whole_pixels([a, b, c, d]: [Exact; 4]) -> Option<Outline> {
     let upright = a.1 == b.1 && b.0 == c.0 && c.1 == d.1 && d.0 == a.0 && a.0 < c.0 && a.1 < c.1;
     // Beyond this, numbers of 32 bits tell no pixels apart.
     let whole = |x: f64| x.fract() == 0.0 && x.abs() < f64::from(1 << 24);
-    (upright && [a.0, a.1, c.0, c.1].into_iter().all(whole)).then(|| Outline::Pixels {
+    (upright && [a.0, a.1, c.0, c.1].into_iter().all(whole)).then_some(Outline::Pixels {
         x: a.0 as i64,
         y: a.1 as i64,
         width: (c.0 - a.0) as u32,

@@ -15,7 +15,7 @@ impl LogProbs {
     /// [`ConfigError`] if the temperature is not a finite number above 0.
     pub fn at_temperature(&self, temperature: f32) -> Result<LogProbs, ConfigError> {
         ConfigError::check_positive("temperature", temperature)?;
-        if temperature == 1.0 {
+        if temperature == 1.0 && self.is_normalized() {
             return Ok(self.clone());
         }
         let (frames, classes) = (self.frames(), self.classes());
@@ -30,12 +30,11 @@ impl LogProbs {
             let log_sum = (f64::from(max) + sum.ln()) as f32;
             row.iter_mut().for_each(|value| *value -= log_sum);
         }
-        Ok(LogProbs::unchecked(frames, classes, values))
+        Ok(LogProbs::unchecked(frames, classes, values, true))
     }
 }
 
-/// The confidence in a text (0..=1): its probability, summed over its alignments, by log-probabilities at a
-/// temperature. Of the empty text it is the probability that there is nothing to read.
+/// The confidence in a text (0..=1): its probability, summed over its alignments, at a temperature. Of the empty text it is the probability that there is nothing to read.
 ///
 /// # Errors
 /// As [`LogProbs::at_temperature`].
@@ -97,7 +96,9 @@ fn cross_entropy(texts: &[(&LogProbs, &[usize], bool)], log_temperature: f64) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::ClassMask;
     use super::*;
+    use crate::charset::Charset;
 
     #[test]
     fn temperatures() {
@@ -114,6 +115,17 @@ mod tests {
         for wrong in [0.0, -1.0, f32::NAN, f32::INFINITY] {
             assert!(log_probs.at_temperature(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_masked_text_is_normalised_at_every_temperature() {
+        let charset = Charset::from_characters("ab").unwrap();
+        let log_probs = LogProbs::from_probabilities(1, 3, vec![0.1, 0.3, 0.6]).unwrap();
+        let mask = ClassMask::allow(&charset, ["a"]).unwrap();
+        let masked = log_probs.restricted(&mask, false).unwrap();
+        let at = |temperature| confidence(&masked, &[1], temperature).unwrap();
+        assert!((at(1.0) - 0.75).abs() < 1e-6, "{}", at(1.0));
+        assert!((at(1.0) - at(1.0 + 1e-6)).abs() < 1e-5);
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub struct CasedLm {
     space: Option<usize>,
     /// The lowest log-probability of a symbol.
     floor: f32,
+    fingerprint: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +70,8 @@ impl CasedLm {
             Symbol { token: ngram.token(&lower), kind }
         });
         let symbols = std::iter::once(blank).chain(symbols).collect();
-        CasedLm { ngram, symbols, space: charset.class(" "), floor: floor.min(0.0) }
+        let (space, fingerprint) = (charset.class(" "), charset.fingerprint());
+        CasedLm { ngram, symbols, space, floor: floor.min(0.0), fingerprint }
     }
 }
 
@@ -107,6 +109,10 @@ impl Case {
 }
 
 impl LanguageModel for CasedLm {
+    fn charset_fingerprint(&self) -> Option<u64> {
+        Some(self.fingerprint)
+    }
+
     fn start(&self) -> LmState {
         [self.ngram.start(), Case::NoLetter as u32, 0, 0]
     }

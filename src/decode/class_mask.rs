@@ -21,6 +21,8 @@ use crate::error::{CharsetError, EmissionsError, Result};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClassMask {
     allowed: Vec<bool>,
+    /// [`Charset::fingerprint`].
+    fingerprint: u64,
 }
 
 impl ClassMask {
@@ -32,7 +34,7 @@ impl ClassMask {
         charset: &Charset,
         symbols: impl IntoIterator<Item = S>,
     ) -> Result<Self> {
-        let mut mask = ClassMask { allowed: vec![false; charset.classes()] };
+        let mut mask = Self::all(charset, false);
         mask.allowed[Charset::BLANK] = true;
         mask.set(charset, symbols, true)?;
         Ok(mask)
@@ -46,9 +48,17 @@ impl ClassMask {
         charset: &Charset,
         symbols: impl IntoIterator<Item = S>,
     ) -> Result<Self> {
-        let mut mask = ClassMask { allowed: vec![true; charset.classes()] };
+        let mut mask = Self::all(charset, true);
         mask.set(charset, symbols, false)?;
         Ok(mask)
+    }
+
+    fn all(charset: &Charset, allowed: bool) -> Self {
+        ClassMask { allowed: vec![allowed; charset.classes()], fingerprint: charset.fingerprint() }
+    }
+
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     fn set<S: AsRef<str>>(
@@ -82,7 +92,7 @@ impl LogProbs {
     /// The same log-probabilities with probability 0 for every class that the mask does not permit.
     ///
     /// With `renormalize` the rest of every frame is scaled to sum to 1 again (a frame of which
-    /// nothing is left becomes a certain blank): the log-probabilities are those of a reader who knows that
+    /// nothing is left becomes a certain blank): the log-probabilities are those under the condition that
     /// the other symbols cannot occur. Without, a frame may sum to less than 1, and the log-probabilities stay
     /// comparable to unrestricted ones.
     ///
@@ -113,7 +123,7 @@ impl LogProbs {
             }
             row.iter_mut().for_each(|value| *value = (f64::from(*value) - sum.ln()) as f32);
         }
-        Ok(LogProbs::unchecked(frames, classes, values))
+        Ok(LogProbs::unchecked(frames, classes, values, renormalize))
     }
 }
 

@@ -1,10 +1,13 @@
 //! A search with everything that guides it.
 
+use super::beam::check_guide;
 use super::{BeamSearch, ClassMask, Hypothesis, LogProbs, greedy, log_probability};
-use crate::error::{EmissionsError, Result};
+use crate::charset::Charset;
+use crate::error::Result;
 
 /// How texts are found in log_probs.
 #[derive(Debug, Clone, Default)]
+#[non_exhaustive]
 pub enum Search {
     /// The most probable path: the reference implementation's way.
     #[default]
@@ -51,22 +54,38 @@ impl Decoder {
     /// [`BeamSearch::n_best`] otherwise; none if no text fits ([`BeamSearch::search`]).
     ///
     /// # Errors
-    /// As [`LogProbs::restricted`].
+    /// As [`LogProbs::restricted`] and [`BeamSearch::search`].
     pub fn decode(&self, log_probs: &LogProbs) -> Result<Vec<Hypothesis>> {
+        self.check(log_probs.classes(), None)?;
         match self.restrict(log_probs)? {
-            Some(restricted) => Ok(self.decode_restricted(&restricted)),
-            None => Ok(self.decode_restricted(log_probs)),
+            Some(restricted) => self.decode_restricted(&restricted),
+            None => self.decode_restricted(log_probs),
         }
     }
 
-    /// Checks the permitted symbols against a network's class count.
-    pub(crate) fn check_classes(&self, classes: usize) -> Result<()> {
-        match &self.classes {
-            Some(mask) if mask.classes() != classes => {
-                let found = mask.classes();
-                Err(EmissionsError::Size { frames: 1, classes, found }.into())
-            }
-            _ => Ok(()),
+    /// Checks every number, and that everything that guides the search is for this charset.
+    ///
+    /// # Errors
+    /// [`CharsetError::Guide`](crate::CharsetError::Guide),
+    /// [`ConfigError`](crate::ConfigError) for a number out of range.
+    pub fn check_charset(&self, charset: &Charset) -> Result<()> {
+        self.check(charset.classes(), Some(charset.fingerprint()))?;
+        if let (Search::Beam(search), Some(mask)) = (&self.search, &self.classes)
+            && let Some(lexicon) = search.lexicon.as_ref().filter(|lexicon| lexicon.is_closed())
+        {
+            // The first text shall not take longer than the others.
+            lexicon.frames_to_end_with(|class| mask.allows(class));
+        }
+        Ok(())
+    }
+
+    fn check(&self, classes: usize, mut fingerprint: Option<u64>) -> Result<()> {
+        if let Some(mask) = &self.classes {
+            fingerprint = Some(check_guide("class mask", mask.fingerprint(), fingerprint)?);
+        }
+        match &self.search {
+            Search::Greedy => Ok(()),
+            Search::Beam(search) => search.check(classes, fingerprint),
         }
     }
 
@@ -75,15 +94,16 @@ impl Decoder {
         self.classes.as_ref().map(|mask| log_probs.restricted(mask, self.renormalize)).transpose()
     }
 
-    pub(crate) fn decode_restricted(&self, log_probs: &LogProbs) -> Vec<Hypothesis> {
+    /// [`Decoder::decode`] of a decoder that was checked, for log-probabilities that were restricted.
+    pub(crate) fn decode_restricted(&self, log_probs: &LogProbs) -> Result<Vec<Hypothesis>> {
         match &self.search {
             Search::Greedy => {
                 let text: Vec<usize> =
                     greedy(log_probs).symbols.into_iter().map(|symbol| symbol.class).collect();
                 let log_prob = log_probability(log_probs, &text);
-                vec![Hypothesis { text, log_prob, score: log_prob }]
+                Ok(vec![Hypothesis { text, log_prob, score: log_prob }])
             }
-            Search::Beam(search) => search.search(log_probs),
+            Search::Beam(search) => Ok(search.search_checked(log_probs)?),
         }
     }
 }

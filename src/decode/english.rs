@@ -6,11 +6,11 @@ use super::{BeamSearch, CasedLm, CompactNgram, Decoder};
 use crate::charset::Charset;
 use crate::error::Result;
 
-/// Made by `examples/english_lm.rs`.
+/// Made by `svtrv2 english-lm` of svtrv2-cli.
 const NGRAM: &[u8] = include_bytes!("../../models/english.ngram");
 
 // Tuned on the training splits of SVT and (a half of) IIIT5K; docs/model_card.md has the figures.
-const LM_WEIGHT: f64 = 0.2;
+const LM_WEIGHT: f64 = 0.25;
 const LENGTH_BONUS: f64 = 0.5;
 const FLOOR: f32 = -6.0;
 

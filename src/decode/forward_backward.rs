@@ -60,7 +60,7 @@ impl<'a> ForwardBackward<'a> {
     }
 
     /// The posterior of a symbol (0..=1): the probability of the text, divided by that of all
-    /// texts which differ from it in this symbol at the most (replaced by any other, or left out).
+    /// texts which differ from it in this symbol at most (replaced by any other, or left out).
     /// `None` beyond the last symbol.
     ///
     /// To keep the time proportional to the length of a line, two kinds of improbable texts are
@@ -225,7 +225,7 @@ mod tests {
                     let moved = |by: f32| {
                         let mut values = log_probs.as_slice().to_vec();
                         values[frame * log_probs.classes() + class] += by;
-                        let moved = LogProbs::unchecked(log_probs.frames(), log_probs.classes(), values);
+                        let moved = LogProbs::unchecked(log_probs.frames(), log_probs.classes(), values, false);
                         let by = moved.as_slice()[frame * log_probs.classes() + class]
                             - log_probs.as_slice()[frame * log_probs.classes() + class];
                         (log_probability(&moved, &text), f64::from(by))

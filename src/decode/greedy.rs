@@ -1,4 +1,5 @@
-//! Greedy CTC decoding: the most probable class of every frame, repeats collapsed, blanks dropped.
+//! Greedy CTC decoding ("best path decoding", Graves et al., 2006, section 3.2): the most probable
+//! class of every frame, repeats collapsed, blanks removed.
 
 use std::ops::Range;
 
@@ -7,6 +8,8 @@ use crate::charset::Charset;
 
 /// A decoded sequence.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Decoded {
     /// The symbols in reading order; none is a valid result.
     pub symbols: Vec<DecodedSymbol>,
@@ -17,6 +20,8 @@ pub struct Decoded {
 
 /// A symbol of a decoded sequence.
 #[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct DecodedSymbol {
     /// The class, at least 1.
     pub class: usize,

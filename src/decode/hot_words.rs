@@ -30,15 +30,18 @@ impl HotWords {
     /// the charset are left out ([`HotWords::skipped`]), and so is the empty one.
     ///
     /// # Errors
-    /// [`ConfigError`] if a bonus is not a finite number above 0.
+    /// [`ConfigError`] if a bonus is not above 0, or above 1e6.
     pub fn new<S: AsRef<str>>(
         charset: &Charset,
         words: &[(S, f64)],
         ignore_case: bool,
     ) -> Result<Self> {
         for (word, bonus) in words {
-            if !(bonus.is_finite() && *bonus > 0.0) {
-                let detail = format!("the bonus {bonus} of {:?} is not above 0", word.as_ref());
+            if !(*bonus > 0.0 && *bonus <= ConfigError::LARGEST_WEIGHT) {
+                let detail = format!(
+                    "the bonus {bonus} of {:?} is not above 0 and at most 1e6",
+                    word.as_ref()
+                );
                 return Err(ConfigError::new("hot_words", detail).into());
             }
         }
@@ -85,6 +88,10 @@ impl HotWords {
     /// The words that hold a symbol outside the charset.
     pub fn skipped(&self) -> &[String] {
         &self.skipped
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
     }
 
     /// The most that one symbol can add to a score.

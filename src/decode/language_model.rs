@@ -9,7 +9,8 @@ pub type LmState = [u32; 4];
 /// Gives texts a probability, symbol by symbol, in classes of the charset.
 ///
 /// Texts with equal states must have equal futures. Log-probabilities are natural ones and at most
-/// 0: a beam search leaves out what could not be good enough even if the model liked it.
+/// 0, `-inf` included: a beam search prunes by that bound. It returns an error for NaN and for
+/// anything above 0.
 ///
 /// ```
 /// use svtrv2::decode::{LanguageModel, LmState};
@@ -42,6 +43,12 @@ pub trait LanguageModel: Debug + Send + Sync {
 
     /// The log-probability that the text ends here.
     fn finish(&self, state: LmState) -> f64;
+
+    /// [`Charset::fingerprint`](crate::Charset::fingerprint) of the charset whose classes the model
+    /// takes; `None` if it takes those of any. A search with another charset is an error then.
+    fn charset_fingerprint(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// The log-probability of a whole text, its end included.

@@ -1,7 +1,11 @@
 //! Words that texts consist of.
 
+use std::sync::{Arc, Mutex};
+
+use super::LogProbs;
 use super::trie::{Keys, Trie};
 use crate::charset::Charset;
+use crate::error::{ConfigError, Result};
 
 /// A list of words that a [`BeamSearch`](super::BeamSearch) keeps to.
 ///
@@ -15,7 +19,7 @@ use crate::charset::Charset;
 /// let log_probs = LogProbs::from_probabilities(2, 4, vec![0., 0., 1., 0., 0., 0.1, 0.3, 0.6])?;
 /// let lexicon = Lexicon::closed(&charset, &["ca", "caco"]);
 /// let search = BeamSearch { lexicon: Some(lexicon.into()), ..BeamSearch::default() };
-/// assert_eq!(search.search(&log_probs)[0].text, [2, 1]); // "ca", not "co"
+/// assert_eq!(search.search(&log_probs)?[0].text, [2, 1]); // "ca", not "co"
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -24,9 +28,35 @@ pub struct Lexicon {
     trie: Trie,
     /// The class of the space.
     space: Option<usize>,
-    /// What an unknown word costs; nothing permits one in a closed lexicon.
+    /// What an unknown word costs; `None` for a closed lexicon.
     penalty: Option<f64>,
     skipped: Vec<String>,
+    /// With all classes permitted; none for an open lexicon.
+    frames_to_end: Arc<FramesToEnd>,
+    /// The same for the classes that were permitted last, by keys.
+    restricted: Arc<Mutex<Option<Restricted>>>,
+}
+
+/// How many classes of every key are permitted, and what prefixes need then.
+type Restricted = (Vec<u32>, Arc<FramesToEnd>);
+
+/// The frames that prefixes of a closed lexicon need to become words.
+#[derive(Debug, Default)]
+pub(super) struct FramesToEnd(Vec<[u16; 2]>);
+
+impl FramesToEnd {
+    /// The fewest frames that a text needs to end in a word, whose last frame was a blank or not.
+    pub(super) fn after(&self, state: LexiconState, blank: bool) -> usize {
+        let (node, after) = match state {
+            LexiconState::Start => (Trie::ROOT, 0),
+            LexiconState::Inside(node) => (node, usize::from(!blank)),
+            LexiconState::Unknown => return usize::MAX,
+        };
+        match self.0.get(node as usize).map(|needed| needed[after]) {
+            Some(needed) if needed < u16::MAX => usize::from(needed),
+            _ => usize::MAX,
+        }
+    }
 }
 
 /// Where a text stands in a lexicon.
@@ -45,20 +75,38 @@ impl Lexicon {
     /// Permits the given words only, letter for letter.
     ///
     /// Words are cut into symbols of the charset, the longest first; those that hold anything else
-    /// can never be read and are left out ([`Lexicon::skipped`]).
+    /// can never be recognised and are left out ([`Lexicon::skipped`]).
     pub fn closed<S: AsRef<str>>(charset: &Charset, words: &[S]) -> Self {
-        Self::new(charset, words, None, false)
+        Self::with_checked(charset, words, None, false)
     }
 
-    /// Prefers the given words: any other costs `penalty`, a natural logarithm of at least 0, that
+    /// Prefers the given words: any other costs `penalty`, a natural logarithm of 0..=1e6, that
     /// is subtracted from the score of the text.
-    pub fn open<S: AsRef<str>>(charset: &Charset, words: &[S], penalty: f64) -> Self {
+    ///
+    /// # Errors
+    /// [`ConfigError`](crate::ConfigError) if the penalty is not in 0..=1e6.
+    pub fn open<S: AsRef<str>>(charset: &Charset, words: &[S], penalty: f64) -> Result<Self> {
         Self::new(charset, words, Some(penalty), false)
     }
 
     /// Permits the given words only, or, with a penalty, prefers them ([`Lexicon::open`]); in any
     /// letter case if `ignore_case` is set: a text then keeps the case that the log-probabilities speak for.
+    ///
+    /// # Errors
+    /// As [`Lexicon::open`].
     pub fn new<S: AsRef<str>>(
+        charset: &Charset,
+        words: &[S],
+        penalty: Option<f64>,
+        ignore_case: bool,
+    ) -> Result<Self> {
+        if let Some(penalty) = penalty {
+            ConfigError::check_weight("lexicon penalty", penalty, 0.0)?;
+        }
+        Ok(Self::with_checked(charset, words, penalty, ignore_case))
+    }
+
+    fn with_checked<S: AsRef<str>>(
         charset: &Charset,
         words: &[S],
         penalty: Option<f64>,
@@ -67,8 +115,51 @@ impl Lexicon {
         let keys = Keys::new(charset, ignore_case);
         let (known, skipped) = keys.of_words(words);
         let trie = Trie::new(known.into_iter().map(|(word, _)| word).collect());
-        let penalty = penalty.map(|penalty| penalty.max(0.0));
-        Lexicon { keys, trie, space: charset.class(" "), penalty, skipped }
+        let frames_to_end = Arc::new(FramesToEnd(match penalty {
+            Some(_) => Vec::new(),
+            None => trie.frames_to_end(&keys.permitted(|_| true)),
+        }));
+        let (space, restricted) = (charset.class(" "), Arc::default());
+        Lexicon { keys, trie, space, penalty, skipped, frames_to_end, restricted }
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// The frames that prefixes of this closed lexicon need to become words, by the classes that
+    /// are possible at any frame. One pass over the tree if classes are impossible and others were
+    /// the last time.
+    pub(super) fn frames_to_end(&self, log_probs: &LogProbs) -> Arc<FramesToEnd> {
+        let mut possible = vec![false; log_probs.classes()];
+        for row in log_probs.iter() {
+            let mut all = true;
+            for (possible, &value) in possible.iter_mut().zip(row) {
+                *possible |= value > f32::NEG_INFINITY;
+                all &= *possible;
+            }
+            if all {
+                return self.frames_to_end.clone();
+            }
+        }
+        self.frames_to_end_with(|class| possible.get(class) == Some(&true))
+    }
+
+    /// The same for a set of permitted classes; kept for the next time.
+    pub(super) fn frames_to_end_with(&self, permitted: impl Fn(usize) -> bool) -> Arc<FramesToEnd> {
+        let permitted = self.keys.permitted(permitted);
+        // A thread never waits for another: it computes for itself.
+        let mut cache = self.restricted.try_lock().ok();
+        if let Some(Some((known, found))) = cache.as_deref()
+            && *known == permitted
+        {
+            return found.clone();
+        }
+        let found = Arc::new(FramesToEnd(self.trie.frames_to_end(&permitted)));
+        if let Some(cache) = &mut cache {
+            **cache = Some((permitted, found.clone()));
+        }
+        found
     }
 
     /// The words that hold a symbol outside the charset.
@@ -79,11 +170,6 @@ impl Lexicon {
     /// Whether nothing but its words is permitted.
     pub fn is_closed(&self) -> bool {
         self.penalty.is_none()
-    }
-
-    /// How many different beginnings the words have.
-    pub(super) fn beginnings(&self) -> usize {
-        self.trie.len()
     }
 
     /// What one more symbol adds to a score, and where the text stands then; `None` if it may not
@@ -141,8 +227,11 @@ mod tests {
         let charset = Charset::from_characters("abcABC ").unwrap();
         let words = ["ab", "abc", "Ca", "xyz"];
         let closed = Lexicon::closed(&charset, &words);
-        let open = Lexicon::open(&charset, &words, 2.0);
-        let folded = Lexicon::new(&charset, &words, None, true);
+        let open = Lexicon::open(&charset, &words, 2.0).unwrap();
+        let folded = Lexicon::new(&charset, &words, None, true).unwrap();
+        for wrong in [-1.0, f64::NAN, f64::INFINITY] {
+            assert!(Lexicon::open(&charset, &words, wrong).is_err(), "{wrong}");
+        }
         assert_eq!(closed.skipped(), ["xyz"]);
         let cases: [(&str, Option<f64>, f64, bool); 12] = [
             ("ab", Some(0.0), 0.0, true),

@@ -17,11 +17,19 @@ use crate::error::{EmissionsError, Result};
 /// assert_eq!(log_probs.frame(2), None);
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct LogProbs {
     frames: usize,
     classes: usize,
     values: Vec<f32>,
+    /// Whether every frame sums to 1 but for rounding.
+    normalized: bool,
+}
+
+impl PartialEq for LogProbs {
+    fn eq(&self, other: &Self) -> bool {
+        (self.frames, self.classes) == (other.frames, other.classes) && self.values == other.values
+    }
 }
 
 /// How far from 1 the probabilities of a frame may sum: what rounding to 8 bits makes of 256 of
@@ -54,7 +62,7 @@ impl LogProbs {
                 *logit = (f64::from(*logit - max) - log_sum) as f32;
             }
         }
-        Ok(LogProbs { frames, classes, values: logits })
+        Ok(LogProbs { frames, classes, values: logits, normalized: true })
     }
 
     /// From probabilities, row-major `[frames, classes]`.
@@ -77,7 +85,7 @@ impl LogProbs {
             check_sum(frame, row.iter().sum())?;
             row.iter_mut().for_each(|p| *p = p.ln());
         }
-        Ok(LogProbs { frames, classes, values: probabilities })
+        Ok(LogProbs { frames, classes, values: probabilities, normalized: false })
     }
 
     /// From natural-log probabilities, row-major `[frames, classes]`; `-inf` is probability 0.
@@ -99,16 +107,26 @@ impl LogProbs {
             }
             check_sum(frame, row.iter().map(|p| p.exp()).sum())?;
         }
-        Ok(LogProbs { frames, classes, values: log_probabilities })
+        Ok(LogProbs { frames, classes, values: log_probabilities, normalized: false })
     }
 
-    /// Of log-probabilities whose frames need not sum to 1.
-    pub(super) fn unchecked(frames: usize, classes: usize, values: Vec<f32>) -> Self {
+    /// From log-probabilities whose frames need not sum to 1; `normalized` if they do.
+    pub(super) fn unchecked(
+        frames: usize,
+        classes: usize,
+        values: Vec<f32>,
+        normalized: bool,
+    ) -> Self {
         debug_assert_eq!(values.len(), frames * classes);
-        LogProbs { frames, classes, values }
+        LogProbs { frames, classes, values, normalized }
     }
 
-    /// Time frames.
+    /// Whether every frame is known to sum to 1 but for rounding.
+    pub(super) fn is_normalized(&self) -> bool {
+        self.normalized
+    }
+
+    /// Frames.
     pub fn frames(&self) -> usize {
         self.frames
     }

@@ -265,6 +265,7 @@ pub struct SymbolLm {
     tokens: Vec<Option<u32>>,
     /// The space, if words are seen by themselves.
     between_words: Option<usize>,
+    fingerprint: u64,
 }
 
 impl SymbolLm {
@@ -276,7 +277,7 @@ impl SymbolLm {
         let symbols = charset.symbols().iter().map(|symbol| ngram.token(symbol));
         let tokens = std::iter::once(None).chain(symbols).collect();
         let between_words = charset.class(" ").filter(|_| word_by_word);
-        SymbolLm { ngram, tokens, between_words }
+        SymbolLm { ngram, tokens, between_words, fingerprint: charset.fingerprint() }
     }
 }
 
@@ -296,6 +297,10 @@ impl LanguageModel for SymbolLm {
 
     fn finish(&self, state: LmState) -> f64 {
         natural(self.ngram.finish(state[0]))
+    }
+
+    fn charset_fingerprint(&self) -> Option<u64> {
+        Some(self.fingerprint)
     }
 }
 

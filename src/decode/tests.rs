@@ -78,7 +78,7 @@ fn ranked(log_probs: &LogProbs, bonus: impl Fn(&[usize]) -> Option<f64>) -> Vec<
 
 fn check(search: &BeamSearch, log_probs: &LogProbs, bonus: impl Fn(&[usize]) -> Option<f64>) {
     let expected = ranked(log_probs, bonus);
-    let found = search.search(log_probs);
+    let found = search.search(log_probs).unwrap();
     assert_eq!(found.len(), expected.len());
     for (found, (score, _)) in found.iter().zip(&expected) {
         assert!((found.score - score).abs() < 1e-9, "{found:?}, {score}");
@@ -118,7 +118,7 @@ proptest! {
         let lexicon = if closed {
             Lexicon::closed(&charset, &words)
         } else {
-            Lexicon::open(&charset, &words, penalty)
+            Lexicon::open(&charset, &words, penalty).unwrap()
         };
         let hot_words = HotWords::new(&charset, &hot, false).unwrap();
         let mut best_hot: HashMap<&str, f64> = HashMap::new();
@@ -152,7 +152,7 @@ proptest! {
         // A beam of one still ends in a word.
         if closed && !ranked(&log_probs, bonus).is_empty() {
             let narrow = BeamSearch { beam_width: 1, top_k: 1, n_best: 1, ..search };
-            let found = &narrow.search(&log_probs)[0];
+            let found = &narrow.search(&log_probs).unwrap()[0];
             let spelled: String =
                 found.text.iter().filter_map(|&class| charset.symbol(class)).collect();
             prop_assert!(words.contains(&spelled.as_str()));
@@ -168,7 +168,7 @@ proptest! {
         blank_skip in 0.5f32..1.0,
     ) {
         let search = BeamSearch { beam_width, top_k, top_mass, blank_skip, ..exact() };
-        let found = search.search(&log_probs);
+        let found = search.search(&log_probs).unwrap();
         prop_assert!(!found.is_empty() && found.len() <= beam_width);
         for hypothesis in &found {
             let exact = log_probability(&log_probs, &hypothesis.text);
@@ -178,7 +178,7 @@ proptest! {
         let texts: std::collections::HashSet<_> = found.iter().map(|h| h.text.clone()).collect();
         prop_assert_eq!(texts.len(), found.len());
         // The same log-probabilities, the same texts.
-        prop_assert_eq!(search.search(&log_probs), found);
+        prop_assert_eq!(search.search(&log_probs).unwrap(), found);
     }
 }
 
@@ -188,12 +188,12 @@ fn impossible_scores() {
     let log_probs = LogProbs::from_probabilities(1, 3, vec![0.0, 0.0, 1.0]).unwrap();
     let mask = ClassMask::allow(&charset, ["a"]).unwrap();
     let nothing = log_probs.restricted(&mask, false).unwrap();
-    assert!(BeamSearch::default().search(&nothing).is_empty());
+    assert!(BeamSearch::default().search(&nothing).unwrap().is_empty());
     let lexicon = Some(Arc::new(Lexicon::closed(&charset, &["aa", "bb"])));
     let closed = BeamSearch { lexicon, ..BeamSearch::default() };
-    assert!(closed.search(&log_probs).is_empty());
+    assert!(closed.search(&log_probs).unwrap().is_empty());
     let none = LogProbs::from_logits(0, 3, vec![]).unwrap();
-    let empty = BeamSearch::default().search(&none);
+    let empty = BeamSearch::default().search(&none).unwrap();
     assert_eq!(empty, [Hypothesis { text: vec![], log_prob: 0.0, score: 0.0 }]);
 }
 
@@ -203,7 +203,7 @@ fn a_long_line() {
     let (frames, classes) = (5_000, 30);
     let logits = (0..frames * classes).map(|i| (i * i % 101) as f32 / 9.0).collect();
     let log_probs = LogProbs::from_logits(frames, classes, logits).unwrap();
-    let found = BeamSearch::default().search(&log_probs);
+    let found = BeamSearch::default().search(&log_probs).unwrap();
     let log_prob = log_probability(&log_probs, &found[0].text);
     assert!(found[0].log_prob.is_finite() && found[0].log_prob <= log_prob);
     assert!(found[0].log_prob >= greedy_log_prob(&log_probs) - 1e-6);

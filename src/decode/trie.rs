@@ -1,4 +1,4 @@
-//! Words as a tree of their beginnings, over keys that forget letter case if they are told to.
+//! Words as a tree of their prefixes (a trie), over keys that may ignore letter case.
 
 use std::collections::HashMap;
 
@@ -13,6 +13,8 @@ pub(super) struct Keys {
     /// Code points of the longest symbol.
     longest: usize,
     ignore_case: bool,
+    /// [`Charset::fingerprint`].
+    fingerprint: u64,
 }
 
 impl Keys {
@@ -25,12 +27,32 @@ impl Keys {
             *key = *by_symbol.entry(symbol).or_insert(next);
         }
         let longest = longest(by_symbol.keys());
-        Keys { of_class, by_symbol, longest, ignore_case }
+        let fingerprint = charset.fingerprint();
+        Keys { of_class, by_symbol, longest, ignore_case, fingerprint }
     }
 
     /// The key of a class; beyond the charset, one that no word holds.
     pub(super) fn of(&self, class: usize) -> u32 {
         self.of_class.get(class).copied().unwrap_or(0)
+    }
+
+    /// The classes of the charset, the blank included.
+    pub(super) fn classes(&self) -> usize {
+        self.of_class.len()
+    }
+
+    /// The fingerprint of the charset.
+    pub(super) fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// For every key, how many of its classes are permitted.
+    pub(super) fn permitted(&self, permitted: impl Fn(usize) -> bool) -> Vec<u32> {
+        let mut counts = vec![0; self.by_symbol.len() + 1];
+        for (class, &key) in self.of_class.iter().enumerate().skip(1) {
+            counts[key as usize] += u32::from(permitted(class));
+        }
+        counts
     }
 
     /// A word's keys, the longest symbols first; `None` if it holds anything else.
@@ -58,7 +80,7 @@ impl Keys {
     }
 }
 
-/// A tree of beginnings; node 0 is the empty one, and parents come before children.
+/// A tree of prefixes; node 0 is the empty one, and parents come before children.
 #[derive(Debug, Clone)]
 pub(super) struct Trie {
     /// Where the edges of every node begin, and one more.
@@ -93,6 +115,38 @@ impl Trie {
             node += 1;
         }
         trie
+    }
+
+    /// Of every node: the fewest frames from there to the end of a word, after a blank and after
+    /// the node's own symbol; `u16::MAX` if there is no end. A key counts only if it has permitted
+    /// classes, and a repeated one takes a blank more if it has only one.
+    pub(super) fn frames_to_end(&self, permitted: &[u32]) -> Vec<[u16; 2]> {
+        let mut needed = vec![[u16::MAX; 2]; self.len()];
+        // The shortest way from a node, whose own key is given.
+        let fewest = |needed: &[[u16; 2]], node: u32, own: u32| {
+            if self.is_word(node) {
+                return [0; 2];
+            }
+            let mut found = [u16::MAX; 2];
+            for &(key, child) in self.edges(node) {
+                let count = permitted.get(key as usize).copied().unwrap_or(0);
+                if count > 0 {
+                    let rest = needed[child as usize][1].saturating_add(1);
+                    let repeated = u16::from(key == own && count == 1);
+                    found[0] = found[0].min(rest);
+                    found[1] = found[1].min(rest.saturating_add(repeated));
+                }
+            }
+            found
+        };
+        // Children come behind their parents.
+        for parent in (0..self.len() as u32).rev() {
+            for &(key, child) in self.edges(parent) {
+                needed[child as usize] = fewest(&needed, child, key);
+            }
+        }
+        needed[Self::ROOT as usize] = fewest(&needed, Self::ROOT, 0);
+        needed
     }
 
     /// The number of nodes.
@@ -139,6 +193,24 @@ mod tests {
                 prop_assert!(node(word).is_some() == begins || word.is_empty());
             }
         }
+    }
+
+    #[test]
+    fn fewest_frames() {
+        // "ab", "aab" and "cc": c is not permitted, a has one class, b has two.
+        let trie = Trie::new(vec![vec![1, 2], vec![1, 1, 1, 2], vec![3, 3]]);
+        let needed = trie.frames_to_end(&[0, 1, 2, 0]);
+        assert_eq!(needed[0], [2, 2]);
+        let a = trie.child(Trie::ROOT, 1).unwrap();
+        assert_eq!(needed[a as usize], [1, 1]);
+        let aa = trie.child(a, 1).unwrap();
+        // Another a, then b; a blank first, unless one was before.
+        assert_eq!(needed[aa as usize], [2, 3]);
+        let c = trie.child(Trie::ROOT, 3).unwrap();
+        assert_eq!(needed[c as usize], [u16::MAX; 2]);
+        assert_eq!(trie.frames_to_end(&[0; 4])[0], [u16::MAX; 2]);
+        assert_eq!(Trie::new(vec![vec![]]).frames_to_end(&[])[0], [0, 0]);
+        assert_eq!(Trie::new(vec![]).frames_to_end(&[])[0], [u16::MAX; 2]);
     }
 
     #[test]

@@ -12,11 +12,22 @@ use crate::error::{ComputeError, Result};
 use crate::recognition::Recognition;
 use crate::resize::{ResizedCrop, normalize_rgb};
 
+/// Crops of a batch that are resized, recognised and decoded together. It bounds the memory of a
+/// long batch; each size still finds enough crops for its passes.
+const WINDOW: usize = 1024;
+
+/// A crop resized once for each rotation to be tried, or why that failed.
+pub(super) type Prepared = Result<Vec<ResizedCrop>>;
+
+/// A result, and the crop's share of the time that its passes through the network took.
+pub(super) type Timed<T> = (Result<T>, Duration);
+
 impl Recognizer {
-    /// Reads many crops, in any mix of sizes; results are in the order of the crops.
+    /// Recognises many crops, in any mix of sizes; results are in the order of the crops.
     ///
     /// Crops of one target size share passes through the network, never padded, each pass of at
-    /// most [`Options::batch_pixels`] pixels. A crop that fails leaves the others alone.
+    /// most [`Options::batch_pixels`](super::Options::batch_pixels) pixels. A crop that fails leaves
+    /// the others alone.
     pub fn recognize_batch(&self, crops: &[Crop]) -> Vec<Result<Recognition>> {
         self.recognize_batch_timed(crops).0
     }
@@ -27,77 +38,71 @@ impl Recognizer {
         &self,
         crops: &[Crop],
     ) -> (Vec<Result<Recognition>>, Vec<Duration>) {
-        let resized: Vec<Result<Vec<ResizedCrop>>> =
-            crops.par_iter().map(|crop| self.resize(crop)).collect();
-        let variants: Vec<&ResizedCrop> = resized.iter().flatten().flatten().collect();
-        let timed = self.emissions_timed(&variants);
-        let mut emissions = timed.into_iter();
-        let mut times = Vec::with_capacity(crops.len());
-        let scored: Vec<Result<(Vec<ResizedCrop>, Vec<Emissions>)>> = resized
-            .into_iter()
-            .map(|resized| {
-                let mut time = Duration::ZERO;
-                let scored = resized.and_then(|resized| {
-                    let own: Vec<_> = emissions.by_ref().take(resized.len()).collect();
-                    time = own.iter().map(|(_, time)| *time).sum();
-                    let own =
-                        own.into_iter().map(|(emissions, _)| emissions).collect::<Result<_>>()?;
-                    Ok((resized, own))
-                });
-                times.push(time);
-                scored
-            })
-            .collect();
-        let recognitions = scored
-            .into_par_iter()
-            .map(|scored| {
-                scored.and_then(|(crops, emissions)| self.decode_best(&crops, &emissions))
-            })
-            .collect();
-        (recognitions, times)
+        let recognize = |window: &[Crop]| {
+            self.recognize_prepared(window.par_iter().map(|crop| self.resize(crop)).collect())
+        };
+        crops.chunks(WINDOW).flat_map(recognize).unzip()
     }
 
-    pub(super) fn emissions_timed(
+    /// Recognises prepared crops; results are in their order.
+    ///
+    /// A pass decodes its crops at once: emissions live no longer than their pass.
+    pub(super) fn recognize_prepared(&self, prepared: Vec<Prepared>) -> Vec<Timed<Recognition>> {
+        let variants: Vec<&ResizedCrop> = prepared.iter().flatten().flatten().collect();
+        let decode = |crop: &ResizedCrop, emissions: Emissions| self.decode(crop, &emissions);
+        let mut decoded = self.run_passes(&variants, decode).into_iter();
+        let mut recognized = Vec::with_capacity(prepared.len());
+        for crop in prepared {
+            let mut time = Duration::ZERO;
+            let result = crop.and_then(|variants| {
+                let own = decoded.by_ref().take(variants.len()).map(|(result, own)| {
+                    time += own;
+                    result
+                });
+                // All are taken, also behind a failure: the next crop's follow.
+                best(own.collect::<Vec<_>>())
+            });
+            recognized.push((result, time));
+        }
+        recognized
+    }
+
+    /// The emissions of crops in their order, with each crop's share of the time of its pass.
+    pub(super) fn emissions_timed(&self, crops: &[&ResizedCrop]) -> Vec<Timed<Emissions>> {
+        self.run_passes(crops, |_, emissions| Ok(emissions))
+    }
+
+    /// Runs crops through the network, pass by pass on the threads of the pool, and through
+    /// `finish` at the end of their pass.
+    fn run_passes<T: Send>(
         &self,
         crops: &[&ResizedCrop],
-    ) -> Vec<(Result<Emissions>, Duration)> {
-        let passes = self.passes(crops);
-        let results: Vec<_> = passes
-            .into_par_iter()
-            .map(|pass| {
-                let members: Vec<&ResizedCrop> = pass.iter().map(|&index| crops[index]).collect();
-                let start = Instant::now();
-                let emissions = self.forward(&members);
-                let time = start.elapsed() / pass.len() as u32;
-                (pass, emissions, time)
-            })
-            .collect();
-        let mut slots: Vec<Option<(Result<Emissions>, Duration)>> =
-            crops.iter().map(|_| None).collect();
-        for (pass, emissions, time) in results {
-            match emissions {
+        finish: impl Fn(&ResizedCrop, Emissions) -> Result<T> + Sync,
+    ) -> Vec<Timed<T>> {
+        let run = |pass: Vec<usize>| -> Vec<(usize, Timed<T>)> {
+            let members: Vec<&ResizedCrop> = pass.iter().map(|&index| crops[index]).collect();
+            let start = Instant::now();
+            let emissions = self.forward(&members);
+            let time = start.elapsed() / pass.len().max(1) as u32;
+            let results: Vec<Result<T>> = match emissions {
                 Ok(emissions) => {
-                    for (index, emissions) in pass.into_iter().zip(emissions) {
-                        slots[index] = Some((emissions, time));
-                    }
+                    let pairs = members.into_iter().zip(emissions);
+                    pairs.map(|(crop, found)| found.and_then(|found| finish(crop, found))).collect()
                 }
                 Err(error) => {
-                    let message = error.to_string();
-                    for index in pass {
-                        let error = ComputeError::Pass(message.clone());
-                        slots[index] = Some((Err(error.into()), time));
-                    }
+                    let failed = || ComputeError::Pass(error.to_string());
+                    members.iter().map(|_| Err(failed().into())).collect()
                 }
-            }
-        }
-        let lost = || ComputeError::Pass("it gave no result".to_owned());
-        slots
-            .into_iter()
-            .map(|slot| slot.unwrap_or_else(|| (Err(lost().into()), Duration::ZERO)))
-            .collect()
+            };
+            pass.into_iter().zip(results.into_iter().map(|result| (result, time))).collect()
+        };
+        let mut results: Vec<(usize, Timed<T>)> =
+            self.passes(crops).into_par_iter().flat_map_iter(run).collect();
+        results.sort_unstable_by_key(|(index, _)| *index);
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Groups crops by size and cuts the groups into passes.
+    /// Groups crops by size and cuts the groups into passes; every crop is in one.
     fn passes(&self, crops: &[&ResizedCrop]) -> Vec<Vec<usize>> {
         let mut order: Vec<usize> = (0..crops.len()).collect();
         order.sort_by_key(|&index| crops[index].size);
@@ -131,4 +136,17 @@ impl Recognizer {
         };
         Ok(logits.zip(attention).map(emissions).collect())
     }
+}
+
+/// The result with the best score among a crop's rotations; of equal ones the first. A failure if
+/// any of them failed.
+pub(super) fn best(results: impl IntoIterator<Item = Result<Recognition>>) -> Result<Recognition> {
+    let mut best: Option<Recognition> = None;
+    for next in results {
+        let next = next?;
+        if best.as_ref().is_none_or(|best| next.score > best.score) {
+            best = Some(next);
+        }
+    }
+    best.ok_or_else(|| ComputeError::Pass("a crop was not resized".to_owned()).into())
 }

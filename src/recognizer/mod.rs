@@ -1,15 +1,20 @@
-//! Crops in, recognition results out: all steps in one call.
+//! Crops in, recognition results out: all stages in one call.
 
 mod batch;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod options;
+mod page;
+mod stream;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use crate::charset::Charset;
 use crate::crop::{Crop, Rotation};
 use crate::decode::Decoder;
 use crate::emissions::Emissions;
-use crate::error::{CharsetError, ComputeError, ConfigError, Error, Result};
+use crate::error::{CharsetError, ConfigError, Error, Result};
 use crate::inference::Execution;
 use crate::model::Config;
 use crate::recognition::Recognition;
@@ -17,11 +22,12 @@ use crate::resize::{ResizedCrop, resize_rgb, target_size};
 use crate::weights::Weights;
 
 pub use options::{Options, Orientation};
+pub use stream::RecognitionStream;
 
 /// Reads the text in image crops.
 ///
 /// A recogniser is `Send + Sync` and takes no lock: share it between threads by reference. Batches
-/// are spread over the threads of the current rayon pool. The reading of a crop never depends on
+/// are spread over the threads of the current rayon pool. The result of a crop never depends on
 /// other crops, their order or the number of threads: it is the same to the bit.
 ///
 /// ```no_run
@@ -48,6 +54,15 @@ impl Recognizer {
     /// As [`Weights::open`] and [`Recognizer::new`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::new(&Weights::open(path)?, Options::default())
+    }
+
+    /// Takes the bytes of a weights file that carries its charset, with default options: a
+    /// `Vec<u8>`, or without a copy a `&'static [u8]` as of [`include_bytes!`].
+    ///
+    /// # Errors
+    /// As [`Weights::open`] and [`Recognizer::new`].
+    pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
+        Self::new(&Weights::from_bytes(bytes)?, Options::default())
     }
 
     /// Sets up a recogniser.
@@ -78,7 +93,7 @@ impl Recognizer {
             }
         };
         charset.check_classes(config.num_classes)?;
-        decoder.check_classes(config.num_classes)?;
+        decoder.check_charset(&charset)?;
         let execution = weights.execution(device, precision)?;
         Ok(Recognizer {
             execution,
@@ -87,7 +102,7 @@ impl Recognizer {
             orientation,
             decoder,
             temperature,
-            batch_pixels,
+            batch_pixels: batch_pixels.unwrap_or_else(|| options::default_batch_pixels(device)),
         })
     }
 
@@ -114,9 +129,9 @@ impl Recognizer {
     /// The same recogniser with another decoder; the network is shared.
     ///
     /// # Errors
-    /// [`EmissionsError`](crate::EmissionsError) if the decoder's symbols are of another charset.
+    /// As [`Decoder::check_charset`].
     pub fn with_decoder(&self, decoder: Decoder) -> Result<Self> {
-        decoder.check_classes(self.config.num_classes)?;
+        decoder.check_charset(&self.charset)?;
         Ok(Recognizer { decoder, ..self.clone() })
     }
 
@@ -162,32 +177,25 @@ impl Recognizer {
         self.emissions_timed(&crops).into_iter().map(|(emissions, _)| emissions).collect()
     }
 
-    /// Third stage: the reading of a resized crop from its scores.
+    /// Third stage: the text of a resized crop from its emissions.
     ///
     /// # Errors
-    /// [`Error::Emissions`] if the scores are not those of this recogniser's charset.
+    /// [`Error::Emissions`] if the emissions are not those of this recogniser's charset.
     pub fn decode(&self, crop: &ResizedCrop, emissions: &Emissions) -> Result<Recognition> {
         let Self { decoder, charset, temperature, .. } = self;
         Recognition::new(crop, emissions, decoder, charset, *temperature)
     }
 
-    /// Third stage for a crop that was resized once for each rotation to be tried: the reading with
+    /// Third stage for a crop that was resized once for each rotation to be tried: the result with
     /// the best score; of equal ones the first.
     ///
     /// # Errors
-    /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops with scores.
+    /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops.
     pub fn decode_best(
         &self,
         crops: &[ResizedCrop],
         emissions: &[Emissions],
     ) -> Result<Recognition> {
-        let mut best: Option<Recognition> = None;
-        for (crop, emissions) in crops.iter().zip(emissions) {
-            let next = self.decode(crop, emissions)?;
-            if best.as_ref().is_none_or(|best| next.score > best.score) {
-                best = Some(next);
-            }
-        }
-        best.ok_or_else(|| ComputeError::Pass("a crop was not resized".to_owned()).into())
+        batch::best(crops.iter().zip(emissions).map(|(crop, own)| self.decode(crop, own)))
     }
 }

@@ -14,7 +14,7 @@ pub enum Orientation {
     /// Turns tall crops by 90 degrees against the clock: text that runs downwards becomes
     /// horizontal.
     RotateTall,
-    /// Reads tall crops as they are and turned either way, and keeps the reading with the best
+    /// Recognises tall crops as they are and turned either way, and keeps the result with the best
     /// score (of equal ones the first in this order). Three times the work for tall crops.
     BestOfTall,
 }
@@ -50,7 +50,10 @@ pub struct Options {
     pub temperature: Option<f32>,
     /// The most input pixels (height times width, summed over crops) of one pass through the
     /// network; a crop that alone has more gets a pass of its own. Bounds the memory in use.
-    pub batch_pixels: usize,
+    ///
+    /// By default two crops of 32 x 128 pixels on a CPU, whose caches hold no more, and 256 on
+    /// other devices.
+    pub batch_pixels: Option<usize>,
     /// Where the network runs.
     pub device: Device,
     /// The network's number type.
@@ -58,8 +61,7 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The file's charset and ratio limit, crops as they are, greedy decoding, on the CPU in f32,
-    /// two crops of 32 x 128 pixels a pass.
+    /// The file's charset and ratio limit, crops as they are, greedy decoding, on the CPU in f32.
     fn default() -> Self {
         Options {
             charset: None,
@@ -67,9 +69,18 @@ impl Default for Options {
             orientation: Orientation::default(),
             decoder: Decoder::default(),
             temperature: None,
-            batch_pixels: 2 * 32 * 128,
+            batch_pixels: None,
             device: Device::Cpu,
             precision: Precision::F32,
         }
+    }
+}
+
+/// [`Options::batch_pixels`] where none is given.
+pub(super) fn default_batch_pixels(device: Device) -> usize {
+    const CROP: usize = 32 * 128;
+    match device {
+        Device::Cpu => 2 * CROP,
+        _ => 256 * CROP,
     }
 }

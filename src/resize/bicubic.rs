@@ -1,6 +1,6 @@
 //! Pillow's antialiased bicubic resampler on 8-bit RGB, to the byte.
 
-use image::RgbImage;
+use std::borrow::Cow;
 
 use super::coefficients::filter;
 use crate::cpu::resample;
@@ -18,18 +18,15 @@ use crate::error::{ImageError, Result};
 ///
 /// let crop = Crop::from_raw(PixelFormat::Grey8, 2, 1, 2, &[0, 255])?;
 /// let resized = resize_bicubic(&crop, 4, 1)?;
-/// assert_eq!(resized.as_raw()[..3], [0, 0, 0]);
-/// assert_eq!(resized.as_raw()[9..], [255, 255, 255]);
+/// assert_eq!(resized.rgb()[..3], [0, 0, 0]);
+/// assert_eq!(resized.rgb()[9..], [255, 255, 255]);
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`ImageError::Empty`] if `width` or `height` is 0.
-pub fn resize_bicubic(crop: &Crop, width: u32, height: u32) -> Result<RgbImage> {
-    let pixels = resize_rgb(crop, width, height)?;
-    // The buffer has exactly this size, so the constructor cannot refuse it.
-    RgbImage::from_raw(width, height, pixels)
-        .ok_or_else(|| ImageError::Empty { width, height }.into())
+pub fn resize_bicubic(crop: &Crop, width: u32, height: u32) -> Result<Crop<'static>> {
+    Crop::checked(width, height, Cow::Owned(resize_rgb(crop, width, height)?))
 }
 
 /// [`resize_bicubic`] to a plain buffer of RGB rows.
@@ -80,7 +77,7 @@ mod tests {
     }
 
     /// Checks that `found` is `exact` rounded and clipped; a fixed-point weight is off by half of
-    /// its last bit at the most, so only ties may go either way.
+    /// its last bit at most, so only ties may go either way.
     fn check_rounding(found: u8, exact: f64, taps: usize, row: &str) {
         let slack = taps as f64 * 255.0 / f64::from(1 << (PRECISION_BITS + 1));
         let distance = (f64::from(found) - exact.clamp(0.0, 255.0)).abs();

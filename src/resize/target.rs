@@ -4,6 +4,7 @@ use crate::error::{ConfigError, ImageError, Result};
 
 /// An input size of the network, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TargetSize {
     /// Height in pixels.
     pub height: u32,

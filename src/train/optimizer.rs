@@ -118,17 +118,35 @@ impl AdamW {
         gradients: &Gradients,
         learning_rate: f64,
     ) -> Result<()> {
+        self.step_scaled(network, gradients, 1.0, learning_rate)
+    }
+
+    /// As [`AdamW::step`] with the gradients times a factor.
+    pub(super) fn step_scaled(
+        &mut self,
+        network: &mut Network,
+        gradients: &Gradients,
+        factor: f64,
+        learning_rate: f64,
+    ) -> Result<()> {
         self.step += 1;
         for (name, gradient) in gradients.iter() {
             let Some(var) = network.variable(name) else {
                 bail!("there is a gradient for {name}, but no such parameter");
             };
-            self.update(name, var, gradient, learning_rate)?;
+            self.update(name, var, gradient, factor, learning_rate)?;
         }
         Ok(())
     }
 
-    fn update(&mut self, name: &str, var: &Var, gradient: &Tensor, rate: f64) -> Result<()> {
+    fn update(
+        &mut self,
+        name: &str,
+        var: &Var,
+        gradient: &Tensor,
+        factor: f64,
+        rate: f64,
+    ) -> Result<()> {
         if var.shape() != gradient.shape() {
             bail!("{name}: a gradient {:?} for {:?}", gradient.shape(), var.shape());
         }
@@ -160,6 +178,7 @@ impl AdamW {
                 };
                 var.inplace_op1(&Update {
                     gradient: &storage.as_slice()?[start..end],
+                    factor: factor as f32,
                     moments: Mutex::new((mean, square)),
                     betas: (beta1 as f32, beta2 as f32),
                     decay: decay as f32,
@@ -169,7 +188,7 @@ impl AdamW {
                 })
             }
             Moments::Device(mean, square) => {
-                let gradient = gradient.to_dtype(DType::F32)?;
+                let gradient = (gradient.to_dtype(DType::F32)? * factor)?;
                 *mean = ((&*mean * beta1)? + (&gradient * (1.0 - beta1))?)?;
                 *square = ((&*square * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
                 let root = ((square.sqrt()? / correction)? + eps)?;
@@ -184,6 +203,8 @@ impl AdamW {
 /// The update of one parameter, in one pass over memory.
 struct Update<'a> {
     gradient: &'a [f32],
+    /// What gradients are multiplied by.
+    factor: f32,
     moments: Mutex<(&'a mut Vec<f32>, &'a mut Vec<f32>)>,
     betas: (f32, f32),
     decay: f32,
@@ -215,6 +236,7 @@ impl InplaceOp1 for Update<'_> {
                 for ((value, (mean, square)), gradient) in
                     values.iter_mut().zip(moments).zip(gradients)
                 {
+                    let gradient = self.factor * gradient;
                     *mean = beta1 * *mean + (1.0 - beta1) * gradient;
                     *square = beta2 * *square + (1.0 - beta2) * gradient * gradient;
                     let root = square.sqrt() / self.correction + self.eps;

@@ -56,7 +56,7 @@ pub struct StepReport {
 
 /// Trains a network by a [`Recipe`].
 ///
-/// A training that was stopped and resumed from a checkpoint goes on as if it had not been: its
+/// A training that was stopped and resumed from a checkpoint continues as if it had not been: its
 /// losses and parameters are the same to the bit, with any number of threads.
 pub struct Trainer {
     network: Network,
@@ -72,7 +72,7 @@ pub struct Trainer {
 
 impl Trainer {
     /// Starts a training. `sources` come with their weights. If the recipe weighs semantic guidance,
-    /// a network without a module gets a fresh one.
+    /// a network without a module gets a newly initialised one.
     ///
     /// # Errors
     /// [`TrainError::Options`] if a setting is out of range; [`TrainError::Network`] if the charset
@@ -187,7 +187,7 @@ impl Trainer {
         }
         let task =
             Task { network: &self.network, recipe: &self.recipe, teacher: self.teacher.as_ref() };
-        let (mut gradients, losses) = task.passes(&batches)?;
+        let (gradients, losses) = task.passes(&batches)?;
         let mut report = StepReport {
             step: self.step,
             loss: losses.loss,
@@ -202,10 +202,12 @@ impl Trainer {
             time: Duration::ZERO,
             waited,
         };
-        report.gradient_norm = if self.recipe.clip_norm > 0.0 {
-            gradients.clip_norm(self.recipe.clip_norm)?
+        report.gradient_norm = gradients.norm()?;
+        let limit = self.recipe.clip_norm;
+        let clip = if limit > 0.0 && report.gradient_norm > limit {
+            limit / (report.gradient_norm + 1e-6)
         } else {
-            gradients.norm()?
+            1.0
         };
         for (what, value) in [("loss", report.loss), ("gradient's norm", report.gradient_norm)] {
             if !value.is_finite() {
@@ -213,7 +215,8 @@ impl Trainer {
                 return Err(TrainError::NotFinite { step: self.step, what, value, samples });
             }
         }
-        self.optimizer.step(&mut self.network, &gradients, report.learning_rate)?;
+        let rate = report.learning_rate;
+        self.optimizer.step_scaled(&mut self.network, &gradients, clip, rate)?;
         self.move_average()?;
         self.step += 1;
         report.time = start.elapsed();
@@ -272,7 +275,7 @@ impl Trainer {
         Ok(weights_of(&config, &charset, parameters)?)
     }
 
-    /// Writes everything that the training needs to go on. The file is written beside its final
+    /// Writes everything that the training needs to resume. The file is written beside its final
     /// place and then renamed: a half-written one never stands under `path`. It is a weights file,
     /// too: [`Weights::open`] opens it.
     ///
@@ -287,7 +290,7 @@ impl Trainer {
             loader: self.loader.state(),
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
-            fresh: self.network.start(),
+            start: self.network.start(),
         };
         checkpoint::write(
             path.as_ref(),
@@ -335,7 +338,7 @@ impl Trainer {
             state.batch_norms,
             state.sgm,
             device,
-            state.fresh,
+            state.start,
         )?;
         let mut trainer = Self::new(network, charset, state.recipe, sources, loading)?;
         trainer.loader.restore(state.loader)?;
@@ -363,26 +366,21 @@ impl Task<'_> {
     /// the batches' order, so that they do not depend on threads.
     fn passes(&self, batches: &[(Batch, u64)]) -> Result<(Gradients, Losses), TrainError> {
         let still = self.recipe.freeze_batch_norm || !self.network.batch_norms();
-        let mut gradients = Gradients::default();
+        let found: Vec<Result<(Gradients, Losses), TrainError>> =
+            if still && batches.len() > 1 && self.network.device().is_cpu() {
+                batches.par_iter().map(|(batch, number)| self.pass(batch, *number)).collect()
+            } else {
+                batches.iter().map(|(batch, number)| self.pass(batch, *number)).collect()
+            };
+        let mut gradients = Vec::with_capacity(found.len());
         let mut losses = Losses::default();
-        let mut add = |(found, of_batch): (Gradients, Losses)| -> Result<(), TrainError> {
-            gradients.add(&found)?;
-            losses.add(&of_batch);
-            Ok(())
-        };
-        if still && batches.len() > 1 && self.network.device().is_cpu() {
-            let found: Vec<_> =
-                batches.par_iter().map(|(batch, number)| self.pass(batch, *number)).collect();
-            found.into_iter().try_for_each(|found| add(found?))?;
-        } else {
-            batches.iter().try_for_each(|(batch, number)| add(self.pass(batch, *number)?))?;
+        for found in found {
+            let (of_batch, loss) = found?;
+            gradients.push(of_batch);
+            losses.add(&loss);
         }
-        let share = 1.0 / batches.len().max(1) as f64;
-        if batches.len() > 1 {
-            gradients.scale(share)?;
-        }
-        losses.scale(share);
-        Ok((gradients, losses))
+        losses.scale(1.0 / batches.len().max(1) as f64);
+        Ok((Gradients::mean(gradients)?, losses))
     }
 
     /// The gradients and losses of a batch.
@@ -519,7 +517,7 @@ impl InplaceOp2 for Follow {
     }
 }
 
-/// The crops whose label is what the most probable class of every time step gives.
+/// The crops whose label greedy decoding gives.
 fn right(logits: &Tensor, labels: &[Vec<u32>]) -> Result<Vec<u32>, TrainError> {
     let best = logits.argmax(candle_core::D::Minus1)?.to_vec2::<u32>()?;
     let right = |(steps, label): (&Vec<u32>, &Vec<u32>)| collapsed(steps) == *label;
@@ -527,7 +525,7 @@ fn right(logits: &Tensor, labels: &[Vec<u32>]) -> Result<Vec<u32>, TrainError> {
     Ok(crops.filter(|(_, pair)| right(*pair)).map(|(crop, _)| crop).collect())
 }
 
-/// The share of labels that the most probable class of every time step gives.
+/// The share of labels that greedy decoding gives.
 fn accuracy(logits: &Tensor, labels: &[Vec<u32>]) -> Result<f64, TrainError> {
     Ok(right(logits, labels)?.len() as f64 / labels.len().max(1) as f64)
 }

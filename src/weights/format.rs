@@ -2,10 +2,6 @@
 
 use crate::error::WeightsError;
 
-/// The metadata key of this crate's own files. There is one only: the order of several would
-/// differ from one writing to the next.
-pub(crate) const METADATA_KEY: &str = "svtrv2";
-
 /// A weights file's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]

@@ -1,8 +1,9 @@
-//! Parameters in integers with a scale a row.
+//! A parameter in integers with a scale a row.
 
 use std::ops::Range;
 
-use super::{SharedBuffer, element_count};
+use super::SharedBuffer;
+use super::shape::element_count;
 use crate::error::{Result, WeightsError};
 use crate::rans;
 
@@ -44,7 +45,6 @@ impl QuantizedTensor {
 pub(super) struct StoredLevels {
     pub(super) buffer: SharedBuffer,
     pub(super) bytes: Range<usize>,
-    /// Whether the integers are entropy-coded.
     pub(super) coded: bool,
     pub(super) scales: Vec<f32>,
 }
@@ -90,7 +90,6 @@ fn decode(bytes: &[u8], count: usize) -> Result<Vec<i8>, &'static str> {
     Ok(symbols.into_iter().map(|symbol| symbol.wrapping_sub(most) as i8).collect())
 }
 
-/// A fault of a quantised parameter.
 pub(super) fn damaged(name: &str, detail: &str) -> crate::Error {
     let detail = format!("parameter {name}: {detail}");
     WeightsError::Malformed { format: "quantised safetensors", detail }.into()

@@ -5,8 +5,13 @@
 //! SVTRv2. Whatever the file calls its tensors, [`Weights`] holds them under one set of names: the
 //! published checkpoints', with the batch norm of the patch embedding folded into its
 //! convolutions.
+//!
+//! This crate writes safetensors: exact or in f16 ([`Weights::save`]), or rounded to integers
+//! ([`Weights::save_quantized`]). docs/weights_format.md describes both.
 
 mod buffer;
+#[cfg(feature = "embedded")]
+mod embedded;
 mod fold;
 mod format;
 mod infer;
@@ -19,6 +24,7 @@ mod pth;
 mod quantize;
 mod quantized;
 mod safetensors;
+mod shape;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
@@ -42,8 +48,6 @@ use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
-#[cfg(feature = "train")]
-pub(crate) use format::METADATA_KEY;
 pub use levels::QuantizedTensor;
 pub use quantize::{Coding, QuantizeOptions, Rate};
 pub use safetensors::StorageType;
@@ -363,10 +367,9 @@ impl WeightsFile {
     }
 }
 
+/// The metadata key of this crate's own files. There is one only: the order of several would
+/// differ from one writing to the next.
+pub(crate) const METADATA_KEY: &str = "svtrv2";
+
 /// Shares a buffer between the tensors that lie in it.
 type SharedBuffer = Arc<Buffer>;
-
-/// The product of the dimensions; `None` if it overflows.
-fn element_count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
-}

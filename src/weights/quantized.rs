@@ -14,10 +14,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use super::format::METADATA_KEY;
+use super::SharedBuffer;
 use super::levels::{StoredLevels, damaged};
+use super::shape::element_count;
 use super::tensor::{ElementType, StoredTensor};
-use super::{SharedBuffer, element_count};
 use crate::error::{Result, WeightsError};
 use crate::rans;
 
@@ -25,6 +25,7 @@ pub(super) const CODED: &str = ".rans";
 pub(super) const SCALES: &str = ".scales";
 /// The version of the layout that this crate writes and reads.
 pub(super) const VERSION: u32 = 1;
+
 /// What the metadata entry says of quantised parameters.
 #[derive(Serialize, Deserialize)]
 pub(super) struct QuantizedParameters {
@@ -53,7 +54,7 @@ pub(super) fn take(
 ) -> Result<Vec<(String, StoredTensor)>> {
     if parameters.version != VERSION {
         let detail = format!("version {} of quantised weights, not {VERSION}", parameters.version);
-        return Err(WeightsError::Metadata { key: METADATA_KEY, detail }.into());
+        return Err(WeightsError::Metadata { key: super::METADATA_KEY, detail }.into());
     }
     let mut tensors = Vec::with_capacity(parameters.shapes.len());
     for (name, shape) in &parameters.shapes {
@@ -90,7 +91,7 @@ fn scales(name: &str, buffer: &SharedBuffer, listed: Option<Listed>) -> Result<V
     let Some(Listed { bytes, dtype, shape }) = listed else {
         return Err(damaged(name, "it has no scales"));
     };
-    let Some(kind) = ElementType::from_safetensors(dtype).filter(|_| shape.len() == 1) else {
+    let Some(kind) = ElementType::from_dtype(dtype).filter(|_| shape.len() == 1) else {
         return Err(damaged(name, "its scales are no floating-point vector"));
     };
     let scales = StoredTensor::contiguous(buffer, bytes, kind, shape)

@@ -10,10 +10,9 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
-use super::format::METADATA_KEY;
 use super::quantized::{self, Listed, QuantizedParameters};
 use super::tensor::{ElementType, StoredTensor};
-use super::{Weights, WeightsFile};
+use super::{METADATA_KEY, Weights, WeightsFile};
 use crate::charset::Charset;
 use crate::error::{CharsetError, Result, WeightsError};
 use crate::model::Config;
@@ -68,7 +67,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         }
     }
     for (name, Listed { bytes, dtype, shape }) in listed {
-        let tensor = match ElementType::from_safetensors(dtype) {
+        let tensor = match ElementType::from_dtype(dtype) {
             Some(kind) => StoredTensor::contiguous(&buffer, bytes, kind, shape)
                 .ok_or_else(|| malformed(format!("tensor {name} is out of place")))?,
             None => StoredTensor::foreign(format!("{dtype:?}"), shape),

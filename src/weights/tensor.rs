@@ -3,10 +3,9 @@
 use std::fmt;
 use std::ops::Range;
 
-use safetensors::tensor::Dtype;
-
+use super::SharedBuffer;
 use super::levels::{QuantizedTensor, StoredLevels};
-use super::{SharedBuffer, element_count};
+use super::shape::{element_count, row_major};
 use crate::error::{Result, WeightsError};
 
 /// Element types that weights are stored in.
@@ -19,13 +18,13 @@ pub(super) enum ElementType {
 }
 
 impl ElementType {
-    /// `None` if weights are not stored in it.
-    pub(super) fn from_safetensors(dtype: Dtype) -> Option<Self> {
+    /// The element type of a safetensors file's, if weights are stored in it.
+    pub(super) fn from_dtype(dtype: safetensors::Dtype) -> Option<Self> {
         match dtype {
-            Dtype::F16 => Some(ElementType::F16),
-            Dtype::BF16 => Some(ElementType::Bf16),
-            Dtype::F32 => Some(ElementType::F32),
-            Dtype::F64 => Some(ElementType::F64),
+            safetensors::Dtype::F16 => Some(ElementType::F16),
+            safetensors::Dtype::BF16 => Some(ElementType::Bf16),
+            safetensors::Dtype::F32 => Some(ElementType::F32),
+            safetensors::Dtype::F64 => Some(ElementType::F64),
             _ => None,
         }
     }
@@ -228,14 +227,6 @@ impl fmt::Debug for StoredTensor {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "StoredTensor({:?})", self.shape)
     }
-}
-
-fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
-    let mut strides = vec![1usize; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].checked_mul(shape[axis])?;
-    }
-    Some(strides)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 """Scores of an n-gram model by KenLM, for tests/language_model.rs.
 
     python3 -m venv venv && venv/bin/pip install kenlm
-    cargo run --release --example ngram -- --order 4 tests/fixtures/words.txt tests/fixtures/words.arpa
+    cargo run --release -p svtrv2-cli -- ngram --order 4 tests/fixtures/words.txt tests/fixtures/words.arpa
     venv/bin/python tests/reference/make_arpa.py
 
 Reads tests/fixtures/words.arpa and writes tests/fixtures/words_kenlm.tsv: a text, a tab, the log10

@@ -59,7 +59,8 @@ for orientation in range(1, 9):
         smooth("RGB", 3), {"exif": exif, "quality": 95, "subsampling": 0})
 files["grey.jpg"] = (smooth("L", 1), {"quality": 95})
 files["cmyk.jpg"] = (smooth("CMYK", 4), {"quality": 95})
-files["progressive.jpg"] = (smooth("RGB", 3), {"quality": 95, "progressive": True})
+files["progressive.jpg"] = (smooth("RGB", 3), {"quality": 95, "progressive": True, "subsampling": 0})
+files["subsampled.jpg"] = (smooth("RGB", 3), {"quality": 95, "subsampling": 2})
 expected = {}
 for name, (picture, options) in files.items():
     picture.save(folder / name, **options)

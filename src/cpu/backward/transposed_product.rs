@@ -13,7 +13,7 @@ use super::super::simd::Simd;
 
 /// Rows of a chunk: 32 KiB of a panel of 32 columns.
 const CHUNK_ROWS: usize = 256;
-/// Columns of `A` that a task covers at the most: whole tiles of 4, of 6 and of 8.
+/// Columns of `A` that a task covers at most: whole tiles of 4, of 6 and of 8.
 const BLOCK_COLUMNS: usize = 120;
 /// Tasks to aim for, whatever the number of threads.
 const TASKS: usize = 8;
@@ -130,7 +130,14 @@ impl<P: Pieces> Kernel for OuterProducts<'_, P> {
                 let valid = width.min(self.out.columns() - panel);
                 let packed_b = &mut packed_b[..count * width];
                 for (row, packed) in packed_b.chunks_exact_mut(width).enumerate() {
-                    pack_row(self.b, start + row, panel, valid, packed);
+                    pack_row::<S, NV>(
+                        simd,
+                        self.b,
+                        start + row,
+                        panel,
+                        &mut packed[..width],
+                        valid,
+                    );
                 }
                 let (b, _) = S::split(packed_b);
                 let (b, _) = b.as_chunks::<NV>();
@@ -139,7 +146,8 @@ impl<P: Pieces> Kernel for OuterProducts<'_, P> {
                     let sums: [[_; NV]; MR] = multiply(simd, a, b);
                     let first = tile * MR;
                     let height = MR.min(self.columns.len() - first);
-                    for (row, sums) in (first..).zip(&sums[..height]) {
+                    // Over the whole array, so that the sums stay in registers.
+                    for (row, sums) in (first..).zip(&sums).take(height) {
                         // SAFETY: the row and `valid` columns from `panel` on are the output's, which
                         // is initialised, as it accumulates.
                         unsafe {
@@ -156,20 +164,34 @@ impl<P: Pieces> Kernel for OuterProducts<'_, P> {
     }
 }
 
-/// Copies `valid` elements of a row from a column on, and fills the rest with zeros.
+/// Copies `valid` elements of a row from a column on to `NV` vectors, with zeros behind them.
 #[inline(always)]
-fn pack_row(b: &impl Pieces, row: usize, column: usize, valid: usize, packed: &mut [f32]) {
-    if let Some(whole) = b.piece(row, column).get(..packed.len()) {
-        return packed.copy_from_slice(whole);
+fn pack_row<S: Simd, const NV: usize>(
+    simd: S,
+    b: &impl Pieces,
+    row: usize,
+    column: usize,
+    packed: &mut [f32],
+    valid: usize,
+) {
+    let mut piece = b.piece(row, column);
+    if let Some(whole) = S::split(piece).0.first_chunk::<NV>() {
+        for (packed, whole) in S::split_mut(packed).0.iter_mut().zip(whole) {
+            simd.store(simd.load(whole), packed);
+        }
+        return;
     }
-    let mut at = 0;
-    while at < valid {
-        let piece = b.piece(row, column + at);
-        let take = piece.len().min(valid - at);
-        packed[at..at + take].copy_from_slice(&piece[..take]);
-        at += take;
+    let (mut packed, zeros) = packed.split_at_mut(valid);
+    let mut column = column;
+    while piece.len() < packed.len() {
+        let (start, rest) = packed.split_at_mut(piece.len());
+        start.copy_from_slice(piece);
+        packed = rest;
+        column += piece.len();
+        piece = b.piece(row, column);
     }
-    packed[valid..].fill(0.0);
+    packed.copy_from_slice(&piece[..packed.len()]);
+    zeros.fill(0.0);
 }
 
 /// The sums over the rows of a tile's columns times a panel's.

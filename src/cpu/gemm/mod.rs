@@ -23,9 +23,9 @@ pub(crate) use packed::PackedMatrix;
 pub(super) use packed::Panels;
 pub(super) use rows::{DenseRows, Rows};
 
-/// Rows of a panel that a pass covers at the most: 32 KiB of a panel of 32.
+/// Rows of a panel that a pass covers at most: 32 KiB of a panel of 32.
 pub(super) const PASS_DEPTH: usize = 256;
-/// Rows of the left matrix that a task covers at the most. Bringing a panel's part into the
+/// Rows of the left matrix that a task covers at most. Bringing a panel's part into the
 /// first-level cache takes the longer a share of the time the fewer rows make use of it.
 pub(super) const BLOCK_ROWS: usize = 256;
 /// The most rows that a tile of registers has with any instruction set.
@@ -189,17 +189,17 @@ impl<R: Rows> Gemm<'_, R> {
             // SAFETY: the slice has as many elements as `NV` vectors.
             sums = [unsafe { load_columns(simd, bias.as_ptr(), width) }; MR];
         }
-        let mut start = pass.elements.start;
+        // SAFETY: the pass's elements lie in the panels.
+        let mut b = unsafe { self.matrix.data().as_ptr().add(pass.elements.start) };
         for chunk in pass.chunks.clone() {
             let len = self.rows.chunk_len(chunk);
             // SAFETY: the left matrix has the rows and the chunk, and says that `len` elements are
-            // there; the panel has `len` rows from `start` on, as all the chunks' lengths are its k.
+            // there; the panel has `len` rows from `b` on, as all the chunks' lengths are its k.
             unsafe {
                 let a = self.rows.pointers::<MR>(self.first_row + row, chunk);
-                let b = self.matrix.data().as_ptr().add(start);
                 simd.multiply_add_rows(&mut sums, &a, b, len);
+                b = b.add(len * width);
             }
-            start += len * width;
         }
         if pass.last {
             match self.epilogue {

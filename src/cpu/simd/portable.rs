@@ -62,7 +62,8 @@ unsafe impl Simd for Portable {
 
     #[inline(always)]
     fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
-        *to = v.map(MaybeUninit::new);
+        // SAFETY: it is an array of as many elements; writing initialises.
+        unsafe { to.as_mut_ptr().cast::<Self::V>().write(v) };
     }
 
     #[inline(always)]

@@ -1,0 +1,152 @@
+//! `svtrv2 convert`: a weights file of any format becomes a self-contained safetensors file.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use svtrv2::Charset;
+use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
+
+use crate::failure::{Failure, Result, say};
+
+/// Convert weights into one self-contained safetensors file.
+///
+/// The input is a safetensors file, an OpenOCR checkpoint (.pth), or an ONNX export. The output
+/// holds the parameters (batch norm folded), the configuration and the charset. It is read back and
+/// compared before the command ends.
+#[derive(Args)]
+#[command(after_help = "\
+Examples:
+    svtrv2 convert --english svtrv2.onnx svtrv2_b.safetensors
+    svtrv2 convert --charset dict.txt --space --max-ratio 12 best.pth best.safetensors
+    svtrv2 convert --bytes 8000000 svtrv2_b.safetensors small.safetensors")]
+pub struct Arguments {
+    /// The weights file to read
+    input: PathBuf,
+    /// The safetensors file to write
+    output: PathBuf,
+    /// The charset: a dictionary file, one entry a line [default: the one in the input]
+    #[arg(long, value_name = "FILE", conflicts_with = "english")]
+    charset: Option<PathBuf>,
+    /// Append a space to the dictionary
+    #[arg(long, requires = "charset")]
+    space: bool,
+    /// The charset is the published English one: 0-9, a-z, A-Z, 32 punctuation marks
+    #[arg(long)]
+    english: bool,
+    /// The largest aspect ratio that keeps its width: 4 for the published short-text models, 12 for
+    /// those trained with semantic guidance [default: the input's, or 4]
+    #[arg(long, value_name = "RATIO")]
+    max_ratio: Option<u32>,
+    /// The element type to store
+    #[arg(long, value_enum, default_value = "f32")]
+    storage: Storage,
+    /// Quantise the weights: round them to integers of this many bits, 2 to 8
+    #[arg(long, value_name = "BITS", conflicts_with_all = ["storage", "bytes"])]
+    bits: Option<u8>,
+    /// Quantise the weights: round them just so far that the file has at most this many bytes
+    #[arg(long, value_name = "BYTES", conflicts_with = "storage")]
+    bytes: Option<u64>,
+    /// Bits more (or fewer, below 0) for quantised parameters whose name contains a text, as
+    /// TEXT=BITS; may be given more than once
+    #[arg(long, value_name = "TEXT=BITS", value_parser = extra_bits)]
+    extra_bits: Vec<(String, f64)>,
+    /// Store the integers of quantised weights without entropy coding
+    #[arg(long)]
+    plain: bool,
+}
+
+fn extra_bits(text: &str) -> std::result::Result<(String, f64), String> {
+    let (part, bits) = text.rsplit_once('=').ok_or("expected TEXT=BITS")?;
+    Ok((part.to_owned(), bits.parse().map_err(|_| format!("{bits:?} is no number"))?))
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Storage {
+    F32,
+    F16,
+}
+
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let mut weights = Weights::open(&arguments.input)?;
+    if let Some(max_ratio) = arguments.max_ratio {
+        weights = weights.with_max_ratio(max_ratio)?;
+    }
+    let charset = match &arguments.charset {
+        Some(path) => Some(Charset::open(path, arguments.space)?),
+        None => arguments.english.then(Charset::english),
+    };
+    if let Some(charset) = charset {
+        weights = weights.with_charset(charset)?;
+    }
+    let config = weights.config();
+    say(format!(
+        "{}: {:?}, SVTRv2-{}, {} classes, max_ratio {}",
+        arguments.input.display(),
+        weights.format(),
+        config.variant().unwrap_or("(custom)"),
+        config.num_classes,
+        config.max_ratio,
+    ))?;
+
+    let storage = match arguments.storage {
+        Storage::F32 => StorageType::F32,
+        Storage::F16 => StorageType::F16,
+    };
+    let rate = arguments.bits.map(Rate::Bits).or(arguments.bytes.map(Rate::Bytes));
+    match rate {
+        Some(rate) => {
+            let coding = if arguments.plain { Coding::Plain } else { Coding::Entropy };
+            let extra_bits = arguments.extra_bits.clone();
+            let options = QuantizeOptions { rate, coding, extra_bits };
+            weights.save_quantized(&arguments.output, &options)?;
+        }
+        None => weights.save(&arguments.output, storage)?,
+    }
+
+    let reloaded = Weights::open(&arguments.output)?;
+    if reloaded.config() != weights.config() || reloaded.charset() != weights.charset() {
+        return Err(differs("configuration or charset"));
+    }
+    let parameters = largest_parameter_change(&weights, &reloaded)?;
+    let logits = largest_logit_change(&weights, &reloaded)?;
+    let exact = rate.is_none() && storage == StorageType::F32;
+    if exact && (parameters != 0.0 || logits != 0.0) {
+        return Err(differs("parameters"));
+    }
+    let bytes =
+        std::fs::metadata(&arguments.output).map_err(Failure::file(&arguments.output))?.len();
+    say(format!(
+        "{}: {bytes} bytes; read back, parameters differ by at most {parameters:.1e}, logits by \
+         {logits:.1e}",
+        arguments.output.display(),
+    ))
+}
+
+fn differs(what: &str) -> Failure {
+    Failure::Input(format!("the file read back has other {what} than the input"))
+}
+
+fn largest_parameter_change(a: &Weights, b: &Weights) -> Result<f32> {
+    let mut largest = 0.0f32;
+    for name in a.names() {
+        let (Some((x, _)), Some((y, _))) = (a.tensor(name)?, b.tensor(name)?) else {
+            return Err(differs(name));
+        };
+        largest = largest.max(largest_change(&x, &y));
+    }
+    Ok(largest)
+}
+
+fn largest_logit_change(a: &Weights, b: &Weights) -> Result<f32> {
+    let shape = [1, 3, 32, 128];
+    let images: Vec<f32> =
+        (0..shape.iter().product()).map(|i: usize| (0.37 * i as f32).sin()).collect();
+    let logits = |weights: &Weights| weights.model()?.forward(&images, shape);
+    Ok(largest_change(&logits(a)?.values, &logits(b)?.values))
+}
+
+/// The largest absolute difference; infinite if one is NaN.
+fn largest_change(a: &[f32], b: &[f32]) -> f32 {
+    let changes = a.iter().zip(b).map(|(a, b)| (a - b).abs());
+    changes.fold(0.0, |max, d| if d.is_nan() { f32::INFINITY } else { d.max(max) })
+}

@@ -1,0 +1,65 @@
+//! `svtrv2`: evaluates, trains and converts text recognition networks.
+
+mod convert;
+#[cfg(feature = "train")]
+mod english_lm;
+#[cfg(feature = "data")]
+mod evaluate;
+mod failure;
+mod ngram;
+mod options;
+#[cfg(feature = "train")]
+mod synthesize;
+#[cfg(feature = "train")]
+mod train;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Evaluates, trains and converts SVTRv2 text recognition networks.
+#[derive(Parser)]
+#[command(name = "svtrv2", version, arg_required_else_help = true, after_help = AFTER)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER: &str = "\
+Exit status: 0 if all went well, 1 if something failed or there was nothing to do, 2 for arguments \
+that cannot be understood.
+
+`svtrv2 COMMAND --help` explains a command and shows examples.";
+
+#[derive(Subcommand)]
+enum Command {
+    #[cfg(feature = "data")]
+    Evaluate(Box<evaluate::Arguments>),
+    #[cfg(feature = "train")]
+    Train(train::Arguments),
+    #[cfg(feature = "train")]
+    Synthesize(synthesize::Arguments),
+    Convert(convert::Arguments),
+    Ngram(ngram::Arguments),
+    #[cfg(feature = "train")]
+    EnglishLm(english_lm::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        #[cfg(feature = "data")]
+        Command::Evaluate(arguments) => evaluate::run(&arguments),
+        #[cfg(feature = "train")]
+        Command::Train(arguments) => train::run(&arguments),
+        #[cfg(feature = "train")]
+        Command::Synthesize(arguments) => synthesize::run(&arguments),
+        Command::Convert(arguments) => convert::run(&arguments),
+        Command::Ngram(arguments) => ngram::run(&arguments),
+        #[cfg(feature = "train")]
+        Command::EnglishLm(arguments) => english_lm::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.exit(),
+    }
+}

@@ -1,0 +1,96 @@
+//! The charset argument, and the arguments that set up a recogniser.
+
+#[cfg(feature = "data")]
+pub use setup::NetworkArguments;
+use svtrv2::Charset;
+
+/// `english`, or a dictionary file.
+pub fn open_charset(name: &str, append_space: bool) -> svtrv2::Result<Charset> {
+    match name {
+        "english" => Ok(Charset::english()),
+        path => Charset::open(path, append_space),
+    }
+}
+
+#[cfg(feature = "data")]
+mod setup {
+    use std::path::PathBuf;
+
+    use clap::{Args, ValueEnum};
+    use svtrv2::weights::Weights;
+    use svtrv2::{Options, Orientation, Recognizer};
+
+    use super::open_charset;
+    use crate::failure::Result;
+
+    #[derive(Args, Clone, PartialEq)]
+    #[command(next_help_heading = "Network")]
+    pub struct NetworkArguments {
+        /// The weights: safetensors, an OpenOCR checkpoint (.pth), or an ONNX export [default: the
+        /// embedded English model; weights/svtrv2_b.safetensors in a build without it]
+        #[arg(long, value_name = "FILE")]
+        pub weights: Option<PathBuf>,
+        /// The charset, for weights that carry none: `english`, or a dictionary file with one entry
+        /// a line
+        #[arg(long, value_name = "CHARSET")]
+        pub charset: Option<String>,
+        /// Append a space to the dictionary
+        #[arg(long, requires = "charset")]
+        pub space: bool,
+        /// The largest aspect ratio that keeps its width; wider crops are squeezed [default: the
+        /// weights']
+        #[arg(long, value_name = "RATIO")]
+        pub max_ratio: Option<u32>,
+        /// What to do with crops taller than 1.5 times their width [default: as-is]
+        #[arg(long, value_enum, value_name = "MODE")]
+        pub orientation: Option<OrientationArgument>,
+        /// The temperature of confidences [default: the weights']
+        #[arg(long, value_name = "NUMBER")]
+        pub temperature: Option<f32>,
+    }
+
+    #[derive(Clone, Copy, PartialEq, ValueEnum)]
+    pub enum OrientationArgument {
+        /// Recognise every crop as it is
+        AsIs,
+        /// Turn tall crops by 90 degrees counter-clockwise
+        RotateTall,
+        /// Recognise tall crops as they are and turned either way, and keep the best score
+        BestOfTall,
+    }
+
+    #[cfg(feature = "embedded")]
+    fn default_weights() -> Result<Weights> {
+        eprintln!("no --weights: the embedded English model");
+        Ok(Weights::embedded()?)
+    }
+
+    #[cfg(not(feature = "embedded"))]
+    fn default_weights() -> Result<Weights> {
+        Ok(Weights::open("weights/svtrv2_b.safetensors")?)
+    }
+
+    impl NetworkArguments {
+        /// A recogniser with greedy decoding, and the weights that it is made of.
+        pub fn open(&self) -> Result<(Weights, Recognizer)> {
+            let weights = match self.weights.as_deref() {
+                Some(path) => Weights::open(path)?,
+                None => default_weights()?,
+            };
+            let charset = match self.charset.as_deref() {
+                None => None,
+                Some(name) => Some(open_charset(name, self.space)?),
+            };
+            let orientation = match self.orientation {
+                None | Some(OrientationArgument::AsIs) => Orientation::AsIs,
+                Some(OrientationArgument::RotateTall) => Orientation::RotateTall,
+                Some(OrientationArgument::BestOfTall) => Orientation::BestOfTall,
+            };
+            let &Self { max_ratio, temperature, .. } = self;
+            let options =
+                Options { charset, max_ratio, orientation, temperature, ..Options::default() };
+            let recognizer = Recognizer::new(&weights, options)?;
+            Ok((weights, recognizer))
+        }
+    }
+}

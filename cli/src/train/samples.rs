@@ -1,0 +1,36 @@
+//! Crops as a training receives them, to look at.
+
+use std::io;
+use std::path::Path;
+
+use image::RgbImage;
+use svtrv2::train::Loader;
+
+use crate::failure::{Failure, Result};
+
+/// Writes crops as PNG files, and `labels.tsv`; returns their number, a few more than `count` if the
+/// last batch is larger.
+pub fn write(mut loader: Loader, folder: &Path, count: usize) -> Result<usize> {
+    std::fs::create_dir_all(folder).map_err(Failure::file(folder))?;
+    let mut labels = String::new();
+    let mut number = 0;
+    while number < count {
+        let batch = loader.next_batch()?;
+        let (_, _, height, width) = batch.images.dims4()?;
+        for (index, text) in batch.texts.iter().enumerate() {
+            let pixels = batch.images.get(index)?.permute((1, 2, 0))?.flatten_all()?;
+            let pixels = pixels.to_vec1::<f32>()?;
+            let bytes = pixels.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
+            let name = format!("{number:05}.png");
+            let path = folder.join(&name);
+            let image = RgbImage::from_raw(width as u32, height as u32, bytes);
+            let saved = image.map(|image| image.save(&path));
+            saved.transpose().map_err(|e| Failure::file(&path)(io::Error::other(e)))?;
+            labels += &format!("{name}\t{text}\n");
+            number += 1;
+        }
+    }
+    let path = folder.join("labels.tsv");
+    std::fs::write(&path, labels).map_err(Failure::file(&path))?;
+    Ok(number)
+}

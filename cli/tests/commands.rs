@@ -1,0 +1,188 @@
+//! The program as its users call it: results, exit statuses, messages.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+fn svtrv2(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_svtrv2"));
+    command.args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).into_os_string().into_string().unwrap()
+}
+
+/// Fails with a message of one line: nothing panics, nothing prints a debug representation.
+fn assert_fails(output: &Output, status: i32, message: &str) {
+    let text = stderr(output);
+    assert_eq!(output.status.code(), Some(status), "{text}");
+    assert!(text.contains(message), "{text}");
+    assert!(!text.contains("panicked") && !text.contains("Error {"), "{text}");
+}
+
+/// The weights of the toy network as a file with a charset.
+fn converted(folder: &Path) -> String {
+    let from = path(&root(), "tests/fixtures/toy_bare.pth");
+    let to = path(folder, "toy.safetensors");
+    let output = svtrv2(&["convert", "--english", &from, &to]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).contains("95 classes"), "{}", stdout(&output));
+    to
+}
+
+#[test]
+fn explains_itself() {
+    let mut commands = vec!["convert", "ngram"];
+    if cfg!(feature = "data") {
+        commands.push("evaluate");
+    }
+    if cfg!(feature = "train") {
+        commands.extend(["train", "synthesize"]);
+    }
+    for command in commands {
+        assert!(stdout(&svtrv2(&["--help"])).contains(command), "{command} is missing");
+        let help = svtrv2(&[command, "--help"]);
+        assert!(help.status.success());
+        assert!(stdout(&help).contains(&format!("    svtrv2 {command} ")), "{command}: no example");
+    }
+    assert_fails(&svtrv2(&["recognise"]), 2, "unrecognized subcommand");
+}
+
+#[test]
+fn converts() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = converted(folder.path());
+    let half = path(folder.path(), "half.safetensors");
+    let output = svtrv2(&["convert", "--storage", "f16", &weights, &half]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(std::fs::metadata(half).unwrap().len() < std::fs::metadata(&weights).unwrap().len());
+
+    let missing = path(folder.path(), "missing.pth");
+    assert_fails(&svtrv2(&["convert", &missing, &weights]), 1, "missing.pth");
+}
+
+#[test]
+fn estimates_models() {
+    let folder = tempfile::tempdir().unwrap();
+    let [words, arpa] = ["words.txt", "words.arpa"].map(|name| path(folder.path(), name));
+    std::fs::write(&words, "tea\t3\nteam\nÆther\n").unwrap();
+    let output = svtrv2(&["ngram", "--order", "3", "--cases", &words, &arpa]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("6 of 9 words"), "{}", stdout(&output));
+    assert!(std::fs::read_to_string(&arpa).unwrap().contains("ngram 3="));
+
+    std::fs::write(&words, "tea\tmany\n").unwrap();
+    assert_fails(&svtrv2(&["ngram", &words, &arpa]), 1, "line 1: \"many\" is no count");
+    std::fs::write(&words, "Æ\n").unwrap();
+    assert_fails(&svtrv2(&["ngram", &words, &arpa]), 1, "error: ");
+    assert_fails(&svtrv2(&["ngram", "--order", "0", &words, &arpa]), 2, "--order");
+}
+
+#[cfg(feature = "data")]
+mod evaluate {
+    use super::*;
+
+    /// A data set of two crops, with labels that CSV would quote.
+    fn data_set(folder: &Path) -> String {
+        let set = folder.join("set");
+        std::fs::create_dir(&set).unwrap();
+        for name in ["harbour.png", "open.png"] {
+            std::fs::copy(root().join("examples/crops").join(name), set.join(name)).unwrap();
+        }
+        let labels = "harbour.png\tHar\"bour\nopen.png\tO\\PEN, 24\"\n";
+        std::fs::write(set.join("labels.tsv"), labels).unwrap();
+        set.into_os_string().into_string().unwrap()
+    }
+
+    #[test]
+    fn dumps_fields_between_tabs() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, set) = (converted(folder.path()), data_set(folder.path()));
+        let dump = path(folder.path(), "dump.tsv");
+        let output = svtrv2(&["evaluate", "--weights", &weights, &set, "--dump", &dump]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let dump = std::fs::read_to_string(dump).unwrap();
+        let rows: Vec<Vec<&str>> = dump.lines().map(|line| line.split('\t').collect()).collect();
+        assert_eq!(rows[0], ["path", "label", "prediction", "score", "confidence"]);
+        assert_eq!(rows.len(), 3);
+        assert_eq!(rows[1][..2], ["set/harbour.png", "Har\"bour"]);
+        assert_eq!(rows[2][..2], ["set/open.png", "O\\\\PEN, 24\""]);
+        assert!(rows.iter().all(|row| row.len() == 5));
+    }
+
+    #[test]
+    fn damaged_samples_fail_after_the_results() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, set) = (converted(folder.path()), data_set(folder.path()));
+        std::fs::write(Path::new(&set).join("open.png"), "no image").unwrap();
+        let output = svtrv2(&["evaluate", "--weights", &weights, &set, "--json"]);
+        assert_fails(&output, 1, "1 samples are damaged");
+        let result: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(result["sets"][0]["skipped"]["damaged image"], 1);
+        assert_eq!(result["sets"][0]["results"][0]["metrics"]["images"], 1);
+
+        std::fs::write(Path::new(&set).join("harbour.png"), "no image").unwrap();
+        let output = svtrv2(&["evaluate", "--weights", &weights, &set]);
+        assert_fails(&output, 1, "no crop was recognised");
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_a_comparison() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, set) = (converted(folder.path()), data_set(folder.path()));
+        let output = svtrv2(&["evaluate", "--weights", &weights, &set, "--compare", "--beams 10"]);
+        assert_fails(&output, 1, "--compare \"--beams 10\"");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, set) = (converted(folder.path()), data_set(folder.path()));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_svtrv2"))
+            .args(["evaluate", "--weights", &weights, &set])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+#[cfg(feature = "train")]
+mod train {
+    use super::*;
+
+    #[test]
+    fn says_what_is_wrong_with_settings() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = path(folder.path(), "train.toml");
+        for (settings, message) in [
+            ("out = ", "train.toml"),
+            ("out = \"run\"\nsteps = 3", "steps"),
+            ("out = \"run\"\ndevice = \"tpu\"", "not cpu, cuda or metal"),
+            ("out = \"run\"\n[network]\nvariant = \"X\"", "not T, S or B"),
+            ("out = \"run\"", "[[sources]]"),
+        ] {
+            std::fs::write(&file, settings).unwrap();
+            assert_fails(&svtrv2(&["train", &file]), 1, message);
+        }
+        assert_fails(&svtrv2(&["train", &file, "--set", "out"]), 1, "NAME=VALUE");
+        assert_fails(&svtrv2(&["train", &file, "--minutes=-1"]), 1, "--minutes");
+        assert_fails(&svtrv2(&["train", "nowhere.toml"]), 1, "nowhere.toml");
+    }
+}

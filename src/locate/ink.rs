@@ -1,0 +1,207 @@
+//! Which pixels of a crop are ink: two colours, told apart along the axis of the largest contrast.
+
+/// How much of every pixel of a crop is ink.
+#[derive(Debug, Clone)]
+pub(super) struct Ink {
+    /// Pixels in a row.
+    width: usize,
+    /// Row after row: 0 is the colour of the background, 1 that of the text.
+    coverage: Vec<f32>,
+}
+
+/// A pixel of ink, in pixels of the crop before it was resized.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dot {
+    /// The middle.
+    pub(super) x: f32,
+    pub(super) y: f32,
+    pub(super) coverage: f32,
+    /// The connected component.
+    pub(super) component: usize,
+}
+
+/// The smallest contrast in steps of an 8-bit sample, as a standard deviation of the pixels: less
+/// is noise.
+const LEAST_CONTRAST: f64 = 4.0;
+
+/// Of the crop's variance, the share between the two colours: less is a texture, not text.
+const LEAST_SEPARATION: f64 = 0.5;
+
+/// Ink from this coverage on belongs to a character: its faint edges do.
+const LEAST_COVERAGE: f32 = 0.3;
+
+/// Bins of the histogram that the two colours are told apart in.
+const BINS: usize = 64;
+
+impl Ink {
+    /// From 8-bit RGB pixels, row after row; `None` if there are no two colours.
+    ///
+    /// Pixels are projected onto the first principal component of their colours. Otsu's threshold
+    /// ("A threshold selection method from gray-level histograms", 1979) separates two colours.
+    /// The background is the one that prevails along the border and in the crop as a whole.
+    pub(super) fn new(rgb: &[u8], width: usize) -> Option<Self> {
+        let (pixels, _) = rgb.as_chunks::<3>();
+        if width == 0 || pixels.is_empty() {
+            return None;
+        }
+        let (axis, contrast) = principal_axis(pixels);
+        if contrast < LEAST_CONTRAST {
+            return None;
+        }
+        let mut values: Vec<f32> = pixels
+            .iter()
+            .map(|p| axis.iter().zip(p).map(|(axis, &sample)| axis * f32::from(sample)).sum())
+            .collect();
+        let (low, high) = values
+            .iter()
+            .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)));
+        let scale = BINS as f32 / (high - low);
+        if !scale.is_finite() {
+            return None;
+        }
+        let bin = |value: f32| (((value - low) * scale) as usize).min(BINS - 1);
+        let mut histogram = [0u32; BINS];
+        values.iter().for_each(|&value| histogram[bin(value)] += 1);
+        let split = otsu(&histogram)?;
+        let height = values.len() / width;
+        let (mut dark_edge, mut edge, mut dark) = (0usize, 0usize, 0usize);
+        for (y, row) in values.chunks_exact(width).enumerate() {
+            for (x, &value) in row.iter().enumerate() {
+                let is_dark = bin(value) <= split.last_low;
+                dark += usize::from(is_dark);
+                if y == 0 || x == 0 || y + 1 == height || x + 1 == width {
+                    edge += 1;
+                    dark_edge += usize::from(is_dark);
+                }
+            }
+        }
+        let dark_share = 2.0 * dark_edge as f32 / edge as f32 + dark as f32 / values.len() as f32;
+        let at = |bins: f64| low + (bins as f32 + 0.5) / scale;
+        let (paper, text) = if dark_share > 1.5 {
+            (at(split.low_mean), at(split.high_mean))
+        } else {
+            (at(split.high_mean), at(split.low_mean))
+        };
+        let factor = (text - paper).recip();
+        values.iter_mut().for_each(|value| *value = ((*value - paper) * factor).clamp(0.0, 1.0));
+        Some(Ink { width, coverage: values })
+    }
+
+    /// The pixels of ink with their connected components, and how many components there are.
+    /// `pixel` is the width and height of a pixel of the resized crop.
+    ///
+    /// Pixels that are more ink than background hang together with their eight neighbours; faint
+    /// pixels around a component belong to it.
+    pub(super) fn dots(&self, pixel: (f32, f32)) -> (Vec<Dot>, usize) {
+        let mut seen = vec![false; self.coverage.len()];
+        let mut dots = Vec::new();
+        let mut component = 0;
+        let mut pending = Vec::new();
+        for seed in 0..seen.len() {
+            if seen[seed] || self.coverage[seed] < 0.5 {
+                continue;
+            }
+            seen[seed] = true;
+            pending.push(seed);
+            while let Some(at) = pending.pop() {
+                let (column, row) = (at % self.width, at / self.width);
+                let coverage = self.coverage[at];
+                let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
+                dots.push(Dot { x: x * pixel.0, y: y * pixel.1, coverage, component });
+                if coverage < 0.5 {
+                    continue;
+                }
+                for next in self.neighbours(at) {
+                    if !seen[next] && self.coverage[next] >= LEAST_COVERAGE {
+                        seen[next] = true;
+                        pending.push(next);
+                    }
+                }
+            }
+            component += 1;
+        }
+        (dots, component)
+    }
+
+    /// The pixel and its up to eight neighbours.
+    fn neighbours(&self, at: usize) -> impl Iterator<Item = usize> + use<> {
+        let (width, height) = (self.width, self.coverage.len() / self.width);
+        let (x, y) = (at % width, at / width);
+        let rows = y.saturating_sub(1)..(y + 2).min(height);
+        let columns = x.saturating_sub(1)..(x + 2).min(width);
+        rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
+    }
+}
+
+/// The direction of the largest variance of colours, a unit vector, and the standard deviation
+/// along it.
+fn principal_axis(pixels: &[[u8; 3]]) -> ([f32; 3], f64) {
+    let mut sums = [0u64; 3];
+    let mut products = [[0u64; 3]; 3];
+    for pixel in pixels {
+        let p = pixel.map(u64::from);
+        for i in 0..3 {
+            sums[i] += p[i];
+            for j in i..3 {
+                products[i][j] += p[i] * p[j];
+            }
+        }
+    }
+    let count = pixels.len() as f64;
+    let mean = sums.map(|sum| sum as f64 / count);
+    let covariance = |i: usize, j: usize| {
+        let (i, j) = (i.min(j), i.max(j));
+        products[i][j] as f64 / count - mean[i] * mean[j]
+    };
+    // Power iteration, from the channel that varies most.
+    let mut axis = [0.0; 3];
+    let most = (0..3).max_by(|&a, &b| covariance(a, a).total_cmp(&covariance(b, b)));
+    axis[most.unwrap_or(0)] = 1.0;
+    let mut variance = 0.0;
+    for _ in 0..16 {
+        let next: [f64; 3] =
+            std::array::from_fn(|i| (0..3).map(|j| covariance(i, j) * axis[j]).sum());
+        variance = next.iter().map(|x| x * x).sum::<f64>().sqrt();
+        if variance <= 0.0 {
+            return ([0.0; 3], 0.0);
+        }
+        axis = next.map(|x| x / variance);
+    }
+    (axis.map(|x| x as f32), variance.sqrt())
+}
+
+/// A histogram cut in two.
+struct Split {
+    /// The last bin of the lower part.
+    last_low: usize,
+    /// The mean bins of the parts.
+    low_mean: f64,
+    high_mean: f64,
+}
+
+/// The cut with the largest variance between its two parts; `None` if they hardly differ.
+fn otsu(histogram: &[u32; BINS]) -> Option<Split> {
+    let count: f64 = histogram.iter().map(|&n| f64::from(n)).sum();
+    let (mut sum, mut squares) = (0.0, 0.0);
+    for (bin, &n) in histogram.iter().enumerate() {
+        sum += f64::from(n) * bin as f64;
+        squares += f64::from(n) * (bin * bin) as f64;
+    }
+    let variance = squares / count - (sum / count).powi(2);
+    let mut best: Option<(f64, Split)> = None;
+    let (mut low_count, mut low_sum) = (0.0, 0.0);
+    for (bin, &n) in histogram.iter().enumerate().take(BINS - 1) {
+        low_count += f64::from(n);
+        low_sum += f64::from(n) * bin as f64;
+        let high_count = count - low_count;
+        if low_count == 0.0 || high_count == 0.0 {
+            continue;
+        }
+        let (low_mean, high_mean) = (low_sum / low_count, (sum - low_sum) / high_count);
+        let between = low_count * high_count * ((high_mean - low_mean) / count).powi(2);
+        if best.as_ref().is_none_or(|(most, _)| between > *most) {
+            best = Some((between, Split { last_low: bin, low_mean, high_mean }));
+        }
+    }
+    best.filter(|(between, _)| *between > LEAST_SEPARATION * variance).map(|(_, split)| split)
+}
