@@ -164,7 +164,7 @@ impl Weights {
     /// one).
     ///
     /// # Errors
-    /// [`ConfigError`](crate::ConfigError) if it is not a finite number above 0.
+    /// [`ConfigError`] if it is not a finite number above 0.
     pub fn with_temperature(mut self, temperature: f32) -> Result<Self> {
         ConfigError::check_positive("temperature", temperature)?;
         self.temperature = Some(temperature);
@@ -174,7 +174,7 @@ impl Weights {
     /// Replaces the ratio limit, which foreign files do not tell.
     ///
     /// # Errors
-    /// [`ConfigError`](crate::ConfigError) if it is 0 or above 1024.
+    /// [`ConfigError`] if it is 0 or above 1024.
     pub fn with_max_ratio(mut self, max_ratio: u32) -> Result<Self> {
         self.config.max_ratio = max_ratio;
         self.config.validate()?;
