@@ -1,7 +1,7 @@
 //! The arguments of the example `recognize`.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -234,12 +234,12 @@ fn number<T: FromStr>(parser: &mut lexopt::Parser, name: &str) -> Result<T, Box<
     text.parse().map_err(|_| format!("--{name}: {text:?} is not a number in range").into())
 }
 
-fn lines(path: &PathBuf) -> Result<Vec<String>, Box<dyn Error>> {
+fn lines(path: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
-fn warn_of_skipped(path: &PathBuf, skipped: &[String]) {
+fn warn_of_skipped(path: &Path, skipped: &[String]) {
     if let Some(first) = skipped.first() {
         let (path, count) = (path.display(), skipped.len());
         eprintln!("{path}: {count} words hold symbols outside the charset, {first:?} first");
