@@ -7,8 +7,11 @@ use candle_core::{DType, Device, Tensor};
 use support::{Reference, fixture, max_difference, pattern_input, pattern_weights, values};
 use svtrv2::model::Config;
 
-/// Absolute, on logits whose magnitude is about 1.
-const TOLERANCE: f32 = 1e-3;
+/// Largest absolute differences, of numbers whose magnitude is about 1. Measured over both paths,
+/// all variants and shapes: 7.2e-6, 5.0e-6 and 2.9e-6.
+const LOGITS: f32 = 5e-5;
+const FEATURES: f32 = 4e-5;
+const STATISTICS: f32 = 2e-5;
 
 const SHAPES: [(usize, usize, usize); 5] =
     [(2, 32, 128), (1, 64, 64), (1, 48, 96), (1, 40, 112), (1, 32, 256)];
@@ -45,19 +48,19 @@ fn check_model(path: &str, letter: &str, reference: &Reference, forward: Forward
         assert_eq!(logits_shape, shape, "{row}");
         let difference = max_difference(&logits, &expected);
         println!("{path}, {row}: logits differ by {difference:.1e} at most");
-        assert!(difference <= TOLERANCE, "{path}, {row}: logits differ by {difference}");
+        assert!(difference <= LOGITS, "{path}, {row}: logits differ by {difference}");
 
         let name = format!("{row}/features");
         if reference.names().contains(&name) {
             let difference = max_difference(&features, &reference.f32(&name).1);
             println!("{path}, {row}: features differ by {difference:.1e} at most");
-            assert!(difference <= TOLERANCE, "{path}, {row}: features differ by {difference}");
+            assert!(difference <= FEATURES, "{path}, {row}: features differ by {difference}");
         }
         let (_, expected) = reference.f32(&format!("{row}/feature_stats"));
         let difference = max_difference(&statistics(&features), &expected);
         println!("{path}, {row}: feature statistics differ by {difference:.1e} at most");
         assert!(
-            difference <= TOLERANCE,
+            difference <= STATISTICS,
             "{path}, {row}: feature statistics differ by {difference}"
         );
     }

@@ -89,7 +89,7 @@ impl CandleModel {
 
     /// Images as this network takes them.
     pub(super) fn images(&self, values: &[f32], shape: [usize; 4]) -> Result<Tensor> {
-        Grid::of_images(&shape, values.len())?;
+        Grid::from_images(&shape, values.len())?;
         Ok(Tensor::from_slice(values, &shape, &self.device)?.to_dtype(self.dtype)?)
     }
 }

@@ -122,7 +122,7 @@ fn in_parts<const N: usize>(
     shape: [usize; 4],
     run: impl Fn(Tokens, Grid) -> Result<(Grid, [Vec<f32>; N])> + Sync,
 ) -> Result<(usize, Grid, [Vec<f32>; N])> {
-    let (batch, grid) = Grid::of_images(&shape, images.len())?;
+    let (batch, grid) = Grid::from_images(&shape, images.len())?;
     let run = |images: &[f32]| {
         run(Tokens { values: cpu::channels_last(images, grid.positions()), channels: 3 }, grid)
     };

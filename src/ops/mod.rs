@@ -48,7 +48,7 @@ impl Grid {
     }
 
     /// The batch and the grid of `values` values of images `[batch, 3, height, width]`.
-    pub(crate) fn of_images(shape: &[usize], values: usize) -> Result<(usize, Self)> {
+    pub(crate) fn from_images(shape: &[usize], values: usize) -> Result<(usize, Self)> {
         let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
         if let (&[batch, 3, height, width], 1..) = (shape, values)
             && count == Some(values)

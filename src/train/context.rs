@@ -71,7 +71,7 @@ impl TrainingContext for Context {
         Some((0..self.batch).map(|_| if rng.random_bool(rate) { 0.0 } else { kept }).collect())
     }
 
-    fn of_batch(&self) -> bool {
+    fn batch_statistics(&self) -> bool {
         self.batch_norm == BatchNormMode::Batch
     }
 

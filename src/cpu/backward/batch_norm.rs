@@ -15,7 +15,7 @@ pub(crate) struct ChannelStatistics {
 
 impl ChannelStatistics {
     /// Those of rows of `channels` values. Sums are taken in f64.
-    pub(crate) fn of_rows(x: &[f32], channels: usize) -> Self {
+    pub(crate) fn from_rows(x: &[f32], channels: usize) -> Self {
         let rows = (x.len() / channels.max(1)).max(1) as f64;
         let (totals, _) = sums(x, channels, |x, _, _| (f64::from(x), 0.0));
         let means: Vec<f64> = totals.iter().map(|sum| sum / rows).collect();
@@ -63,14 +63,14 @@ pub(crate) struct BatchNormGradients {
 }
 
 /// Turns the gradient `dy` for the result of [`batch_norm`] into that for `x`, and gives those for
-/// weight and bias. `of_batch` tells whether the statistics are those of `x`, which then moves them
+/// weight and bias. `batch_statistics` tells whether the statistics are those of `x`, which then moves them
 /// too.
 pub(crate) fn batch_norm_backward(
     x: &[f32],
     statistics: &ChannelStatistics,
     weight: &[f32],
     eps: f32,
-    of_batch: bool,
+    batch_statistics: bool,
     dy: &mut [f32],
 ) -> BatchNormGradients {
     assert_eq!(x.len(), dy.len(), "values and gradients differ in number");
@@ -81,7 +81,7 @@ pub(crate) fn batch_norm_backward(
         (dy, dy * f64::from((x - mean[channel]) * factors[channel]))
     });
     let rows = x.len().checked_div(channels).unwrap_or(0) as f64;
-    let share = |sum: &f64| if of_batch { (sum / rows) as f32 } else { 0.0 };
+    let share = |sum: &f64| if batch_statistics { (sum / rows) as f32 } else { 0.0 };
     let shift: Vec<f32> = d_bias.iter().map(share).collect();
     let slope: Vec<f32> = d_weight.iter().map(share).collect();
     let block = (BLOCK_ROWS * channels).max(1);
@@ -164,11 +164,11 @@ mod tests {
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         let (x64, weight64, bias64) = (wide(&x), wide(&weight), wide(&bias));
         let (mean, variance) = (wide(&given.mean), wide(&given.variance));
-        for of_batch in [true, false] {
-            let own = ChannelStatistics::of_rows(&x, channels);
-            let statistics = if of_batch { &own } else { &given };
-            let fixed = (!of_batch).then_some((&mean[..], &variance[..]));
-            let row = format!("of the batch: {of_batch}");
+        for batch_statistics in [true, false] {
+            let own = ChannelStatistics::from_rows(&x, channels);
+            let statistics = if batch_statistics { &own } else { &given };
+            let fixed = (!batch_statistics).then_some((&mean[..], &variance[..]));
+            let row = format!("of the batch: {batch_statistics}");
             let y = batch_norm(&x, statistics, &weight, &bias, EPS);
             assert_close(&y, &plain(&x64, &weight64, &bias64, fixed), 1e-6, &row);
 
@@ -185,7 +185,8 @@ mod tests {
                 (0..x.len()).map(|i| (moved(i, 1e-5) - moved(i, -1e-5)) / 2e-5).collect()
             };
             let mut d_x = dy.clone();
-            let found = batch_norm_backward(&x, statistics, &weight, EPS, of_batch, &mut d_x);
+            let found =
+                batch_norm_backward(&x, statistics, &weight, EPS, batch_statistics, &mut d_x);
             assert_close(&d_x, &slopes(&x64, &|x| value(x, &weight64, &bias64)), 2e-6, &row);
             let of_weight = slopes(&weight64, &|weight| value(&x64, weight, &bias64));
             assert_close(&found.weight, &of_weight, 5e-6, &row);

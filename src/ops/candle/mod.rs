@@ -58,7 +58,7 @@ pub(crate) trait TrainingContext {
     fn drop_path(&self, depth: f64) -> Option<Vec<f32>>;
 
     /// Whether batch norms normalise with the statistics of the batch instead of the running ones.
-    fn of_batch(&self) -> bool;
+    fn batch_statistics(&self) -> bool;
 
     /// Is told what the next batch norm found in the batch, `[channels]` each; the variance is with
     /// n - 1.
@@ -174,7 +174,7 @@ impl Ops for Candle<'_> {
 
 /// Images `[batch, 3, height, width]` as tokens, with the batch and the grid.
 pub(crate) fn image_tokens(images: &Tensor) -> Result<(usize, Grid, Tensor)> {
-    let (batch, grid) = Grid::of_images(images.dims(), images.elem_count())?;
+    let (batch, grid) = Grid::from_images(images.dims(), images.elem_count())?;
     let tokens = images.flatten_from(2)?.transpose(1, 2)?.contiguous()?.reshape(((), 3))?;
     Ok((batch, grid, tokens))
 }

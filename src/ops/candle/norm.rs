@@ -25,7 +25,7 @@ pub(super) fn batch_norm(
 ) -> Result<Tensor> {
     let dtype = x.dtype();
     let x = &widened(x)?;
-    let (mean, variance) = match context.filter(|context| context.of_batch()) {
+    let (mean, variance) = match context.filter(|context| context.batch_statistics()) {
         Some(context) => {
             let mean = x.mean(0)?;
             let variance = x.broadcast_sub(&mean)?.sqr()?.mean(0)?;

@@ -46,9 +46,9 @@ pub(super) fn batch_norm(
     x.check("batch norm", x.rows(), channels)?;
     let BatchNormParameters { weight, bias, .. } = layer.clone();
     let eps = layer.eps as f32;
-    let of_batch = context.of_batch();
-    let statistics = if of_batch {
-        let found = ChannelStatistics::of_rows(x.values(), channels);
+    let batch_statistics = context.batch_statistics();
+    let statistics = if batch_statistics {
+        let found = ChannelStatistics::from_rows(x.values(), channels);
         let tensor = |values: &[f32]| Tensor::from_slice(values, channels, weight.device());
         context.found(tensor(&found.mean)?, unbiased(&tensor(&found.variance)?, x.rows())?);
         found
@@ -61,7 +61,8 @@ pub(super) fn batch_norm(
     let parameters = weight.is_variable() || bias.is_variable();
     let x = x.clone();
     Ok(tape.record(parameters || x.is_tracked(), y, x.channels, move |mut dy, gradients| {
-        let found = batch_norm_backward(x.values(), &statistics, &weights, eps, of_batch, &mut dy);
+        let found =
+            batch_norm_backward(x.values(), &statistics, &weights, eps, batch_statistics, &mut dy);
         gradients.add(&x, dy);
         if parameters {
             gradients.add_parameter(&weight, found.weight);
