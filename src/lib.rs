@@ -9,7 +9,7 @@
 //! let recognition = recognizer.recognize(svtrv2::Crop::open("crop.png")?)?;
 //! println!("{} ({:.2})", recognition.text, recognition.confidence);
 //! for c in &recognition.chars {
-//!     println!("{} {:.2} {:?}", c.symbol, c.posterior, c.bounds);
+//!     println!("{} {:.2} {:?}", c.symbol, c.confidence, c.bounds);
 //! }
 //! # Ok::<(), svtrv2::Error>(())
 //! ```
