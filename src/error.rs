@@ -251,7 +251,7 @@ pub enum WeightsError {
          bytes are {first_bytes:02x?}"
     )]
     UnknownFormat {
-        /// The first bytes of the file, eight at the most.
+        /// The first bytes of the file, eight at most.
         first_bytes: Vec<u8>,
     },
     /// A format that this build leaves out.
@@ -341,7 +341,7 @@ pub struct ShapeMismatch {
     pub found: Vec<usize>,
 }
 
-/// Names at the most this many tensors of a kind: a whole foreign network would fill the screen.
+/// Names at most this many tensors of a kind: a whole foreign network would fill the screen.
 const NAMED_TENSORS: usize = 8;
 
 fn describe_misfit(
@@ -479,6 +479,24 @@ pub struct ConfigError {
 impl ConfigError {
     pub(crate) fn new(field: &'static str, detail: impl Into<String>) -> Self {
         ConfigError { field, detail: detail.into() }
+    }
+
+    /// The largest weight, bonus or penalty of a decoder, in nats: beyond it sums lose what tells
+    /// texts apart.
+    pub(crate) const LARGEST_WEIGHT: f64 = 1e6;
+
+    /// Checks that a weight, a bonus or a penalty is a number from `least` to
+    /// [`LARGEST_WEIGHT`](Self::LARGEST_WEIGHT).
+    pub(crate) fn check_weight(
+        field: &'static str,
+        value: f64,
+        least: f64,
+    ) -> Result<(), ConfigError> {
+        if (least..=Self::LARGEST_WEIGHT).contains(&value) {
+            return Ok(());
+        }
+        let detail = format!("{value} is not in {least}..={}", Self::LARGEST_WEIGHT);
+        Err(ConfigError::new(field, detail))
     }
 
     /// Checks that a value is a finite number above 0.

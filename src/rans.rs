@@ -91,7 +91,7 @@ pub(crate) fn decode(bytes: &[u8], alphabet: usize, count: usize) -> Result<Vec<
     let (rounds, last) = symbols.as_chunks_mut::<LANES>();
     let mut next = 0;
     for round in rounds {
-        // A round takes a word a lane at the most. Near the end there are fewer: zeros stand in,
+        // A round takes a word a lane at most. Near the end there are fewer: zeros stand in,
         // and the count of consumed words tells whether they were needed.
         let mut window = [[0; 2]; LANES];
         match words.get(next..).and_then(|words| words.first_chunk::<LANES>()) {

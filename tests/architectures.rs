@@ -44,18 +44,18 @@ fn check_model(path: &str, letter: &str, reference: &Reference, forward: Forward
         let (shape, expected) = reference.f32(&format!("{row}/logits"));
         assert_eq!(logits_shape, shape, "{row}");
         let difference = max_difference(&logits, &expected);
-        println!("{path}, {row}: logits differ by {difference:.1e} at the most");
+        println!("{path}, {row}: logits differ by {difference:.1e} at most");
         assert!(difference <= TOLERANCE, "{path}, {row}: logits differ by {difference}");
 
         let name = format!("{row}/features");
         if reference.names().contains(&name) {
             let difference = max_difference(&features, &reference.f32(&name).1);
-            println!("{path}, {row}: features differ by {difference:.1e} at the most");
+            println!("{path}, {row}: features differ by {difference:.1e} at most");
             assert!(difference <= TOLERANCE, "{path}, {row}: features differ by {difference}");
         }
         let (_, expected) = reference.f32(&format!("{row}/feature_stats"));
         let difference = max_difference(&statistics(&features), &expected);
-        println!("{path}, {row}: feature statistics differ by {difference:.1e} at the most");
+        println!("{path}, {row}: feature statistics differ by {difference:.1e} at most");
         assert!(
             difference <= TOLERANCE,
             "{path}, {row}: feature statistics differ by {difference}"

@@ -1,4 +1,4 @@
-//! Every kind of bad or extreme image: a typed error or a valid reading, never a panic.
+//! Every kind of bad or extreme image: a typed error or a valid result, never a panic.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! A crop's reading does not depend on its neighbours, their order or the number of threads.
+//! A crop's result does not depend on its neighbours, their order or the number of threads.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! A training that is killed again and again goes on from its last checkpoint, and comes to the same
+//! A training that is killed again and again resumes from its last checkpoint, and comes to the same
 //! end.
 //!
 //! This program runs itself as the training, which it kills.

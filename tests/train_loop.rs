@@ -1,4 +1,4 @@
-//! The training loop: it learns, goes on where it was, survives bad samples, and starts from trained
+//! The training loop: it learns, resumes where it was, survives bad samples, and starts from trained
 //! networks.
 
 mod support;
@@ -287,7 +287,7 @@ fn another_charset_keeps_rows() {
     let before = values(&network.parameters().next().unwrap().1.clone());
     let change = network.change_charset(&from, &to).unwrap();
     assert_eq!(change.kept, ["k", "a", "b", "e"]);
-    assert_eq!(change.fresh, ["x", "-"]);
+    assert_eq!(change.added, ["x", "-"]);
     assert_eq!(change.dropped, ["c", "d", "h", "i"]);
     for (name, old) in names.into_iter().zip(old) {
         let new = rows(&network, name);

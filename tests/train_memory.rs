@@ -22,7 +22,7 @@ impl Source for Stripes {
 
     fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
         let image = RgbImage::from_fn(128, 32, |x, y| {
-            Rgb([(x * 7 + y) as u8, (u64::from(x) * index) as u8, (y * 8) as u8])
+            Rgb([(x * 7 + y) as u8, u64::from(x).wrapping_mul(index) as u8, (y * 8) as u8])
         });
         let label = ["ab", "cab", "b"][(index % 3) as usize].to_owned();
         Ok(LabelledCrop { name: index.to_string(), image, label })

@@ -49,7 +49,7 @@ fn reference_probabilities_and_texts() {
             assert_eq!(Some(*found), expected.as_u64(), "{name}");
         }
     }
-    println!("probabilities differ by {largest:.1e} at the most");
+    println!("probabilities differ by {largest:.1e} at most");
 }
 
 /// Word accuracy on real crops by the published protocol, at the published ratio limit.

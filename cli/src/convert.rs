@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use svtrv2::Charset;
-use svtrv2::weights::{StorageType, Weights};
+use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
 
 use crate::failure::{Failure, Result, say};
 
@@ -17,7 +17,8 @@ use crate::failure::{Failure, Result, say};
 #[command(after_help = "\
 Examples:
     svtrv2 convert --english svtrv2.onnx svtrv2_b.safetensors
-    svtrv2 convert --charset dict.txt --space --max-ratio 12 best.pth best.safetensors")]
+    svtrv2 convert --charset dict.txt --space --max-ratio 12 best.pth best.safetensors
+    svtrv2 convert --bytes 8000000 svtrv2_b.safetensors small.safetensors")]
 pub struct Arguments {
     /// The weights file to read
     input: PathBuf,
@@ -39,6 +40,24 @@ pub struct Arguments {
     /// The element type to store
     #[arg(long, value_enum, default_value = "f32")]
     storage: Storage,
+    /// Quantise the weights: round them to integers of this many bits, 2 to 8
+    #[arg(long, value_name = "BITS", conflicts_with_all = ["storage", "bytes"])]
+    bits: Option<u8>,
+    /// Quantise the weights: round them just so far that the file has at most this many bytes
+    #[arg(long, value_name = "BYTES", conflicts_with = "storage")]
+    bytes: Option<u64>,
+    /// Bits more (or fewer, below 0) for quantised parameters whose name contains a text, as
+    /// TEXT=BITS; may be given more than once
+    #[arg(long, value_name = "TEXT=BITS", value_parser = extra_bits)]
+    extra_bits: Vec<(String, f64)>,
+    /// Store the integers of quantised weights without entropy coding
+    #[arg(long)]
+    plain: bool,
+}
+
+fn extra_bits(text: &str) -> std::result::Result<(String, f64), String> {
+    let (part, bits) = text.rsplit_once('=').ok_or("expected TEXT=BITS")?;
+    Ok((part.to_owned(), bits.parse().map_err(|_| format!("{bits:?} is no number"))?))
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -73,7 +92,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Storage::F32 => StorageType::F32,
         Storage::F16 => StorageType::F16,
     };
-    weights.save(&arguments.output, storage)?;
+    let rate = arguments.bits.map(Rate::Bits).or(arguments.bytes.map(Rate::Bytes));
+    match rate {
+        Some(rate) => {
+            let coding = if arguments.plain { Coding::Plain } else { Coding::Entropy };
+            let extra_bits = arguments.extra_bits.clone();
+            let options = QuantizeOptions { rate, coding, extra_bits };
+            weights.save_quantized(&arguments.output, &options)?;
+        }
+        None => weights.save(&arguments.output, storage)?,
+    }
 
     let reloaded = Weights::open(&arguments.output)?;
     if reloaded.config() != weights.config() || reloaded.charset() != weights.charset() {
@@ -81,7 +109,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let parameters = largest_parameter_change(&weights, &reloaded)?;
     let logits = largest_logit_change(&weights, &reloaded)?;
-    if storage == StorageType::F32 && (parameters != 0.0 || logits != 0.0) {
+    let exact = rate.is_none() && storage == StorageType::F32;
+    if exact && (parameters != 0.0 || logits != 0.0) {
         return Err(differs("parameters"));
     }
     let bytes =

@@ -7,7 +7,7 @@ use super::dispatch::{Isa, dispatch};
 use super::gemm::{BLOCK_ROWS, DenseRows, Epilogue, Gemm, PackedMatrix};
 use super::parts::{Grid, Output, for_each_part};
 
-/// Tasks that the panels of a product are spread over at the most.
+/// Tasks that the panels of a product are spread over at most.
 const PANEL_TASKS: usize = 8;
 
 /// Packs a linear layer's weight `[out, in]` and bias `[out]`.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 /// Waiting longer than this for the others means that one of them does not run. (Tasks take about
 /// a tenth of it.)
 const PATIENCE: Duration = Duration::from_micros(700);
-/// How long to stay alone after the first such wait, and at the most.
+/// How long to stay alone after the first such wait, and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(1280);
 /// Operations in a row without such a wait after which the trouble is over.

@@ -69,7 +69,7 @@ impl Ngram {
 
     /// Reads an ARPA model.
     ///
-    /// N-grams whose beginning is missing (pruned away) get it, with the probability that backing
+    /// N-grams whose history is missing (pruned away) get it, with the probability that backing
     /// off gives it.
     ///
     /// # Errors
@@ -222,7 +222,7 @@ fn parse_entry(
     }
 }
 
-/// Adds the beginnings of n-grams that are missing, with the probability that backing off gives.
+/// Adds the histories of n-grams that are missing, with the probability that backing off gives.
 fn add_histories(orders: &mut [Vec<Entry>]) {
     for length in (2..=orders.len()).rev() {
         let missing: Vec<Gram> = {

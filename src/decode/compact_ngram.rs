@@ -400,7 +400,7 @@ mod tests {
             for text in ["hotel", "hot", "telephone", "lll", "", "motelhostel", "x"] {
                 let symbols: Vec<String> = text.chars().map(String::from).collect();
                 let expected = exact.score(&symbols);
-                // A symbol's probability and up to `order` backoffs, each 1/8 off at the most.
+                // A symbol's probability and up to `order` backoffs, each 1/8 off at most.
                 let most = 0.1251 * ((text.len() + 1) * order) as f64;
                 let off = (f64::from(score(&compact, text)) - expected).abs();
                 assert!(off <= most, "order {order}, {text:?}: {off} off");

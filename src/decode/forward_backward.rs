@@ -60,7 +60,7 @@ impl<'a> ForwardBackward<'a> {
     }
 
     /// The posterior of a symbol (0..=1): the probability of the text, divided by that of all
-    /// texts which differ from it in this symbol at the most (replaced by any other, or left out).
+    /// texts which differ from it in this symbol at most (replaced by any other, or left out).
     /// `None` beyond the last symbol.
     ///
     /// To keep the time proportional to the length of a line, two kinds of improbable texts are

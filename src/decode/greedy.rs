@@ -1,4 +1,5 @@
-//! Greedy CTC decoding: the most probable class of every frame, repeats collapsed, blanks dropped.
+//! Greedy CTC decoding ("best path decoding", Graves et al., 2006, section 3.2): the most probable
+//! class of every frame, repeats collapsed, blanks removed.
 
 use std::ops::Range;
 

@@ -1,6 +1,5 @@
 //! Words that are expected: an automaton (Aho and Corasick, 1975) that finds all of them at once.
 
-use super::beam::LARGEST_WEIGHT;
 use super::trie::{Keys, Trie};
 use crate::charset::Charset;
 use crate::error::{ConfigError, Result};
@@ -38,7 +37,7 @@ impl HotWords {
         ignore_case: bool,
     ) -> Result<Self> {
         for (word, bonus) in words {
-            if !(*bonus > 0.0 && *bonus <= LARGEST_WEIGHT) {
+            if !(*bonus > 0.0 && *bonus <= ConfigError::LARGEST_WEIGHT) {
                 let detail = format!(
                     "the bonus {bonus} of {:?} is not above 0 and at most 1e6",
                     word.as_ref()

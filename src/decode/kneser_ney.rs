@@ -1,4 +1,4 @@
-//! Estimating n-gram models: interpolated Kneser-Ney smoothing (Kneser and Ney, 1995; Chen and
+//! Estimation of n-gram models: interpolated Kneser-Ney smoothing (Kneser and Ney, 1995; Chen and
 //! Goodman, 1999, section 2.7) with one discount an order.
 
 use std::collections::HashMap;

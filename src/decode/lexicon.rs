@@ -3,10 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use super::LogProbs;
-use super::beam::check_weight;
 use super::trie::{Keys, Trie};
 use crate::charset::Charset;
-use crate::error::Result;
+use crate::error::{ConfigError, Result};
 
 /// A list of words that a [`BeamSearch`](super::BeamSearch) keeps to.
 ///
@@ -102,7 +101,7 @@ impl Lexicon {
         ignore_case: bool,
     ) -> Result<Self> {
         if let Some(penalty) = penalty {
-            check_weight("lexicon penalty", penalty, 0.0)?;
+            ConfigError::check_weight("lexicon penalty", penalty, 0.0)?;
         }
         Ok(Self::with_checked(charset, words, penalty, ignore_case))
     }

@@ -1,8 +1,14 @@
-//! From log-probabilities of every frame to text: [`LogProbs`] in, texts with log-probabilities and spans out.
+//! From log-probabilities to texts: connectionist temporal classification (CTC).
+//!
+//! A network gives each frame a distribution over the classes: the symbols of a charset and the
+//! blank. A path picks one class a frame; its text is what is left when repeats are collapsed and
+//! blanks removed. Many paths (alignments) have the same text, and its probability is their sum
+//! (Graves et al., 2006). Input is a [`LogProbs`]; a [`Decoder`] gives texts with their
+//! log-probabilities.
 //!
 //! | what | where |
 //! |---|---|
-//! | the most probable path | [`greedy`] |
+//! | the text of the most probable path | [`greedy`] |
 //! | the most probable texts | [`BeamSearch`] |
 //! | which symbols may occur | [`ClassMask`] |
 //! | which words may, or should | [`Lexicon`], [`HotWords`] |
@@ -10,7 +16,7 @@
 //! | how probable a text is, and where its symbols lie | [`log_probability`], [`ForwardBackward`], [`best_alignment`] |
 //! | how far a probability can be trusted | [`confidence`], [`fit_temperature`] |
 //!
-//! Searches with everything that guides them are one value, a [`Decoder`].
+//! Each file explains its algorithm and names the source.
 
 mod alignment;
 mod arpa;

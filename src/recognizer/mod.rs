@@ -180,7 +180,7 @@ impl Recognizer {
     /// Third stage: the text of a resized crop from its emissions.
     ///
     /// # Errors
-    /// [`Error::Emissions`] if the scores are not those of this recogniser's charset.
+    /// [`Error::Emissions`] if the emissions are not those of this recogniser's charset.
     pub fn decode(&self, crop: &ResizedCrop, emissions: &Emissions) -> Result<Recognition> {
         let Self { decoder, charset, temperature, .. } = self;
         Recognition::new(crop, emissions, decoder, charset, *temperature)
@@ -190,7 +190,7 @@ impl Recognizer {
     /// the best score; of equal ones the first.
     ///
     /// # Errors
-    /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops with scores.
+    /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops.
     pub fn decode_best(
         &self,
         crops: &[ResizedCrop],

@@ -77,7 +77,7 @@ mod tests {
     }
 
     /// Checks that `found` is `exact` rounded and clipped; a fixed-point weight is off by half of
-    /// its last bit at the most, so only ties may go either way.
+    /// its last bit at most, so only ties may go either way.
     fn check_rounding(found: u8, exact: f64, taps: usize, row: &str) {
         let slack = taps as f64 * 255.0 / f64::from(1 << (PRECISION_BITS + 1));
         let distance = (f64::from(found) - exact.clamp(0.0, 255.0)).abs();

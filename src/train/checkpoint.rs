@@ -1,4 +1,4 @@
-//! Files that a training goes on from.
+//! Files that a training resumes from.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ pub(super) struct State {
     pub loader: LoaderState,
     pub sgm: bool,
     pub batch_norms: bool,
-    pub fresh: Start,
+    pub start: Start,
 }
 
 pub(super) struct Checkpoint {

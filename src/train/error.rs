@@ -1,10 +1,10 @@
-//! Why training cannot go on.
+//! Why training cannot continue.
 
 use std::path::PathBuf;
 
 use crate::data::DataError;
 
-/// Why training cannot start or go on.
+/// Why training cannot start or continue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {

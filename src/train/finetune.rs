@@ -20,8 +20,8 @@ const CLASSIFIER: [&str; 2] = ["decoder.fc.weight", "decoder.fc.bias"];
 pub struct CharsetChange {
     /// Symbols whose rows were kept, to the bit; the blank's is, always.
     pub kept: Vec<String>,
-    /// New symbols, whose rows are fresh.
-    pub fresh: Vec<String>,
+    /// New symbols, whose rows are newly initialised.
+    pub added: Vec<String>,
     /// Old symbols whose rows were dropped.
     pub dropped: Vec<String>,
 }
@@ -38,7 +38,7 @@ impl Network {
     }
 
     /// A network with the parameters of a weights file of any known format, and that file's charset
-    /// if it has one. Batch norms that the file has not folded (a checkpoint of training) go on as
+    /// if it has one. Batch norms that the file has not folded (a checkpoint of training) stay
     /// batch norms.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl Network {
     }
 
     /// Replaces the classifier by one for another charset. Rows are kept by symbol, those of new
-    /// symbols are fresh. A semantic guidance module is dropped.
+    /// symbols are newly initialised. A semantic guidance module is dropped.
     ///
     /// # Errors
     /// [`CharsetError`](crate::CharsetError) if `from` is not the network's charset;
@@ -94,7 +94,7 @@ impl Network {
         for name in CLASSIFIER {
             parameters.vars.remove(name);
         }
-        // Built with a fresh classifier, into which old rows are then copied.
+        // Built with a new classifier, into which old rows are then copied.
         let (device, start) = (self.device().clone(), self.start());
         let mut network =
             Self::build(&config, parameters, self.batch_norms(), false, &device, start)?;
@@ -104,7 +104,7 @@ impl Network {
             let old = from.class(symbol);
             match old {
                 Some(_) => change.kept.push(symbol.clone()),
-                None => change.fresh.push(symbol.clone()),
+                None => change.added.push(symbol.clone()),
             }
             sources.push(old);
         }
@@ -129,7 +129,7 @@ impl Network {
     }
 
     /// A smaller network with some of the blocks of this one: of each stage those whose numbers,
-    /// counted from 0, are given. The encoder's post-norm blocks survive that well; what lacks is
+    /// counted from 0, are given. The encoder's post-norm blocks survive that well; what is missing is
     /// for distillation to restore.
     ///
     /// # Errors

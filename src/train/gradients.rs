@@ -99,7 +99,7 @@ impl Gradients {
         Ok(sum.sqrt())
     }
 
-    /// Scales all down so that [`Gradients::norm`] is `largest` at the most; gives what it was.
+    /// Scales all down so that [`Gradients::norm`] is `largest` at most; gives what it was.
     ///
     /// # Errors
     /// If the device fails.

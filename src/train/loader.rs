@@ -85,7 +85,7 @@ impl Skipped {
     }
 }
 
-/// Where a loader is: with it another one goes on exactly there.
+/// The position of a loader; another one resumes exactly there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct LoaderState {
     augment: bool,

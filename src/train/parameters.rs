@@ -11,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use crate::error::{ComputeError, Result, ShapeMismatch};
 use crate::ops::{Init, ParameterSource};
 
-/// What fresh linear layers start from. (Convolutions always start from a Kaiming normal
+/// What newly initialised linear layers start from. (Convolutions always start from a Kaiming normal
 /// distribution, fan-out.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Initialization {
-    /// The published one: a normal distribution with a deviation of 0.02. It takes the published
-    /// widths, batches and a long training.
+    /// The published one: a normal distribution with a standard deviation of 0.02. It needs the
+    /// published widths, large batches and a long training.
     #[default]
     Published,
-    /// A normal distribution whose deviation is one over the root of the layer's inputs: small
+    /// A normal distribution whose standard deviation is one over the root of the layer's inputs: small
     /// networks and batches leave the plateau, on which all time steps are blank, many times sooner.
     FanIn,
 }
@@ -159,7 +159,7 @@ fn sample(init: Init, shape: &[usize], seed: u64) -> Vec<f32> {
     let count = shape.iter().product();
     match init {
         Init::Constant(value) => vec![value as f32; count],
-        Init::Normal(deviation) => normal(count, 0.0, deviation, seed),
+        Init::Normal(std_dev) => normal(count, 0.0, std_dev, seed),
         Init::Kaiming => {
             let outputs: usize = shape.iter().take(1).chain(shape.iter().skip(2)).product();
             normal(count, 0.0, 2f64.sqrt() / (outputs as f64).sqrt(), seed)
@@ -168,14 +168,14 @@ fn sample(init: Init, shape: &[usize], seed: u64) -> Vec<f32> {
 }
 
 /// Normally distributed numbers by the method of Box and Muller.
-fn normal(count: usize, mean: f64, deviation: f64, seed: u64) -> Vec<f32> {
+fn normal(count: usize, mean: f64, std_dev: f64, seed: u64) -> Vec<f32> {
     let mut rng = Pcg64Mcg::seed_from_u64(seed);
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {
         let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
         let angle = std::f64::consts::TAU * rng.random::<f64>();
-        values.push((mean + deviation * radius * angle.cos()) as f32);
-        values.push((mean + deviation * radius * angle.sin()) as f32);
+        values.push((mean + std_dev * radius * angle.cos()) as f32);
+        values.push((mean + std_dev * radius * angle.sin()) as f32);
     }
     values.truncate(count);
     values
@@ -191,8 +191,8 @@ mod tests {
         assert_eq!(values.len(), 100_001);
         let mean = values.iter().map(|&x| f64::from(x)).sum::<f64>() / values.len() as f64;
         let squares: f64 = values.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum();
-        let deviation = (squares / values.len() as f64).sqrt();
-        assert!((mean - 1.0).abs() < 0.03 && (deviation - 2.0).abs() < 0.03, "{mean}, {deviation}");
+        let std_dev = (squares / values.len() as f64).sqrt();
+        assert!((mean - 1.0).abs() < 0.03 && (std_dev - 2.0).abs() < 0.03, "{mean}, {std_dev}");
         assert!(normal(5, 0.0, 1.0, 1) != normal(5, 0.0, 1.0, 2));
     }
 

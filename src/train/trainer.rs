@@ -56,7 +56,7 @@ pub struct StepReport {
 
 /// Trains a network by a [`Recipe`].
 ///
-/// A training that was stopped and resumed from a checkpoint goes on as if it had not been: its
+/// A training that was stopped and resumed from a checkpoint continues as if it had not been: its
 /// losses and parameters are the same to the bit, with any number of threads.
 pub struct Trainer {
     network: Network,
@@ -72,7 +72,7 @@ pub struct Trainer {
 
 impl Trainer {
     /// Starts a training. `sources` come with their weights. If the recipe weighs semantic guidance,
-    /// a network without a module gets a fresh one.
+    /// a network without a module gets a newly initialised one.
     ///
     /// # Errors
     /// [`TrainError::Options`] if a setting is out of range; [`TrainError::Network`] if the charset
@@ -275,7 +275,7 @@ impl Trainer {
         Ok(weights_of(&config, &charset, parameters)?)
     }
 
-    /// Writes everything that the training needs to go on. The file is written beside its final
+    /// Writes everything that the training needs to resume. The file is written beside its final
     /// place and then renamed: a half-written one never stands under `path`. It is a weights file,
     /// too: [`Weights::open`] opens it.
     ///
@@ -290,7 +290,7 @@ impl Trainer {
             loader: self.loader.state(),
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
-            fresh: self.network.start(),
+            start: self.network.start(),
         };
         checkpoint::write(
             path.as_ref(),
@@ -338,7 +338,7 @@ impl Trainer {
             state.batch_norms,
             state.sgm,
             device,
-            state.fresh,
+            state.start,
         )?;
         let mut trainer = Self::new(network, charset, state.recipe, sources, loading)?;
         trainer.loader.restore(state.loader)?;
@@ -517,7 +517,7 @@ impl InplaceOp2 for Follow {
     }
 }
 
-/// The crops whose label is what the most probable class of every time step gives.
+/// The crops whose label greedy decoding gives.
 fn right(logits: &Tensor, labels: &[Vec<u32>]) -> Result<Vec<u32>, TrainError> {
     let best = logits.argmax(candle_core::D::Minus1)?.to_vec2::<u32>()?;
     let right = |(steps, label): (&Vec<u32>, &Vec<u32>)| collapsed(steps) == *label;
@@ -525,7 +525,7 @@ fn right(logits: &Tensor, labels: &[Vec<u32>]) -> Result<Vec<u32>, TrainError> {
     Ok(crops.filter(|(_, pair)| right(*pair)).map(|(crop, _)| crop).collect())
 }
 
-/// The share of labels that the most probable class of every time step gives.
+/// The share of labels that greedy decoding gives.
 fn accuracy(logits: &Tensor, labels: &[Vec<u32>]) -> Result<f64, TrainError> {
     Ok(right(logits, labels)?.len() as f64 / labels.len().max(1) as f64)
 }

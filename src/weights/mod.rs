@@ -15,6 +15,7 @@ mod embedded;
 mod fold;
 mod format;
 mod infer;
+mod levels;
 mod names;
 #[cfg(feature = "onnx")]
 mod onnx;
@@ -23,6 +24,7 @@ mod pth;
 mod quantize;
 mod quantized;
 mod safetensors;
+mod shape;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
@@ -46,11 +48,11 @@ use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use format::Format;
+pub use levels::QuantizedTensor;
 pub use quantize::{Coding, QuantizeOptions, Rate};
-pub use quantized::QuantizedTensor;
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
-pub(crate) use safetensors::{Encoded, METADATA_KEY, write_file};
+pub(crate) use safetensors::{Encoded, write_file};
 #[cfg(feature = "train")]
 pub(crate) use training::Values;
 
@@ -364,6 +366,10 @@ impl WeightsFile {
         WeightsFile { tensors, config: None, charset: None, temperature: None }
     }
 }
+
+/// The metadata key of this crate's own files. There is one only: the order of several would
+/// differ from one writing to the next.
+pub(crate) const METADATA_KEY: &str = "svtrv2";
 
 /// Shares a buffer between the tensors that lie in it.
 type SharedBuffer = Arc<Buffer>;

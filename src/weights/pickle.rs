@@ -43,7 +43,7 @@ pub(super) struct Pickle {
 }
 
 /// Memo entries and values: a checkpoint's pickle has a few for each tensor. The pickle's own
-/// length bounds them too (an opcode makes one value at the most); this bounds what containers of
+/// length bounds them too (an opcode makes one value at most); this bounds what containers of
 /// containers could make of it.
 const MOST_VALUES: usize = 1 << 24;
 

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::quantized::{self, CODED, MOST, QuantizedParameters, QuantizedTensor, SCALES, VERSION};
+use super::levels::{self, MOST, QuantizedTensor};
+use super::quantized::{CODED, QuantizedParameters, SCALES, VERSION};
 use super::safetensors::{Encoded, metadata, serialize, write_bytes};
 use super::{StorageType, Weights};
 use crate::error::{ConfigError, Result};
@@ -170,7 +171,7 @@ impl Matrix<'_> {
                 (self.name.to_owned(), Encoded::i8(&rounded.levels, self.shape.clone()))
             }
             Coding::Entropy => {
-                (format!("{}{CODED}", self.name), Encoded::bytes(quantized::encode(rounded)))
+                (format!("{}{CODED}", self.name), Encoded::bytes(levels::encode(rounded)))
             }
         };
         vec![levels, (format!("{}{SCALES}", self.name), scales)]

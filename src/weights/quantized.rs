@@ -15,7 +15,9 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::SharedBuffer;
-use super::tensor::{StoredTensor, element_count};
+use super::levels::{StoredLevels, damaged};
+use super::shape::element_count;
+use super::tensor::{ElementType, StoredTensor};
 use crate::error::{Result, WeightsError};
 use crate::rans;
 
@@ -23,8 +25,6 @@ pub(super) const CODED: &str = ".rans";
 pub(super) const SCALES: &str = ".scales";
 /// The version of the layout that this crate writes and reads.
 pub(super) const VERSION: u32 = 1;
-/// The highest magnitude of an integer.
-pub(super) const MOST: i32 = 127;
 
 /// What the metadata entry says of quantised parameters.
 #[derive(Serialize, Deserialize)]
@@ -32,86 +32,6 @@ pub(super) struct QuantizedParameters {
     pub(super) version: u32,
     /// The shape of every quantised parameter.
     pub(super) shapes: BTreeMap<String, Vec<usize>>,
-}
-
-/// A parameter in integers, `[rows, columns]` in row-major order: for a linear layer or a
-/// convolution, an output channel a row.
-///
-/// The weight is `levels[row * columns + column] * scales[row]`.
-#[derive(Debug, Clone, PartialEq)]
-#[non_exhaustive]
-pub struct QuantizedTensor {
-    /// The parameter's shape; the first dimension are the rows.
-    pub shape: Vec<usize>,
-    /// The integers, -127..=127.
-    pub levels: Vec<i8>,
-    /// A scale a row.
-    pub scales: Vec<f32>,
-}
-
-impl QuantizedTensor {
-    /// The weights.
-    pub(super) fn values(&self) -> Vec<f32> {
-        let columns = self.levels.len().checked_div(self.scales.len()).unwrap_or(0).max(1);
-        let rows = self.levels.chunks_exact(columns).zip(&self.scales);
-        rows.flat_map(|(row, &scale)| row.iter().map(move |&level| f32::from(level) * scale))
-            .collect()
-    }
-
-    /// The highest magnitude of an integer, at least 1.
-    pub(super) fn most(&self) -> u8 {
-        self.levels.iter().map(|level| level.unsigned_abs()).max().unwrap_or(0).max(1)
-    }
-}
-
-/// The integers and scales of a parameter, still in their file.
-#[derive(Clone)]
-pub(super) struct StoredLevels {
-    buffer: SharedBuffer,
-    bytes: Range<usize>,
-    coded: bool,
-    scales: Vec<f32>,
-}
-
-impl StoredLevels {
-    /// Tells the system that the integers will not be read again soon.
-    pub(super) fn release(&self) {
-        self.buffer.release(self.bytes.clone());
-    }
-
-    /// Reads the integers of the parameter `name`.
-    pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<QuantizedTensor> {
-        let bytes = &self.buffer.as_slice()[self.bytes.clone()];
-        let levels = if self.coded {
-            let count = element_count(shape).unwrap_or(usize::MAX);
-            decode(bytes, count).map_err(|detail| damaged(name, detail))?
-        } else {
-            bytes.iter().map(|&byte| i8::from_le_bytes([byte])).collect()
-        };
-        if levels.contains(&i8::MIN) {
-            return Err(damaged(name, "an integer is -128"));
-        }
-        Ok(QuantizedTensor { shape: shape.to_vec(), levels, scales: self.scales.clone() })
-    }
-}
-
-/// The bytes of `NAME.rans`.
-pub(super) fn encode(tensor: &QuantizedTensor) -> Vec<u8> {
-    let most = tensor.most();
-    let symbols: Vec<u8> =
-        tensor.levels.iter().map(|&level| (i16::from(level) + i16::from(most)) as u8).collect();
-    let mut bytes = vec![most];
-    bytes.extend(rans::encode(&symbols, 2 * usize::from(most) + 1));
-    bytes
-}
-
-fn decode(bytes: &[u8], count: usize) -> Result<Vec<i8>, &'static str> {
-    let (&most, bytes) = bytes.split_first().ok_or("no integers")?;
-    if !(1..=MOST).contains(&i32::from(most)) {
-        return Err("the highest integer is not in 1..=127");
-    }
-    let symbols = rans::decode(bytes, 2 * usize::from(most) + 1, count)?;
-    Ok(symbols.into_iter().map(|symbol| symbol.wrapping_sub(most) as i8).collect())
 }
 
 /// A tensor of a safetensors file as the header describes it.
@@ -134,7 +54,7 @@ pub(super) fn take(
 ) -> Result<Vec<(String, StoredTensor)>> {
     if parameters.version != VERSION {
         let detail = format!("version {} of quantised weights, not {VERSION}", parameters.version);
-        return Err(WeightsError::Metadata { key: super::safetensors::METADATA_KEY, detail }.into());
+        return Err(WeightsError::Metadata { key: super::METADATA_KEY, detail }.into());
     }
     let mut tensors = Vec::with_capacity(parameters.shapes.len());
     for (name, shape) in &parameters.shapes {
@@ -171,15 +91,10 @@ fn scales(name: &str, buffer: &SharedBuffer, listed: Option<Listed>) -> Result<V
     let Some(Listed { bytes, dtype, shape }) = listed else {
         return Err(damaged(name, "it has no scales"));
     };
-    let Some(kind) = super::safetensors::element_type(dtype).filter(|_| shape.len() == 1) else {
+    let Some(kind) = ElementType::from_dtype(dtype).filter(|_| shape.len() == 1) else {
         return Err(damaged(name, "its scales are no floating-point vector"));
     };
     let scales = StoredTensor::contiguous(buffer, bytes, kind, shape)
         .ok_or_else(|| damaged(name, "its scales are out of place"))?;
     scales.values(&format!("{name}{SCALES}"))
-}
-
-fn damaged(name: &str, detail: &str) -> crate::Error {
-    let detail = format!("parameter {name}: {detail}");
-    WeightsError::Malformed { format: "quantised safetensors", detail }.into()
 }

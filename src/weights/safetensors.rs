@@ -12,14 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::buffer::Buffer;
 use super::quantized::{self, Listed, QuantizedParameters};
 use super::tensor::{ElementType, StoredTensor};
-use super::{Weights, WeightsFile};
+use super::{METADATA_KEY, Weights, WeightsFile};
 use crate::charset::Charset;
 use crate::error::{CharsetError, Result, WeightsError};
 use crate::model::Config;
-
-/// The metadata key of this crate's own files. There is one only: the order of several would
-/// differ from one writing to the next.
-pub(crate) const METADATA_KEY: &str = "svtrv2";
 
 /// What the metadata entry holds, as JSON.
 #[derive(Serialize, Deserialize)]
@@ -71,7 +67,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         }
     }
     for (name, Listed { bytes, dtype, shape }) in listed {
-        let tensor = match element_type(dtype) {
+        let tensor = match ElementType::from_dtype(dtype) {
             Some(kind) => StoredTensor::contiguous(&buffer, bytes, kind, shape)
                 .ok_or_else(|| malformed(format!("tensor {name} is out of place")))?,
             None => StoredTensor::foreign(format!("{dtype:?}"), shape),
@@ -79,17 +75,6 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         file.tensors.push((name, tensor));
     }
     Ok(file)
-}
-
-/// The element type that weights are stored in, if it is one.
-pub(super) fn element_type(dtype: Dtype) -> Option<ElementType> {
-    match dtype {
-        Dtype::F16 => Some(ElementType::F16),
-        Dtype::BF16 => Some(ElementType::Bf16),
-        Dtype::F32 => Some(ElementType::F32),
-        Dtype::F64 => Some(ElementType::F64),
-        _ => None,
-    }
 }
 
 fn bad_metadata(error: serde_json::Error) -> WeightsError {

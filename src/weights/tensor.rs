@@ -4,7 +4,8 @@ use std::fmt;
 use std::ops::Range;
 
 use super::SharedBuffer;
-use super::quantized::{QuantizedTensor, StoredLevels};
+use super::levels::{QuantizedTensor, StoredLevels};
+use super::shape::{element_count, row_major};
 use crate::error::{Result, WeightsError};
 
 /// Element types that weights are stored in.
@@ -17,6 +18,17 @@ pub(super) enum ElementType {
 }
 
 impl ElementType {
+    /// The element type of a safetensors file's, if weights are stored in it.
+    pub(super) fn from_dtype(dtype: safetensors::Dtype) -> Option<Self> {
+        match dtype {
+            safetensors::Dtype::F16 => Some(ElementType::F16),
+            safetensors::Dtype::BF16 => Some(ElementType::Bf16),
+            safetensors::Dtype::F32 => Some(ElementType::F32),
+            safetensors::Dtype::F64 => Some(ElementType::F64),
+            _ => None,
+        }
+    }
+
     pub(super) fn size(self) -> usize {
         match self {
             ElementType::F16 | ElementType::Bf16 => 2,
@@ -215,19 +227,6 @@ impl fmt::Debug for StoredTensor {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         write!(f, "StoredTensor({:?})", self.shape)
     }
-}
-
-/// The product of the dimensions; `None` if it overflows.
-pub(super) fn element_count(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size))
-}
-
-fn row_major(shape: &[usize]) -> Option<Vec<usize>> {
-    let mut strides = vec![1usize; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].checked_mul(shape[axis])?;
-    }
-    Some(strides)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use clap::Args;
 use svtrv2::Charset;
+#[cfg(feature = "embedded")]
+use svtrv2::decode::Search;
 use svtrv2::decode::{BeamSearch, ClassMask, Decoder, HotWords, Lexicon, Ngram, SymbolLm};
 
 use crate::failure::{Failure, Result, read_text};
@@ -31,8 +33,13 @@ pub struct DecoderArguments {
     /// A character n-gram model in ARPA format (`svtrv2 ngram` estimates one)
     #[arg(long, value_name = "ARPA")]
     pub lm: Option<PathBuf>,
-    /// The weight of the model's log-probability
-    #[arg(long, value_name = "WEIGHT", requires = "lm", allow_negative_numbers = true)]
+    /// The language model of English words, names and numbers that is part of the crate, with its
+    /// own weight and bonus unless they are given
+    #[cfg(feature = "embedded")]
+    #[arg(long, conflicts_with = "lm")]
+    pub english_lm: bool,
+    /// The weight of the language model's log-probability
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     pub lm_weight: Option<f64>,
     /// The model is one of words: it starts again after every space
     #[arg(long, requires = "lm")]
@@ -78,9 +85,12 @@ impl DecoderArguments {
             || self.top_mass.is_some()
             || self.blank_skip.is_some()
             || self.lm.is_some()
+            || self.lm_weight.is_some()
             || self.length_bonus.is_some()
             || words.is_some()
             || self.hot_words.is_some();
+        #[cfg(feature = "embedded")]
+        let searches = searches || self.english_lm;
         let mut decoder = if searches {
             Decoder::beam(self.search(charset, words.as_deref())?)
         } else {
@@ -96,8 +106,20 @@ impl DecoderArguments {
         Ok(decoder)
     }
 
+    /// The search that the arguments change.
+    #[cfg_attr(not(feature = "embedded"), expect(unused_variables, clippy::unnecessary_wraps))]
+    fn basis(&self, charset: &Charset) -> Result<BeamSearch> {
+        #[cfg(feature = "embedded")]
+        if self.english_lm
+            && let Search::Beam(search) = Decoder::english(charset)?.search
+        {
+            return Ok(search);
+        }
+        Ok(BeamSearch::default())
+    }
+
     fn search(&self, charset: &Charset, words: Option<&[String]>) -> Result<BeamSearch> {
-        let mut search = BeamSearch::default();
+        let mut search = self.basis(charset)?;
         search.beam_width = self.beam.unwrap_or(search.beam_width);
         search.n_best = self.n_best.unwrap_or(search.n_best);
         search.top_k = self.top_k.unwrap_or(search.top_k);

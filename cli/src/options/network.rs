@@ -14,7 +14,7 @@ pub fn open_charset(name: &str, append_space: bool) -> svtrv2::Result<Charset> {
 
 #[cfg(feature = "data")]
 mod setup {
-    use std::path::{Path, PathBuf};
+    use std::path::PathBuf;
 
     use clap::{Args, ValueEnum};
     use svtrv2::weights::Weights;
@@ -26,8 +26,8 @@ mod setup {
     #[derive(Args, Clone, PartialEq)]
     #[command(next_help_heading = "Network")]
     pub struct NetworkArguments {
-        /// The weights: safetensors, an OpenOCR checkpoint (.pth), or an ONNX export [default:
-        /// weights/svtrv2_b.safetensors]
+        /// The weights: safetensors, an OpenOCR checkpoint (.pth), or an ONNX export [default: the
+        /// embedded English model; weights/svtrv2_b.safetensors in a build without it]
         #[arg(long, value_name = "FILE")]
         pub weights: Option<PathBuf>,
         /// The charset, for weights that carry none: `english`, or a dictionary file with one entry
@@ -59,11 +59,24 @@ mod setup {
         BestOfTall,
     }
 
+    #[cfg(feature = "embedded")]
+    fn default_weights() -> Result<Weights> {
+        eprintln!("no --weights: the embedded English model");
+        Ok(Weights::embedded()?)
+    }
+
+    #[cfg(not(feature = "embedded"))]
+    fn default_weights() -> Result<Weights> {
+        Ok(Weights::open("weights/svtrv2_b.safetensors")?)
+    }
+
     impl NetworkArguments {
         /// A recogniser with greedy decoding, and the weights that it is made of.
         pub fn open(&self) -> Result<(Weights, Recognizer)> {
-            let default = Path::new("weights/svtrv2_b.safetensors");
-            let weights = Weights::open(self.weights.as_deref().unwrap_or(default))?;
+            let weights = match self.weights.as_deref() {
+                Some(path) => Weights::open(path)?,
+                None => default_weights()?,
+            };
             let charset = match self.charset.as_deref() {
                 None => None,
                 Some(name) => Some(open_charset(name, self.space)?),

@@ -280,8 +280,8 @@ impl Settings {
                     note(format!(
                         "charset: {} symbols kept, {} newly initialised ({}), {} dropped",
                         change.kept.len(),
-                        change.fresh.len(),
-                        change.fresh.concat(),
+                        change.added.len(),
+                        change.added.concat(),
                         change.dropped.len(),
                     ));
                 }

@@ -13,7 +13,7 @@ use super::super::simd::Simd;
 
 /// Rows of a chunk: 32 KiB of a panel of 32 columns.
 const CHUNK_ROWS: usize = 256;
-/// Columns of `A` that a task covers at the most: whole tiles of 4, of 6 and of 8.
+/// Columns of `A` that a task covers at most: whole tiles of 4, of 6 and of 8.
 const BLOCK_COLUMNS: usize = 120;
 /// Tasks to aim for, whatever the number of threads.
 const TASKS: usize = 8;

@@ -23,9 +23,9 @@ pub(crate) use packed::PackedMatrix;
 pub(super) use packed::Panels;
 pub(super) use rows::{DenseRows, Rows};
 
-/// Rows of a panel that a pass covers at the most: 32 KiB of a panel of 32.
+/// Rows of a panel that a pass covers at most: 32 KiB of a panel of 32.
 pub(super) const PASS_DEPTH: usize = 256;
-/// Rows of the left matrix that a task covers at the most. Bringing a panel's part into the
+/// Rows of the left matrix that a task covers at most. Bringing a panel's part into the
 /// first-level cache takes the longer a share of the time the fewer rows make use of it.
 pub(super) const BLOCK_ROWS: usize = 256;
 /// The most rows that a tile of registers has with any instruction set.

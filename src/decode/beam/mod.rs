@@ -60,9 +60,9 @@ use crate::error::{CharsetError, ConfigError, LanguageModelError, Result};
 pub struct BeamSearch {
     /// Prefixes that are kept at every frame, at least 1.
     pub beam_width: usize,
-    /// Texts that are returned at the most, at least 1.
+    /// Texts that are returned at most, at least 1.
     pub n_best: usize,
-    /// Classes that are looked at in a frame at the most, the most probable ones; the blank is not
+    /// Classes that are looked at in a frame at most, the most probable ones; the blank is not
     /// counted. At least 1.
     pub top_k: usize,
     /// The most probable classes of a frame are looked at until their probabilities, with the
@@ -116,9 +116,6 @@ pub struct Hypothesis {
     pub score: f64,
 }
 
-/// The largest weight, bonus and penalty: beyond, sums would lose the log-probabilities.
-pub(super) const LARGEST_WEIGHT: f64 = 1e6;
-
 /// How far one pass of a search looks.
 #[derive(Clone, Copy)]
 struct Pass<'a> {
@@ -163,8 +160,8 @@ impl BeamSearch {
                 return Err(ConfigError::new(field, format!("{value} is not in 0..=1")).into());
             }
         }
-        check_weight("lm_weight", self.lm_weight, 0.0)?;
-        check_weight("length_bonus", self.length_bonus, -LARGEST_WEIGHT)?;
+        ConfigError::check_weight("lm_weight", self.lm_weight, 0.0)?;
+        ConfigError::check_weight("length_bonus", self.length_bonus, -ConfigError::LARGEST_WEIGHT)?;
         let lexicon = self.lexicon.as_ref().map(|lexicon| lexicon.keys());
         let hot_words = self.hot_words.as_ref().map(|words| words.keys());
         let keys = [("lexicon", lexicon), ("hot words", hot_words)];
@@ -291,15 +288,6 @@ impl BeamSearch {
             })
             .collect();
         Ok(best)
-    }
-}
-
-/// Checks a weight, a bonus or a penalty.
-pub(super) fn check_weight(field: &'static str, value: f64, least: f64) -> Result<(), ConfigError> {
-    if (least..=LARGEST_WEIGHT).contains(&value) {
-        Ok(())
-    } else {
-        Err(ConfigError::new(field, format!("{value} is not in {least}..={LARGEST_WEIGHT}")))
     }
 }
 

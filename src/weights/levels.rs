@@ -1,0 +1,96 @@
+//! A parameter in integers with a scale a row.
+
+use std::ops::Range;
+
+use super::SharedBuffer;
+use super::shape::element_count;
+use crate::error::{Result, WeightsError};
+use crate::rans;
+
+/// The highest magnitude of an integer.
+pub(super) const MOST: i32 = 127;
+
+/// A parameter in integers, `[rows, columns]` in row-major order: for a linear layer or a
+/// convolution, an output channel a row.
+///
+/// The weight is `levels[row * columns + column] * scales[row]`.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct QuantizedTensor {
+    /// The parameter's shape; the first dimension are the rows.
+    pub shape: Vec<usize>,
+    /// The integers, -127..=127.
+    pub levels: Vec<i8>,
+    /// A scale a row.
+    pub scales: Vec<f32>,
+}
+
+impl QuantizedTensor {
+    /// The weights.
+    pub(super) fn values(&self) -> Vec<f32> {
+        let columns = self.levels.len().checked_div(self.scales.len()).unwrap_or(0).max(1);
+        let rows = self.levels.chunks_exact(columns).zip(&self.scales);
+        rows.flat_map(|(row, &scale)| row.iter().map(move |&level| f32::from(level) * scale))
+            .collect()
+    }
+
+    /// The highest magnitude of an integer, at least 1.
+    pub(super) fn most(&self) -> u8 {
+        self.levels.iter().map(|level| level.unsigned_abs()).max().unwrap_or(0).max(1)
+    }
+}
+
+/// The integers and scales of a parameter, still in their file.
+#[derive(Clone)]
+pub(super) struct StoredLevels {
+    pub(super) buffer: SharedBuffer,
+    pub(super) bytes: Range<usize>,
+    pub(super) coded: bool,
+    pub(super) scales: Vec<f32>,
+}
+
+impl StoredLevels {
+    /// Tells the system that the integers will not be read again soon.
+    pub(super) fn release(&self) {
+        self.buffer.release(self.bytes.clone());
+    }
+
+    /// Reads the integers of the parameter `name`.
+    pub(super) fn read(&self, name: &str, shape: &[usize]) -> Result<QuantizedTensor> {
+        let bytes = &self.buffer.as_slice()[self.bytes.clone()];
+        let levels = if self.coded {
+            let count = element_count(shape).unwrap_or(usize::MAX);
+            decode(bytes, count).map_err(|detail| damaged(name, detail))?
+        } else {
+            bytes.iter().map(|&byte| i8::from_le_bytes([byte])).collect()
+        };
+        if levels.contains(&i8::MIN) {
+            return Err(damaged(name, "an integer is -128"));
+        }
+        Ok(QuantizedTensor { shape: shape.to_vec(), levels, scales: self.scales.clone() })
+    }
+}
+
+/// The bytes of `NAME.rans`.
+pub(super) fn encode(tensor: &QuantizedTensor) -> Vec<u8> {
+    let most = tensor.most();
+    let symbols: Vec<u8> =
+        tensor.levels.iter().map(|&level| (i16::from(level) + i16::from(most)) as u8).collect();
+    let mut bytes = vec![most];
+    bytes.extend(rans::encode(&symbols, 2 * usize::from(most) + 1));
+    bytes
+}
+
+fn decode(bytes: &[u8], count: usize) -> Result<Vec<i8>, &'static str> {
+    let (&most, bytes) = bytes.split_first().ok_or("no integers")?;
+    if !(1..=MOST).contains(&i32::from(most)) {
+        return Err("the highest integer is not in 1..=127");
+    }
+    let symbols = rans::decode(bytes, 2 * usize::from(most) + 1, count)?;
+    Ok(symbols.into_iter().map(|symbol| symbol.wrapping_sub(most) as i8).collect())
+}
+
+pub(super) fn damaged(name: &str, detail: &str) -> crate::Error {
+    let detail = format!("parameter {name}: {detail}");
+    WeightsError::Malformed { format: "quantised safetensors", detail }.into()
+}
