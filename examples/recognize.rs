@@ -125,7 +125,7 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         eprintln!();
     }
     if let Some(path) = &arguments.draw {
-        drawing::draw(&drawn)?.save(path)?;
+        drawing::draw(&drawn, path)?;
     }
     Ok(failed)
 }
@@ -186,6 +186,7 @@ fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json
             json!({
                 "symbol": c.symbol, "score": c.score, "confidence": c.confidence,
                 "x0": x0, "x1": x1, "y0": y0, "y1": y1,
+                "quad": c.quad.0.map(|corner| [corner.x, corner.y]),
             })
         })
         .collect();

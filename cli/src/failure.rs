@@ -19,6 +19,7 @@ pub enum Failure {
     #[error("standard output: {0}")]
     Output(io::Error),
     /// The command ended and printed its results, but a part of its input failed.
+    #[cfg(feature = "data")]
     #[error("{0}")]
     Incomplete(String),
     #[error(transparent)]

@@ -234,7 +234,7 @@ fn number<T: FromStr>(parser: &mut lexopt::Parser, name: &str) -> Result<T, Box<
     text.parse().map_err(|_| format!("--{name}: {text:?} is not a number in range").into())
 }
 
-fn lines(path: &PathBuf) -> Result<Vec<String>, Box<dyn Error>> {
+fn lines(path: &Path) -> Result<Vec<String>, Box<dyn Error>> {
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }

@@ -1,18 +1,84 @@
-//! Images of results: the crop, a box around every character, text and confidences.
+//! Images of results: the crop, an outline around every character, text and confidences.
 
-use image::{GrayImage, ImageError, Rgb, RgbImage, imageops};
-use svtrv2::{Character, Crop, Recognition, Rotation};
+use std::error::Error;
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
 
-const BACKGROUND: Rgb<u8> = Rgb([255; 3]);
-const INK: Rgb<u8> = Rgb([20; 3]);
+use svtrv2::resize::resize_bicubic;
+use svtrv2::{Character, Crop, PixelFormat, Point, Quad, Recognition, Rotation};
+
+type Color = [u8; 3];
+
+const BACKGROUND: Color = [255; 3];
+const INK: Color = [20; 3];
 /// Between the parts of an image, in pixels.
 const MARGIN: u32 = 8;
 const TEXT_HEIGHT: f32 = 20.0;
 const SMALL_HEIGHT: f32 = 14.0;
 
+/// RGB pixels to draw on; what lies outside is cut off.
+struct Canvas {
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+}
+
+impl Canvas {
+    fn new(width: u32, height: u32) -> Self {
+        let rgb = BACKGROUND.repeat(width as usize * height as usize);
+        Canvas { width, height, rgb }
+    }
+
+    /// Mixes a colour into a pixel; `coverage` is 0..=1.
+    fn blend(&mut self, x: i64, y: i64, color: Color, coverage: f32) {
+        let inside =
+            (0..i64::from(self.width)).contains(&x) && (0..i64::from(self.height)).contains(&y);
+        if inside {
+            let at = 3 * (y as usize * self.width as usize + x as usize);
+            for (channel, color) in self.rgb[at..at + 3].iter_mut().zip(color) {
+                let mixed = f32::from(*channel) * (1.0 - coverage) + f32::from(color) * coverage;
+                *channel = mixed.round() as u8;
+            }
+        }
+    }
+
+    /// A line of two pixels' thickness.
+    fn line(&mut self, from: Point, to: Point, color: Color) {
+        let count = (to.x - from.x).abs().max((to.y - from.y).abs()).ceil().max(1.0);
+        for step in 0..=count as u32 {
+            let share = step as f32 / count;
+            let x = (from.x + share * (to.x - from.x)).floor() as i64;
+            let y = (from.y + share * (to.y - from.y)).floor() as i64;
+            for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
+                self.blend(x + dx, y + dy, color, 1.0);
+            }
+        }
+    }
+
+    /// Copies RGB rows of a width to a place.
+    fn place(&mut self, rgb: &[u8], width: u32, left: u32, top: u32) {
+        let row_bytes = 3 * width.min(self.width.saturating_sub(left)) as usize;
+        let rows = rgb.chunks_exact(3 * width.max(1) as usize);
+        for (row, y) in rows.zip(top..self.height) {
+            let at = 3 * (y as usize * self.width as usize + left as usize);
+            self.rgb[at..at + row_bytes].copy_from_slice(&row[..row_bytes]);
+        }
+    }
+
+    fn save(&self, path: &Path) -> Result<(), Box<dyn Error>> {
+        let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut encoder = png::Encoder::new(BufWriter::new(file), self.width, self.height);
+        encoder.set_color(png::ColorType::Rgb);
+        let mut writer = encoder.write_header()?;
+        writer.write_image_data(&self.rgb)?;
+        Ok(writer.finish()?)
+    }
+}
+
 /// Glyphs of one width, from U+0020 to U+017F; `render_font.py` makes the file.
 struct Font {
-    sheet: GrayImage,
+    sheet: Crop<'static>,
 }
 
 /// A glyph's cell in the file, in pixels.
@@ -20,16 +86,16 @@ const CELL: (u32, u32) = (12, 24);
 const COLUMNS: u32 = 32;
 
 impl Font {
-    fn load() -> Result<Self, ImageError> {
-        let sheet = image::load_from_memory(include_bytes!("font.png"))?.into_luma8();
-        Ok(Font { sheet })
+    fn load() -> svtrv2::Result<Self> {
+        Ok(Font { sheet: Crop::decode(include_bytes!("font.png"))? })
     }
 
     /// The cells of a text: a symbol that the font lacks is spelled as its code point.
     fn cells(text: &str) -> Vec<u32> {
         let known = |c: char| matches!(c, ' '..='~' | '\u{a0}'..='\u{17f}');
         let spelled = |c| if known(c) { c.to_string() } else { format!("U+{:04X}", u32::from(c)) };
-        text.chars().map(spelled).flat_map(|s| s.chars().collect::<Vec<_>>()).map(index).collect()
+        let cell = |c: char| u32::from(c) - u32::from(' ');
+        text.chars().map(spelled).flat_map(|s| s.chars().map(cell).collect::<Vec<_>>()).collect()
     }
 
     fn width(text: &str, height: f32) -> f32 {
@@ -37,23 +103,30 @@ impl Font {
     }
 
     /// Draws a line of text; `x` and `y` are its upper left corner.
-    fn draw(&self, image: &mut RgbImage, text: &str, x: f32, y: f32, height: f32, ink: Rgb<u8>) {
+    fn draw(
+        &self,
+        canvas: &mut Canvas,
+        text: &str,
+        (x, y): (f32, f32),
+        height: f32,
+        color: Color,
+    ) -> svtrv2::Result<()> {
+        let size = (advance(height).ceil() as u32, height.round() as u32);
+        let stride = 3 * self.sheet.width() as usize;
         for (place, cell) in Self::cells(text).into_iter().enumerate() {
             let (column, row) = (cell % COLUMNS * CELL.0, cell / COLUMNS * CELL.1);
-            let glyph = imageops::crop_imm(&self.sheet, column, row, CELL.0, CELL.1).to_image();
-            let size = (advance(height).ceil() as u32, height.round() as u32);
-            let glyph = imageops::resize(&glyph, size.0, size.1, imageops::FilterType::Triangle);
-            let left = (x + place as f32 * advance(height)).round() as i64;
-            for (dx, dy, coverage) in glyph.enumerate_pixels() {
-                let at = (left + i64::from(dx), y.round() as i64 + i64::from(dy));
-                blend(image, at.0, at.1, ink, f32::from(coverage[0]) / 255.0);
+            let pixels = &self.sheet.rgb()[row as usize * stride + 3 * column as usize..];
+            let glyph = Crop::from_raw(PixelFormat::Rgb8, CELL.0, CELL.1, stride, pixels)?;
+            let glyph = resize_bicubic(&glyph, size.0, size.1)?;
+            let (left, top) = (x + place as f32 * advance(height), y);
+            for (index, pixel) in glyph.rgb().chunks_exact(3).enumerate() {
+                let (dx, dy) = (index as u32 % size.0, index as u32 / size.0);
+                let at = (left.round() as i64 + i64::from(dx), top.round() as i64 + i64::from(dy));
+                canvas.blend(at.0, at.1, color, f32::from(pixel[0]) / 255.0);
             }
         }
+        Ok(())
     }
-}
-
-fn index(c: char) -> u32 {
-    u32::from(c) - u32::from(' ')
 }
 
 /// From glyph to glyph at a text height, in pixels.
@@ -61,30 +134,38 @@ fn advance(height: f32) -> f32 {
     height * CELL.0 as f32 / CELL.1 as f32
 }
 
-/// Draws named results below each other.
+/// Draws named results below each other into a PNG file.
 ///
 /// # Errors
-/// If the font cannot be decoded.
-pub fn draw(recognitions: &[(String, Crop, Recognition)]) -> Result<RgbImage, ImageError> {
+/// If the file cannot be written.
+pub fn draw(
+    recognitions: &[(String, Crop, Recognition)],
+    path: &Path,
+) -> Result<(), Box<dyn Error>> {
     let font = Font::load()?;
-    let panels: Vec<RgbImage> = recognitions
+    let panels: Vec<Canvas> = recognitions
         .iter()
         .map(|(name, crop, recognition)| panel(name, crop, recognition, &font))
-        .collect();
-    let width = panels.iter().map(RgbImage::width).max().unwrap_or(1);
-    let height = panels.iter().map(RgbImage::height).sum::<u32>().max(1);
-    let mut canvas = RgbImage::from_pixel(width, height, BACKGROUND);
-    let mut y = 0;
+        .collect::<Result<_, _>>()?;
+    let width = panels.iter().map(|panel| panel.width).max().unwrap_or(1);
+    let height = panels.iter().map(|panel| panel.height).sum::<u32>().max(1);
+    let mut canvas = Canvas::new(width, height);
+    let mut top = 0;
     for panel in &panels {
-        imageops::replace(&mut canvas, panel, 0, i64::from(y));
-        y += panel.height();
+        canvas.place(&panel.rgb, panel.width, 0, top);
+        top += panel.height;
     }
-    Ok(canvas)
+    canvas.save(path)
 }
 
-/// One crop: a line with text, confidence and name; the crop with boxes; every character and its
-/// confidence in percent beside its box.
-fn panel(name: &str, crop: &Crop, recognition: &Recognition, font: &Font) -> RgbImage {
+/// One crop: a line with text, confidence and name; the crop with outlines; every character and its
+/// confidence in percent beside its outline.
+fn panel(
+    name: &str,
+    crop: &Crop,
+    recognition: &Recognition,
+    font: &Font,
+) -> svtrv2::Result<Canvas> {
     let title = format!("{}   {:.3}   {name}", recognition.text, recognition.confidence);
     let upright = recognition.rotation == Rotation::None;
     let scale = scale(crop, recognition);
@@ -94,42 +175,38 @@ fn panel(name: &str, crop: &Crop, recognition: &Recognition, font: &Font) -> Rgb
     let top = TEXT_HEIGHT as u32 + 2 * MARGIN;
     let (right, bottom) = if upright { (MARGIN, notes) } else { (4 * notes, MARGIN) };
     let title_width = Font::width(&title, TEXT_HEIGHT) as u32 + 2 * MARGIN;
-    let mut canvas = RgbImage::from_pixel(
-        (MARGIN + width + right).max(title_width),
-        top + height + bottom,
-        BACKGROUND,
-    );
-    font.draw(&mut canvas, &title, MARGIN as f32, MARGIN as f32, TEXT_HEIGHT, INK);
-    if let Some(pixels) = RgbImage::from_raw(crop.width(), crop.height(), crop.rgb().to_vec()) {
-        let pixels = imageops::resize(&pixels, width, height, imageops::FilterType::CatmullRom);
-        imageops::replace(&mut canvas, &pixels, i64::from(MARGIN), i64::from(top));
-    }
+    let mut canvas = Canvas::new((MARGIN + width + right).max(title_width), top + height + bottom);
+    font.draw(&mut canvas, &title, (MARGIN as f32, MARGIN as f32), TEXT_HEIGHT, INK)?;
+    canvas.place(resize_bicubic(crop, width, height)?.rgb(), width, MARGIN, top);
     for character in &recognition.chars {
         let color = color(character);
-        let bounds = &character.bounds;
-        let x = [bounds.x0, bounds.x1].map(|x| MARGIN as f32 + x * scale);
-        let y = [bounds.y0, bounds.y1].map(|y| top as f32 + y * scale);
-        rectangle(&mut canvas, x, y, color);
+        let to_canvas =
+            |p: Point| Point::new(MARGIN as f32 + p.x * scale, top as f32 + p.y * scale);
+        let Quad(corners) = character.quad;
+        for (index, corner) in corners.into_iter().enumerate() {
+            canvas.line(to_canvas(corner), to_canvas(corners[(index + 1) % 4]), color);
+        }
+        let middle = to_canvas(character.quad.center());
         let percent = format!("{:.0}", 100.0 * character.confidence);
-        let (middle_x, middle_y) = ((x[0] + x[1]) / 2.0, (y[0] + y[1]) / 2.0);
         let symbol_width = Font::width(&character.symbol, TEXT_HEIGHT);
         let percent_width = Font::width(&percent, SMALL_HEIGHT);
-        if upright {
+        let (symbol_place, percent_place) = if upright {
             let below = (top + height) as f32 + 2.0;
-            let left = middle_x - symbol_width / 2.0;
-            font.draw(&mut canvas, &character.symbol, left, below, TEXT_HEIGHT, INK);
-            let (left, below) = (middle_x - percent_width / 2.0, below + TEXT_HEIGHT);
-            font.draw(&mut canvas, &percent, left, below, SMALL_HEIGHT, color);
+            (
+                (middle.x - symbol_width / 2.0, below),
+                (middle.x - percent_width / 2.0, below + TEXT_HEIGHT),
+            )
         } else {
             let beside = (MARGIN + width) as f32 + 4.0;
-            let upper = middle_y - TEXT_HEIGHT / 2.0;
-            font.draw(&mut canvas, &character.symbol, beside, upper, TEXT_HEIGHT, INK);
-            let beside = beside + symbol_width + 6.0;
-            let upper = middle_y - SMALL_HEIGHT / 2.0;
-            font.draw(&mut canvas, &percent, beside, upper, SMALL_HEIGHT, color);
-        }
+            (
+                (beside, middle.y - TEXT_HEIGHT / 2.0),
+                (beside + symbol_width + 6.0, middle.y - SMALL_HEIGHT / 2.0),
+            )
+        };
+        font.draw(&mut canvas, &character.symbol, symbol_place, TEXT_HEIGHT, INK)?;
+        font.draw(&mut canvas, &percent, percent_place, SMALL_HEIGHT, color)?;
     }
-    canvas
+    Ok(canvas)
 }
 
 /// Large enough to see the boxes and to write below them, small enough for a screen.
@@ -143,31 +220,7 @@ fn scale(crop: &Crop, recognition: &Recognition) -> f32 {
 }
 
 /// From red (confidence 0) to green (1).
-fn color(character: &Character) -> Rgb<u8> {
+fn color(character: &Character) -> Color {
     let confidence = character.confidence.clamp(0.0, 1.0);
-    Rgb([(220.0 * (1.0 - confidence)) as u8, (160.0 * confidence) as u8, 30])
-}
-
-fn rectangle(image: &mut RgbImage, x: [f32; 2], y: [f32; 2], color: Rgb<u8>) {
-    let [x, y] = [x, y].map(|edges| edges.map(|edge| edge.round() as i64));
-    for thick in 0..2 {
-        for along in x[0]..=x[1] {
-            blend(image, along, y[0] + thick, color, 1.0);
-            blend(image, along, y[1] - thick, color, 1.0);
-        }
-        for along in y[0]..=y[1] {
-            blend(image, x[0] + thick, along, color, 1.0);
-            blend(image, x[1] - thick, along, color, 1.0);
-        }
-    }
-}
-
-fn blend(image: &mut RgbImage, x: i64, y: i64, ink: Rgb<u8>, coverage: f32) {
-    let (Ok(x), Ok(y)) = (u32::try_from(x), u32::try_from(y)) else { return };
-    if let Some(pixel) = image.get_pixel_mut_checked(x, y) {
-        for (channel, ink) in pixel.0.iter_mut().zip(ink.0) {
-            let mixed = f32::from(*channel) * (1.0 - coverage) + f32::from(ink) * coverage;
-            *channel = mixed.round() as u8;
-        }
-    }
+    [(220.0 * (1.0 - confidence)) as u8, (160.0 * confidence) as u8, 30]
 }
