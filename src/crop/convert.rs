@@ -3,7 +3,7 @@
 #[cfg(feature = "image")]
 use image::DynamicImage;
 
-/// The layout of raw pixels; see [`Crop::from_raw`].
+/// The layout of raw pixels; see [`Crop::from_raw`](crate::Crop::from_raw).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PixelFormat {

@@ -35,7 +35,7 @@ impl Orientation {
     }
 }
 
-/// How a [`Recognizer`] is set up. Start from the default and change what differs.
+/// How a [`Recognizer`](crate::Recognizer) is set up. Start from the default and change what differs.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The charset, for weights files that carry none. If the file carries one, it must agree.
