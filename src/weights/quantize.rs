@@ -205,10 +205,9 @@ impl Matrix<'_> {
     }
 }
 
-/// The integer of a weight.
+/// The integer of a weight; 0 in a row whose scale is 0.
 fn round(value: f32, scale: f32, most: i32) -> i32 {
-    // 0 / 0 is NaN, which becomes 0.
-    ((value / scale).round_ties_even() as i32).clamp(-most, most)
+    if scale == 0.0 { 0 } else { ((value / scale).round_ties_even() as i32).clamp(-most, most) }
 }
 
 fn magnitude(row: &[f32]) -> f32 {
