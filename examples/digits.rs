@@ -1,5 +1,5 @@
 //! Recognises numbers that are known beforehand, such as house numbers or seat numbers:
-//! `cargo run --release --example digits -- WEIGHTS IMAGE NUMBER...`.
+//! `cargo run --release --example digits -- examples/crops/hours.png 7 24`.
 //!
 //! A class mask leaves digits only; a lexicon leaves the listed numbers only.
 
@@ -10,10 +10,10 @@ use svtrv2::{Crop, Recognizer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [weights, image, numbers @ ..] = &arguments[..] else {
-        return Err("usage: digits WEIGHTS IMAGE NUMBER...".into());
+    let [image, numbers @ ..] = &arguments[..] else {
+        return Err("usage: digits IMAGE NUMBER...".into());
     };
-    let recognizer = Recognizer::open(weights)?;
+    let recognizer = Recognizer::embedded()?;
     let charset = recognizer.charset();
     let mut search = BeamSearch { n_best: 3, ..BeamSearch::default() };
     if !numbers.is_empty() {

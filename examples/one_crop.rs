@@ -1,11 +1,8 @@
-//! Recognises one crop: `cargo run --release --example one_crop -- WEIGHTS IMAGE`.
+//! Recognises one crop: `cargo run --release --example one_crop -- examples/crops/harbour.png`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut paths = std::env::args().skip(1);
-    let (Some(weights), Some(image)) = (paths.next(), paths.next()) else {
-        return Err("usage: one_crop WEIGHTS IMAGE".into());
-    };
-    let recognizer = svtrv2::Recognizer::open(weights)?;
+    let image = std::env::args().nth(1).ok_or("usage: one_crop IMAGE")?;
+    let recognizer = svtrv2::Recognizer::embedded()?;
     let recognition = recognizer.recognize(svtrv2::Crop::open(image)?)?;
     println!("{} ({:.2})", recognition.text, recognition.confidence);
     for c in &recognition.chars {

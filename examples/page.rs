@@ -1,8 +1,7 @@
 //! Recognises the text in the regions of a page that a detector found.
 //!
 //! ```text
-//! cargo run --release --example page -- weights/svtrv2_b.safetensors \
-//!     examples/page/page.jpg examples/page/regions.txt
+//! cargo run --release --example page -- examples/page/page.jpg examples/page/regions.txt
 //! ```
 //!
 //! A line of the list is a region: x and y of its corners, clockwise from the text's top left;
@@ -14,10 +13,10 @@ use svtrv2::{Page, Point, Recognizer, Region};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [weights, page, list] = arguments.as_slice() else {
-        return Err("usage: page WEIGHTS IMAGE REGIONS".into());
+    let [page, list] = arguments.as_slice() else {
+        return Err("usage: page IMAGE REGIONS".into());
     };
-    let recognizer = Recognizer::open(weights)?;
+    let recognizer = Recognizer::embedded()?;
     let page = Page::open(page)?;
     let list = std::fs::read_to_string(list)?;
     let regions: Vec<Region> = list.lines().map(region).collect::<Result<_, _>>()?;

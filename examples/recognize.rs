@@ -53,6 +53,17 @@ fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
+#[cfg(feature = "embedded")]
+fn default_weights() -> Result<Weights, Box<dyn Error>> {
+    eprintln!("no --weights: the embedded English model");
+    Ok(Weights::embedded()?)
+}
+
+#[cfg(not(feature = "embedded"))]
+fn default_weights() -> Result<Weights, Box<dyn Error>> {
+    Err("no --weights, and no embedded model: the feature `embedded` is off".into())
+}
+
 /// Recognises all inputs and returns how many failed.
 fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
     rayon::ThreadPoolBuilder::new().num_threads(arguments.threads).build_global()?;
@@ -73,7 +84,10 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
     if paths.is_empty() {
         return Ok(failed);
     }
-    let weights = Weights::open(&arguments.weights)?;
+    let weights = match &arguments.weights {
+        Some(path) => Weights::open(path)?,
+        None => default_weights()?,
+    };
     let recognizer = Recognizer::new(&weights, arguments.options.clone())?;
     let decoder = arguments.decoding.decoder(recognizer.charset())?;
     let recognizer = recognizer.with_decoder(decoder)?;

@@ -91,7 +91,6 @@
 //! | `candle` (default) | inference with candle: 16-bit numbers, other devices |
 //! | `cuda`, `metal` | candle's NVIDIA and Apple GPU devices |
 //! | `accelerate`, `mkl` | candle's CPU matrix products by Apple's Accelerate and Intel's MKL |
-//! | `embedded` | the English network and language model inside the program |
 //! | `embedded` | the English model and language model inside the program: `Recognizer::embedded`, [`decode::Decoder`]`::english` |
 //! | `onnx` | the ONNX export of SVTRv2 as a weights file; no ONNX runtime is involved |
 //! | `serde` | serde's traits for what recognition takes and returns |

@@ -23,7 +23,7 @@ INPUT is a PNG or JPEG file, a folder of them, or a glob pattern.
 
 Network:
       --weights FILE          Safetensors, an OpenOCR checkpoint (.pth), or with the feature `onnx`
-                              an ONNX export [default: weights/svtrv2_b.safetensors]
+                              an ONNX export [default: the embedded English model]
       --charset CHARSET       For weights that carry none: `english`, or a dictionary file with one
                               entry a line
       --space                 Append a space to the dictionary
@@ -58,7 +58,8 @@ Exit status: 0 if every input was recognised, 1 if one failed, 2 for wrong argum
 /// What the user asks for.
 pub struct Arguments {
     pub inputs: Vec<String>,
-    pub weights: PathBuf,
+    /// `None` for the embedded model.
+    pub weights: Option<PathBuf>,
     /// Charset, ratio limit, orientation and temperature.
     pub options: Options,
     pub decoding: Decoding,
@@ -91,7 +92,7 @@ impl Arguments {
     pub fn parse() -> Result<Option<Self>, Box<dyn Error>> {
         let mut arguments = Arguments {
             inputs: Vec::new(),
-            weights: PathBuf::from("weights/svtrv2_b.safetensors"),
+            weights: None,
             options: Options::default(),
             decoding: Decoding::default(),
             threads: 0,
@@ -117,7 +118,7 @@ impl Arguments {
                 "draw" => arguments.draw = Some(parser.value()?.into()),
                 "threads" => arguments.threads = number(&mut parser, &name)?,
                 "batch" => arguments.batch = number(&mut parser, &name)?,
-                "weights" => arguments.weights = parser.value()?.into(),
+                "weights" => arguments.weights = Some(parser.value()?.into()),
                 "charset" => charset = Some(parser.value()?.string()?),
                 "space" => space = true,
                 "max-ratio" => arguments.options.max_ratio = Some(number(&mut parser, &name)?),
