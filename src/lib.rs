@@ -144,6 +144,14 @@ pub mod resize;
 pub mod train;
 pub mod weights;
 
+/// The crate whose images [`Crop`] and [`Page`] take.
+#[cfg(feature = "image")]
+pub use image;
+
+/// The crate that runs the network on other devices and computes the losses of training.
+#[cfg(feature = "candle")]
+pub use candle_core;
+
 pub use charset::Charset;
 pub use crop::{Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation};
 pub use emissions::{Attention, Emissions};
