@@ -25,7 +25,7 @@ pub enum Smoothing {
     Absolute,
 }
 
-/// ARPA's way to say that nothing predicts the beginning.
+/// ARPA's way to say that nothing predicts the start of a text.
 const NEVER: f32 = -99.0;
 
 impl Ngram {
@@ -131,7 +131,7 @@ fn merge(counts: &mut Counts) {
     });
 }
 
-/// How many different tokens every n-gram of a length was seen behind; of those at the beginning,
+/// How many different tokens every n-gram of a length was seen behind; of those at the start,
 /// behind which nothing is, how often they were seen.
 fn seen_behind(raw: &[Counts], length: usize) -> Counts {
     let longer = raw[length].iter().map(|(gram, _)| {
@@ -168,7 +168,7 @@ fn smoothed(counts: &[Counts], vocabulary: usize) -> Vec<Vec<Entry>> {
                 let mut shorter = [0; MAX_ORDER];
                 shorter[..length - 1].copy_from_slice(&gram[1..length]);
                 let lower = match length {
-                    // Nothing predicts the beginning.
+                    // Nothing predicts the start.
                     1 => 1.0 / (vocabulary - 1) as f64,
                     _ => below.get(&shorter).copied().unwrap_or(0.0),
                 };

@@ -228,7 +228,7 @@ impl Ngram {
         if self.end.is_some() { self.advance(history, self.end).0 } else { 0.0 }
     }
 
-    /// The natural-log probability of a sequence of tokens, its beginning and end included.
+    /// The natural-log probability of a sequence of tokens, its start and end included.
     pub fn score<S: AsRef<str>>(&self, tokens: impl IntoIterator<Item = S>) -> f64 {
         let mut history = self.start();
         let mut sum = 0.0;

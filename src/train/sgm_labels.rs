@@ -18,7 +18,7 @@ pub(super) struct Vocabulary {
 
 impl Vocabulary {
     pub(super) fn new(classes: usize) -> Self {
-        // `classes` itself is the reference's token for the beginning, which nothing uses.
+        // `classes` itself is the reference's token for the start, which nothing uses.
         let classes = classes as u32;
         Vocabulary { left_pad: classes + 1, right_pad: classes + 2, pad: classes + 3 }
     }
@@ -28,7 +28,7 @@ impl Vocabulary {
         classes + 4
     }
 
-    /// Classes that are predicted: the end, the symbols, and the reference's beginning.
+    /// Classes that are predicted: the end, the symbols, and the reference's start.
     pub(super) fn predictions(classes: usize) -> usize {
         classes + 1
     }
@@ -126,7 +126,7 @@ fn left_targets(label: &[u32], pad: u32) -> SgmTargets {
     targets
 }
 
-/// From the last character to the beginning of the text.
+/// From the last character to the start of the text.
 fn right_targets(label: &[u32], pad: u32) -> SgmTargets {
     let mut targets = SgmTargets::default();
     for position in (0..=label.len()).rev() {
