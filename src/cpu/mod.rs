@@ -59,15 +59,15 @@ mod softmax;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
-pub(crate) use conv::{PackedConv, conv, output_grid};
+pub(crate) use conv::{PackedConv, conv, conv_int8, output_grid, pack_conv_int8};
 pub(crate) use elementwise::{add, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
 pub(crate) use file_map::FileMap;
 pub(crate) use fold::fold_vertical_attention;
-pub(crate) use gemm::{Epilogue, PackedMatrix};
+pub(crate) use gemm::{Epilogue, Int8Matrix, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
-pub(crate) use linear::{linear, mlp, pack_linear};
+pub(crate) use linear::{linear, linear_int8, mlp, mlp_int8, pack_linear, pack_linear_int8};
 #[cfg(feature = "lmdb")]
 pub(crate) use lmdb::{create_lmdb, open_lmdb};
 #[cfg(feature = "train")]
