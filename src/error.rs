@@ -403,6 +403,22 @@ pub enum CharsetError {
         /// Where it stands again, from 0.
         second: usize,
     },
+    /// More symbols than a charset can have.
+    #[error("the charset has more than {most} symbols")]
+    TooMany {
+        /// The most symbols.
+        most: usize,
+    },
+    /// An entry that is too long for a symbol.
+    #[error("entry {index} of the charset has {bytes} bytes, more than {most}")]
+    TooLong {
+        /// Index of the entry, from 0.
+        index: usize,
+        /// Its length.
+        bytes: usize,
+        /// The longest symbol in bytes.
+        most: usize,
+    },
     /// The dictionary is not UTF-8.
     #[error("the dictionary is not UTF-8: invalid bytes at offset {offset}")]
     NotUtf8 {

@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{DataError, Sample};
+use crate::files;
+
+/// The longest image file in bytes.
+const LONGEST_IMAGE: u64 = 1 << 30;
 
 #[derive(Debug)]
 pub(super) struct Folder {
@@ -15,7 +19,7 @@ pub(super) struct Folder {
 impl Folder {
     pub(super) fn open(list: &Path) -> Result<Self, DataError> {
         let io = |source| DataError::Io { path: list.to_owned(), source };
-        let bytes = std::fs::read(list).map_err(io)?;
+        let bytes = files::read(list, files::LONGEST_TEXT).map_err(io)?;
         // A line that is not UTF-8 is one bad sample, not a bad list.
         let lines: Vec<Option<&str>> = bytes
             .strip_prefix(b"\xef\xbb\xbf")
@@ -50,8 +54,8 @@ impl Folder {
     pub(super) fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let (name, label) = self.entry(index)?;
         let path = self.root.join(name);
-        let image =
-            std::fs::read(&path).map_err(|source| DataError::Io { path: path.clone(), source })?;
+        let image = files::read(&path, LONGEST_IMAGE)
+            .map_err(|source| DataError::Io { path: path.clone(), source })?;
         Ok(Sample { name: name.to_owned(), image, label: label.to_owned() })
     }
 }

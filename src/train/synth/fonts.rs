@@ -7,6 +7,7 @@ use ab_glyph::{Font, FontVec};
 use fontdb::Database;
 use rand::{Rng, RngExt};
 
+use crate::files;
 use crate::train::TrainError;
 
 /// Families whose letters are pictures.
@@ -82,7 +83,8 @@ impl Fonts {
     pub fn from_list(list: impl AsRef<Path>, least_score: f64) -> Result<Self, TrainError> {
         let list = list.as_ref();
         let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })
+            files::read(path, files::LONGEST_TEXT)
+                .map_err(|source| TrainError::Io { path: path.to_owned(), source })
         };
         let text = String::from_utf8_lossy(&read(list)?).into_owned();
         let folder = list.parent().unwrap_or(Path::new(""));
