@@ -538,6 +538,14 @@ pub enum EmissionsError {
         /// Emissions given.
         found: usize,
     },
+    /// More frames than can be decoded.
+    #[error("{frames} frames, more than {most}")]
+    Frames {
+        /// Frames given.
+        frames: usize,
+        /// The most frames.
+        most: usize,
+    },
     /// No classes, or only the blank.
     #[error("{classes} classes: at least the blank and one symbol are needed")]
     Classes {
@@ -623,6 +631,15 @@ pub enum LanguageModelError {
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]
     NoWords,
+}
+
+/// The start of a text that comes from a file: a message never is as long as the file.
+pub(crate) fn shortened(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 impl From<std::convert::Infallible> for Error {

@@ -19,7 +19,7 @@ use std::io::Write;
 use std::path::Path;
 
 use super::ngram::{Entry, Gram, MAX_ORDER, Ngram};
-use crate::error::{LanguageModelError, Result};
+use crate::error::{LanguageModelError, Result, shortened};
 use crate::files;
 
 const SPACE: &str = "<space>";
@@ -46,7 +46,7 @@ impl<'a> Lines<'a> {
     }
 
     fn fault(&self, detail: impl Into<String>) -> LanguageModelError {
-        LanguageModelError::Arpa { line: self.number, detail: detail.into() }
+        LanguageModelError::Arpa { line: self.number, detail: shortened(&detail.into()) }
     }
 }
 

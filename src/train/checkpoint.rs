@@ -11,6 +11,7 @@ use super::loader::LoaderState;
 use super::parameters::Start;
 use super::{Recipe, TrainError};
 use crate::charset::{Charset, Symbols};
+use crate::error::shortened;
 use crate::files;
 use crate::model::Config;
 use crate::weights::{Encoded, METADATA_KEY, check_header, write_file};
@@ -97,7 +98,10 @@ pub(super) fn write(path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainErr
 }
 
 pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
-    let damaged = |detail: String| TrainError::Checkpoint { path: path.to_owned(), detail };
+    let damaged = |detail: String| {
+        let detail = shortened(&detail);
+        TrainError::Checkpoint { path: path.to_owned(), detail }
+    };
     let bytes = files::read(path, u64::MAX)
         .map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
     check_header(&bytes)?;

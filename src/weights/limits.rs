@@ -3,7 +3,7 @@
 //! They keep memory and time proportional to the size of the file: names are short, shapes have few
 //! dimensions, no name comes twice, and tensors that share bytes do not multiply them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use super::tensor::StoredTensor;
 use crate::error::{Result, WeightsError};
@@ -26,15 +26,14 @@ pub(super) struct TensorList {
     file_bytes: u64,
     /// The bytes of all tensors so far.
     tensor_bytes: u64,
-    names: BTreeSet<String>,
-    tensors: Vec<(String, StoredTensor)>,
+    tensors: BTreeMap<String, StoredTensor>,
 }
 
 impl TensorList {
     /// An empty list for a file of `file_bytes` in a format.
     pub(super) fn new(format: &'static str, file_bytes: usize) -> Self {
-        let (names, tensors) = (BTreeSet::new(), Vec::new());
-        TensorList { format, file_bytes: file_bytes as u64, tensor_bytes: 0, names, tensors }
+        let (file_bytes, tensors) = (file_bytes as u64, BTreeMap::new());
+        TensorList { format, file_bytes, tensor_bytes: 0, tensors }
     }
 
     /// Adds a tensor.
@@ -54,14 +53,14 @@ impl TensorList {
             let detail = "its tensors share the same bytes too often";
             return Err(malformed(self.format, detail.to_owned()));
         }
-        if !self.names.insert(name.to_owned()) {
+        if self.tensors.contains_key(name) {
             return Err(WeightsError::Duplicate(name.to_owned()).into());
         }
-        self.tensors.push((name.to_owned(), tensor));
+        self.tensors.insert(name.to_owned(), tensor);
         Ok(())
     }
 
-    pub(super) fn into_tensors(self) -> Vec<(String, StoredTensor)> {
+    pub(super) fn into_tensors(self) -> BTreeMap<String, StoredTensor> {
         self.tensors
     }
 }

@@ -360,7 +360,7 @@ impl ParameterSource<Vec<f32>> for Weights {
 /// What a format's reader finds in a file.
 struct WeightsFile {
     /// Tensors under the file's own names.
-    tensors: Vec<(String, StoredTensor)>,
+    tensors: BTreeMap<String, StoredTensor>,
     /// The stored configuration, if the format has one.
     config: Option<Config>,
     /// The stored charset, if the format has one.
@@ -370,7 +370,7 @@ struct WeightsFile {
 }
 
 impl WeightsFile {
-    fn from_tensors(tensors: Vec<(String, StoredTensor)>) -> Self {
+    fn from_tensors(tensors: BTreeMap<String, StoredTensor>) -> Self {
         WeightsFile { tensors, config: None, charset: None, temperature: None }
     }
 }

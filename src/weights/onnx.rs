@@ -5,7 +5,7 @@
 //! the convolutions that a batch norm was folded into. Both are told by the node that uses them:
 //! a node is named after the module it came from (`/encoder/stages.0/blocks.0/mlp/fc1/MatMul`).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
             list.push(name, tensor)?;
         }
     }
-    let initializers: HashMap<String, StoredTensor> = list.into_tensors().into_iter().collect();
+    let initializers = list.into_tensors();
 
     let mut tensors = TensorList::new(FORMAT, file.len());
     // Initialisers that stand under a node's name instead of their own.

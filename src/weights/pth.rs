@@ -13,7 +13,7 @@ use super::limits::{TensorList, check_name, check_rank};
 use super::pickle::{Id, Pickle, Value};
 use super::tensor::{ElementType, StoredTensor};
 use super::{SharedBuffer, WeightsFile};
-use crate::error::{Result, WeightsError};
+use crate::error::{Result, WeightsError, shortened};
 
 /// Keys under which checkpoints keep the tensors, looked for in this order; without any of them
 /// the pickled dictionary itself is the state dict.
@@ -41,7 +41,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
 }
 
 fn malformed(detail: impl std::fmt::Display) -> crate::Error {
-    WeightsError::Malformed { format: FORMAT, detail: detail.to_string() }.into()
+    WeightsError::Malformed { format: FORMAT, detail: shortened(&detail.to_string()) }.into()
 }
 
 fn state_dict(pickle: &Pickle) -> Result<&[(Id, Id)]> {

@@ -14,7 +14,7 @@ use super::quantized::{self, Listed, QuantizedParameters};
 use super::tensor::{ElementType, StoredTensor};
 use super::{METADATA_KEY, Weights, WeightsFile};
 use crate::charset::{Charset, Symbols};
-use crate::error::{CharsetError, Result, WeightsError};
+use crate::error::{CharsetError, Result, WeightsError, shortened};
 use crate::files;
 use crate::model::Config;
 
@@ -71,7 +71,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
             (name, Listed { bytes, dtype: info.dtype, shape: info.shape.clone() })
         })
         .collect();
-    let mut file = WeightsFile::from_tensors(Vec::new());
+    let mut file = WeightsFile::from_tensors(BTreeMap::new());
     let mut list = TensorList::new(FORMAT, bytes.len());
     if let Some(json) = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)) {
         let metadata: Metadata = serde_json::from_str(json).map_err(bad_metadata)?;
@@ -97,11 +97,11 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
 }
 
 fn bad_metadata(error: serde_json::Error) -> WeightsError {
-    WeightsError::Metadata { key: METADATA_KEY, detail: error.to_string() }
+    WeightsError::Metadata { key: METADATA_KEY, detail: shortened(&error.to_string()) }
 }
 
 fn malformed(detail: impl std::fmt::Display) -> crate::Error {
-    WeightsError::Malformed { format: FORMAT, detail: detail.to_string() }.into()
+    WeightsError::Malformed { format: FORMAT, detail: shortened(&detail.to_string()) }.into()
 }
 
 /// A tensor on its way into a file.

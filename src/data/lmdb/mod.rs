@@ -9,6 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{DataError, Sample};
+use crate::error::shortened;
 use crate::files;
 use reader::{Fault, Reader};
 use writer::Writer;
@@ -30,11 +31,15 @@ impl Lmdb {
         let reader = Reader::open(&path.join(FILE)).map_err(|fault| fault_in(path, fault))?;
         let mut data = Lmdb { path: path.to_owned(), reader, len: 0 };
         let count = data.text("num-samples")?;
-        data.len = count.trim().parse().map_err(|_| bad(format!("num-samples is {count:?}")))?;
+        let wrong = |_| bad(format!("num-samples is {:?}", shortened(&count)));
+        data.len = count.trim().parse().map_err(wrong)?;
         // Gaps are for the samples to tell; a number that cannot be true is the set's own fault.
         let entries = data.reader.entries();
         if data.len as u64 > entries {
-            return Err(bad(format!("num-samples is {count}, but there are {entries} entries")));
+            return Err(bad(format!(
+                "num-samples is {}, but there are {entries} entries",
+                data.len
+            )));
         }
         Ok(data)
     }
@@ -278,7 +283,8 @@ mod tests {
         }
         // A branch that leads to itself: the depth ends it.
         let mut bytes = whole.clone();
-        for child in 0..3 {
+        let lower = usize::from(format::u16_at(&whole, root + 12).unwrap());
+        for child in 0..(lower - format::HEADER) / 2 {
             let node = root + usize::from(format::u16_at(&whole, root + 16 + 2 * child).unwrap());
             bytes[node..node + 4].copy_from_slice(&((root / 4096) as u32).to_le_bytes());
         }

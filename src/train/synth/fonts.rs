@@ -7,6 +7,7 @@ use ab_glyph::{Font, FontVec};
 use fontdb::Database;
 use rand::{Rng, RngExt};
 
+use crate::error::shortened;
 use crate::files;
 use crate::train::TrainError;
 
@@ -91,7 +92,7 @@ impl Fonts {
         let mut faces = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let fault = || {
-                let detail = format!("{}: {line:?} is no font", list.display());
+                let detail = format!("{}: {:?} is no font", list.display(), shortened(line));
                 TrainError::Options(detail)
             };
             let mut fields = line.split('\t');

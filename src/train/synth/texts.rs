@@ -6,6 +6,7 @@ use std::path::Path;
 use rand::{Rng, RngExt};
 
 use super::pattern::Pattern;
+use crate::error::shortened;
 use crate::files;
 use crate::train::TrainError;
 
@@ -190,7 +191,7 @@ impl Texts {
         for line in lines(path)? {
             let number = line.split_once('\t').map(|(word, zipf)| (word, zipf.parse::<f64>()));
             let Some((word, Ok(zipf))) = number else {
-                let detail = format!("{}: {line:?} has no frequency", path.display());
+                let detail = format!("{}: {:?} has no frequency", path.display(), shortened(&line));
                 return Err(TrainError::Options(detail));
             };
             words.push((word.to_owned(), 10f64.powf(zipf * power)));
