@@ -6,7 +6,15 @@ use svtrv2::Charset;
 use svtrv2::decode::{HotWords, Lexicon};
 use svtrv2_fuzz::{Bytes, MB, within};
 
-fuzz_target!(|bytes: &[u8]| {
+/// With `SVTRV2_SEEDS` set to a folder this program writes the first corpora there, and ends.
+fn write_seeds() {
+    if let Some(folder) = std::env::var_os("SVTRV2_SEEDS") {
+        svtrv2_fuzz::seeds::write(std::path::Path::new(&folder)).expect("seeds");
+        std::process::exit(0);
+    }
+}
+
+fuzz_target!(init: write_seeds(), |bytes: &[u8]| {
     let mut input = Bytes(bytes);
     let (space, ignore_case) = (input.byte() & 1 == 1, input.byte() & 1 == 1);
     let text = input.text(255);

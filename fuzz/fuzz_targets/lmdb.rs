@@ -15,10 +15,10 @@ fn setting() -> &'static (PathBuf, Vec<u8>) {
         let root = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
         let folder = tempfile::Builder::new().prefix("svtrv2-fuzz").tempdir_in(root);
         let folder = folder.expect("a folder").keep();
-        let samples = (0..60).map(|i| Sample {
+        let samples = (0..20).map(|i| Sample {
             name: String::new(),
-            image: vec![i as u8; i * 97 % 5000],
-            label: "label".repeat(i % 30),
+            image: vec![i as u8; i * 397 % 2600],
+            label: "label".repeat(i * 7 % 40),
         });
         write_lmdb(&folder, samples).expect("a data set");
         let bytes = std::fs::read(folder.join("data.mdb")).expect("the file");

@@ -22,9 +22,9 @@ fuzz_target!(|bytes: &[u8]| {
     let mut graph = Vec::new();
     while !input.is_empty() && graph.len() < 500 {
         let kind = input.byte();
-        let name = match input.below(NAMES.len() + 1) {
-            NAMES_LEN if NAMES_LEN == NAMES.len() => input.text(40),
-            at => NAMES[at].to_owned(),
+        let name = match NAMES.get(input.below(NAMES.len() + 1)) {
+            Some(name) => (*name).to_owned(),
+            None => input.text(40),
         };
         graph.push(match kind {
             0..96 => {
@@ -39,7 +39,9 @@ fuzz_target!(|bytes: &[u8]| {
                     (0..input.below(5)).map(|_| NAMES[input.below(NAMES.len())]).collect();
                 node(&name, operation, &inputs)
             }
-            192..224 => field(5, &[number(2, u64::from(input.byte())), field(4, input.take(64))].concat()),
+            192..224 => {
+                field(5, &[number(2, u64::from(input.byte())), field(4, input.take(64))].concat())
+            }
             _ => field(u64::from(input.byte()), input.take(64)),
         });
     }

@@ -9,7 +9,8 @@ fuzz_target!(|bytes: &[u8]| {
     let mut input = Bytes(bytes);
     let (width, height) = (1 + input.below(80) as u32, 1 + input.below(60) as u32);
     let pixels: Vec<u8> = (0..width * height).map(|i| (i * 37) as u8).collect();
-    let Ok(page) = Page::from_raw(PixelFormat::Grey8, width, height, width as usize, &pixels) else {
+    let Ok(page) = Page::from_raw(PixelFormat::Grey8, width, height, width as usize, &pixels)
+    else {
         return;
     };
     let mut regions: Vec<Region> = Vec::new();
