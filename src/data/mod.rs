@@ -196,7 +196,7 @@ impl Dataset {
     /// As [`Dataset::sample`].
     pub fn label(&self, index: usize) -> Result<String, DataError> {
         match &self.source {
-            Source::Folder(folder) => folder.entry(index).map(|(_, label)| label.to_owned()),
+            Source::Folder(folder) => folder.entry(index).map(|(_, label)| label),
             Source::Lmdb(lmdb) => lmdb.label(index),
         }
     }

@@ -24,7 +24,7 @@ use crate::files;
 
 const SPACE: &str = "<space>";
 /// The longest file in bytes.
-const LONGEST_FILE: u64 = 1 << 32;
+const LONGEST_FILE: u64 = 1 << 30;
 
 /// The lines of a file, with their numbers.
 struct Lines<'a> {

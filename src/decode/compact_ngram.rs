@@ -268,7 +268,8 @@ fn decode(bytes: &[u8]) -> Result<CompactNgram, &'static str> {
     for _ in 0..order {
         counts.push(reader.number()?);
     }
-    if counts[0] > vocabulary.len() || counts.iter().any(|&count| count > MOST_GRAMS) {
+    let all = counts.iter().fold(0usize, |sum, &count| sum.saturating_add(count));
+    if counts[0] > vocabulary.len() || all > MOST_GRAMS {
         return Err("there are too many n-grams");
     }
     let root = Node {

@@ -7,7 +7,7 @@ use super::format::{BIG, BRANCH, HEADER, LEAF, MAGIC, META, NO_PAGE, NODE, OVERF
 
 const PAGE: usize = 4096;
 /// Bytes of the largest node that LMDB keeps on a leaf: two fit.
-const MOST_NODE: usize = ((PAGE - HEADER) / 2 & !1) - 2;
+const MOST_NODE: usize = (((PAGE - HEADER) / 2) & !1) - 2;
 /// Nodes begin at even offsets.
 const ALIGN: usize = 2;
 
