@@ -30,22 +30,27 @@ fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
         Err(error) => {
-            eprintln!("error: {error}\n`--help` lists the arguments");
+            warn(format!("error: {error}\n`--help` lists the arguments"));
             return ExitCode::from(2);
         }
     };
     match run(&arguments) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(failed) => {
-            eprintln!("{failed} failed");
+            warn(format!("{failed} failed"));
             ExitCode::FAILURE
         }
         Err(error) if is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            warn(format!("error: {error}"));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line to standard error, if anybody reads it.
+fn warn(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Whether the reader of standard output has gone away: it has seen what it wanted.
@@ -55,7 +60,7 @@ fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
 
 #[cfg(feature = "embedded")]
 fn default_weights() -> Result<Weights, Box<dyn Error>> {
-    eprintln!("no --weights: the embedded English model");
+    warn("no --weights: the embedded English model");
     Ok(Weights::embedded()?)
 }
 
@@ -73,7 +78,7 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         match expand(input) {
             Ok(found) => paths.extend(found),
             Err(error) => {
-                eprintln!("{input}: {error}");
+                warn(format!("{input}: {error}"));
                 failed += 1;
             }
         }
@@ -117,7 +122,7 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
             match result {
                 Err(error) => {
                     failed += 1;
-                    eprintln!("{}: {error}", path.display());
+                    warn(format!("{}: {error}", path.display()));
                 }
                 Ok((crop, recognition, time)) => {
                     if arguments.json {
@@ -132,11 +137,12 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
             }
         }
         if counts {
-            eprint!("\r{} of {}", number * arguments.batch + batch.len(), paths.len());
+            let done = number * arguments.batch + batch.len();
+            let _ = write!(io::stderr(), "\r{done} of {}", paths.len());
         }
     }
     if counts {
-        eprintln!();
+        warn("");
     }
     if let Some(path) = &arguments.draw {
         drawing::draw(&drawn, path)?;

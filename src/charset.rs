@@ -5,13 +5,21 @@
 //! is one class.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::path::Path;
 
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
 use crate::error::{CharsetError, Result};
+use crate::files;
 
 /// The 94 printable ASCII characters in the order of the published English checkpoints.
 const ENGLISH: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\
                        !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
+
+/// The longest dictionary file in bytes: some 256 for each of the most symbols.
+const LONGEST_FILE: u64 = (Charset::MOST_SYMBOLS * Charset::LONGEST_SYMBOL) as u64;
 
 /// The symbols of a network, in the order of its classes.
 ///
@@ -35,13 +43,23 @@ pub struct Charset {
 impl Charset {
     /// The class of the CTC blank.
     pub const BLANK: usize = 0;
+    /// The most symbols of a charset.
+    pub const MOST_SYMBOLS: usize = 1 << 18;
+    /// Bytes of the longest symbol; the longest emoji sequences have about 40.
+    pub const LONGEST_SYMBOL: usize = 256;
 
     /// A charset of the given symbols, in order.
     ///
     /// # Errors
-    /// [`CharsetError::Empty`], [`CharsetError::EmptyEntry`] or [`CharsetError::Duplicate`].
+    /// [`CharsetError::Empty`], [`CharsetError::EmptyEntry`] or [`CharsetError::Duplicate`];
+    /// [`CharsetError::TooMany`] and [`CharsetError::TooLong`] above [`Charset::MOST_SYMBOLS`] and
+    /// [`Charset::LONGEST_SYMBOL`].
     pub fn new<S: Into<String>>(symbols: impl IntoIterator<Item = S>) -> Result<Self> {
-        let symbols: Vec<String> = symbols.into_iter().map(Into::into).collect();
+        let symbols = symbols.into_iter().take(Self::MOST_SYMBOLS + 1).map(Into::into);
+        let symbols: Vec<String> = symbols.collect();
+        if symbols.len() > Self::MOST_SYMBOLS {
+            return Err(CharsetError::TooMany { most: Self::MOST_SYMBOLS }.into());
+        }
         if symbols.is_empty() {
             return Err(CharsetError::Empty.into());
         }
@@ -49,6 +67,10 @@ impl Charset {
         for (index, symbol) in symbols.iter().enumerate() {
             if symbol.is_empty() {
                 return Err(CharsetError::EmptyEntry { index }.into());
+            }
+            if symbol.len() > Self::LONGEST_SYMBOL {
+                let (bytes, most) = (symbol.len(), Self::LONGEST_SYMBOL);
+                return Err(CharsetError::TooLong { index, bytes, most }.into());
             }
             if let Some(class) = classes.insert(symbol.clone(), index + 1) {
                 return Err(CharsetError::Duplicate {
@@ -101,10 +123,11 @@ impl Charset {
     /// Reads a dictionary file; see [`Charset::from_dictionary`].
     ///
     /// # Errors
-    /// [`CharsetError::Io`], [`CharsetError::NotUtf8`], and as [`Charset::from_dictionary`].
+    /// [`CharsetError::Io`], also for a file above 64 MiB or one that is not a regular file;
+    /// [`CharsetError::NotUtf8`]; and as [`Charset::from_dictionary`].
     pub fn open(path: impl AsRef<Path>, append_space: bool) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| CharsetError::Io {
+        let bytes = files::read(path, LONGEST_FILE).map_err(|error| CharsetError::Io {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
@@ -197,6 +220,37 @@ impl Charset {
     }
 }
 
+/// The symbols of a charset in a file, which are counted and measured as they are read.
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Symbols(pub(crate) Vec<String>);
+
+impl<'de> Deserialize<'de> for Symbols {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Symbols;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("a list of symbols")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Symbols, A::Error> {
+                let mut symbols = Vec::new();
+                while let Some(symbol) = list.next_element::<String>()? {
+                    if symbols.len() >= Charset::MOST_SYMBOLS {
+                        let most = Charset::MOST_SYMBOLS;
+                        return Err(A::Error::custom(CharsetError::TooMany { most }));
+                    }
+                    symbols.push(symbol);
+                }
+                Ok(Symbols(symbols))
+            }
+        }
+        deserializer.deserialize_seq(Reader)
+    }
+}
+
 /// Code points of the longest of some symbols.
 pub(crate) fn longest<S: AsRef<str>>(symbols: impl IntoIterator<Item = S>) -> usize {
     symbols.into_iter().map(|symbol| symbol.as_ref().chars().count()).max().unwrap_or(0)
@@ -269,7 +323,9 @@ mod tests {
 
     #[test]
     fn faults() {
-        let cases: [(&str, &str, bool, CharsetError); 7] = [
+        let long = format!("a\n{}\n", "é".repeat(129));
+        let cases: [(&str, &str, bool, CharsetError); 8] = [
+            ("long", &long, false, CharsetError::TooLong { index: 1, bytes: 258, most: 256 }),
             ("nothing", "", false, CharsetError::Empty),
             ("only a mark", "\u{feff}", false, CharsetError::Empty),
             ("only a line end", "\n", false, CharsetError::Empty),
@@ -292,5 +348,13 @@ mod tests {
             let found = charset_error(Charset::from_dictionary(text, space));
             assert_eq!(found, expected, "{name}");
         }
+        let most = Charset::MOST_SYMBOLS;
+        let symbols = |count: usize| (0..count).map(|i| format!("{i:x}"));
+        assert_eq!(Charset::new(symbols(most)).unwrap().len(), most);
+        let endless = (0u64..).map(|i| i.to_string());
+        assert_eq!(charset_error(Charset::new(endless)), CharsetError::TooMany { most });
+        let json = serde_json::to_string(&symbols(most + 1).collect::<Vec<_>>()).unwrap();
+        let error = serde_json::from_str::<Symbols>(&json).unwrap_err().to_string();
+        assert!(error.contains("more than 262144 symbols"), "{error}");
     }
 }

@@ -403,6 +403,22 @@ pub enum CharsetError {
         /// Where it stands again, from 0.
         second: usize,
     },
+    /// More symbols than a charset can have.
+    #[error("the charset has more than {most} symbols")]
+    TooMany {
+        /// The most symbols.
+        most: usize,
+    },
+    /// An entry that is too long for a symbol.
+    #[error("entry {index} of the charset has {bytes} bytes, more than {most}")]
+    TooLong {
+        /// Index of the entry, from 0.
+        index: usize,
+        /// Its length.
+        bytes: usize,
+        /// The longest symbol in bytes.
+        most: usize,
+    },
     /// The dictionary is not UTF-8.
     #[error("the dictionary is not UTF-8: invalid bytes at offset {offset}")]
     NotUtf8 {
@@ -522,6 +538,14 @@ pub enum EmissionsError {
         /// Emissions given.
         found: usize,
     },
+    /// More frames than can be decoded.
+    #[error("{frames} frames, more than {most}")]
+    Frames {
+        /// Frames given.
+        frames: usize,
+        /// The most frames.
+        most: usize,
+    },
     /// No classes, or only the blank.
     #[error("{classes} classes: at least the blank and one symbol are needed")]
     Classes {
@@ -607,6 +631,15 @@ pub enum LanguageModelError {
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]
     NoWords,
+}
+
+/// The start of a text that comes from a file: a message never is as long as the file.
+pub(crate) fn shortened(text: &str) -> String {
+    const MOST: usize = 200;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 impl From<std::convert::Infallible> for Error {

@@ -95,8 +95,7 @@
 //! | `onnx` | the ONNX export of SVTRv2 as a weights file; no ONNX runtime is involved |
 //! | `serde` | serde's traits for what recognition takes and returns |
 //! | `data` | labelled data sets (module `data`) and metrics (module `evaluation`) |
-//! | `lmdb` | `data`, and data sets as LMDB folders; builds LMDB, which is C |
-//! | `train` | `candle`, `lmdb` and training (module `train`) |
+//! | `train` | `candle`, `data` and training (module `train`) |
 //!
 //! # Errors
 //!
@@ -131,6 +130,7 @@ mod emissions;
 mod error;
 #[cfg(feature = "data")]
 pub mod evaluation;
+mod files;
 mod geometry;
 pub mod inference;
 mod locate;

@@ -189,6 +189,93 @@ fn goes_on_to_the_bit() {
     assert!(matches!(fault, TrainError::Checkpoint { .. }), "{fault}");
 }
 
+/// A checkpoint whose state was changed by hand.
+fn crafted(checkpoint: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+    let len = u64::from_le_bytes(checkpoint[..8].try_into().unwrap()) as usize;
+    let (header, data) = checkpoint[8..].split_at(len);
+    let mut header: serde_json::Value = serde_json::from_slice(header).unwrap();
+    let entry = &mut header["__metadata__"]["svtrv2"];
+    let mut metadata: serde_json::Value = serde_json::from_str(entry.as_str().unwrap()).unwrap();
+    change(&mut metadata["training"]);
+    *entry = metadata.to_string().into();
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+#[test]
+fn crafted_checkpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let recipe = Recipe { average: 0.9, ..recipe(8) };
+    let mut trainer = trainer(words(SYMBOLS, 12, 0), recipe, loading());
+    trainer.step().unwrap();
+    trainer.save(&path).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let resume = || {
+        let sources: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 12, 0)), 1.0)];
+        Trainer::resume(&path, sources, loading(), &Device::Cpu)
+    };
+    assert_eq!(resume().unwrap().steps(), 1);
+    std::fs::write(&path, crafted(&good, |_| ())).unwrap();
+    assert_eq!(resume().unwrap().steps(), 1);
+    const MOST: u64 = u64::MAX;
+    type Change = fn(&mut serde_json::Value);
+    let cases: [(&str, Change); 12] = [
+        ("step", |s| s["step"] = MOST.into()),
+        ("steps of the optimiser", |s| s["optimizer_steps"] = MOST.into()),
+        ("no step of the optimiser", |s| s["optimizer_steps"] = 0.into()),
+        ("batch size", |s| s["recipe"]["batch_size"] = MOST.into()),
+        ("steps of the recipe", |s| s["recipe"]["steps"] = MOST.into()),
+        ("drawn", |s| s["loader"]["sampler"]["drawn"] = MOST.into()),
+        ("counts", |s| s["loader"]["sampler"]["counts"] = vec![MOST].into()),
+        ("no counts", |s| s["loader"]["sampler"]["counts"] = serde_json::json!([])),
+        ("weights", |s| s["loader"]["sampler"]["weights"] = serde_json::json!([-1.0])),
+        ("a source that is not there", |s| {
+            let pending = serde_json::json!([{ "number": 0, "source": 7, "index": 0 }]);
+            s["loader"]["pending"] = pending;
+        }),
+        ("a sample that is not there", |s| {
+            let pending = serde_json::json!([{ "number": 0, "source": 0, "index": 12 }]);
+            s["loader"]["pending"] = pending;
+        }),
+        ("many that wait", |s| {
+            let draw = serde_json::json!({ "number": 0, "source": 0, "index": 0 });
+            s["loader"]["pending"] = vec![draw; 1000].into();
+        }),
+    ];
+    for (name, change) in cases {
+        std::fs::write(&path, crafted(&good, change)).unwrap();
+        let fault = resume().err();
+        let typed = matches!(fault, Some(TrainError::Checkpoint { .. } | TrainError::Options(_)));
+        assert!(typed, "{name}: {fault:?}");
+    }
+    // A checkpoint without averages says that it has some.
+    let without = Recipe { average: 0.0, ..trainer.recipe().clone() };
+    let mut trainer = self::trainer(words(SYMBOLS, 12, 0), without, loading());
+    trainer.step().unwrap();
+    trainer.save(&path).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let change: Change = |s| s["recipe"]["average"] = 0.5.into();
+    std::fs::write(&path, crafted(&good, change)).unwrap();
+    let fault = resume().err();
+    assert!(matches!(fault, Some(TrainError::Checkpoint { .. })), "{fault:?}");
+}
+
+#[test]
+fn loading_out_of_range() {
+    for (message, options) in [
+        ("workers = 100000", LoaderOptions { workers: 100_000, ..loading() }),
+        ("longest_label = 0", LoaderOptions { longest_label: 0, ..loading() }),
+    ] {
+        let charset = Charset::from_characters(SYMBOLS).unwrap();
+        let sources: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 3, 0)), 1.0)];
+        let fault = Trainer::new(fresh(&charset, 0), charset, recipe(1), sources, options);
+        let fault = fault.err().unwrap();
+        assert!(matches!(fault, TrainError::Options(_)), "{fault}");
+        assert!(fault.to_string().contains(message), "{fault}");
+    }
+}
+
 /// Crops of which most cannot be used.
 struct Spoilt(Rendered);
 

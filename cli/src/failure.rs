@@ -1,6 +1,6 @@
 //! Why a command failed, and what the process says of it.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -49,20 +49,38 @@ impl Failure {
                 ExitCode::SUCCESS
             }
             failure => {
-                eprintln!("error: {failure}");
+                warn(format!("error: {failure}"));
                 ExitCode::FAILURE
             }
         }
     }
 }
 
-/// Reads a text file.
+/// The longest text file in bytes.
+const LONGEST_TEXT: u64 = 1 << 30;
+
+/// Reads a text file, which must be a regular one: a pipe may block, and a device may be endless.
 pub fn read_text(path: &Path) -> Result<String> {
-    std::fs::read_to_string(path).map_err(Failure::file(path))
+    let read = || {
+        if std::fs::metadata(path)?.is_file() {
+            let mut text = String::new();
+            let file = std::fs::File::open(path)?;
+            if file.take(LONGEST_TEXT + 1).read_to_string(&mut text)? as u64 <= LONGEST_TEXT {
+                return Ok(text);
+            }
+            return Err(io::Error::other(format!("it has more than {LONGEST_TEXT} bytes")));
+        }
+        Err(io::Error::other("it is not a regular file"))
+    };
+    read().map_err(Failure::file(path))
+}
+
+/// Prints a line to standard error, if anybody reads it.
+pub fn warn(line: impl std::fmt::Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Prints a line to standard output.
 pub fn say(line: impl std::fmt::Display) -> Result<()> {
-    use io::Write;
     writeln!(io::stdout(), "{line}").map_err(Failure::Output)
 }

@@ -168,6 +168,59 @@ mod evaluate {
 mod train {
     use super::*;
 
+    /// Settings of a long training of a small network on two crops.
+    fn settings(folder: &Path) -> String {
+        for name in ["harbour.png", "open.png"] {
+            std::fs::copy(root().join("examples/crops").join(name), folder.join(name)).unwrap();
+        }
+        let labels = "harbour.png\tHarbour\nopen.png\tOPEN\n";
+        std::fs::write(folder.join("labels.tsv"), labels).unwrap();
+        let file = path(folder, "long.toml");
+        let settings = "out = \"run\"\nlog_every = 1\n[network]\n\
+                        stages = [[8, 1, 1, 0], [8, 1, 0, 1], [8, 1, 0, 1]]\n\
+                        [recipe]\nsteps = 1000000\nbatch_size = 2\n\
+                        [[sources]]\npath = \"labels.tsv\"\n";
+        std::fs::write(&file, settings).unwrap();
+        file
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn signals_save_and_stop() {
+        use std::io::{BufRead, BufReader};
+        let folder = tempfile::tempdir().unwrap();
+        let file = settings(folder.path());
+        let last = folder.path().join("run/last.safetensors");
+        for signal in ["TERM", "HUP", "INT"] {
+            let _ = std::fs::remove_file(&last);
+            let mut child = Command::new(env!("CARGO_BIN_EXE_svtrv2"))
+                .args(["train", &file])
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            assert!(lines.any(|line| line.unwrap().starts_with("step 2 ")), "{signal}");
+            let id = child.id().to_string();
+            assert!(Command::new("kill").args(["-s", signal, &id]).status().unwrap().success());
+            assert!(lines.any(|line| line.unwrap().starts_with("stopped and saved")), "{signal}");
+            assert!(child.wait().unwrap().success(), "{signal}");
+            assert!(last.is_file(), "{signal}");
+        }
+        // What was saved goes on.
+        let output = svtrv2(&["train", &file, "--minutes", "0.0001"]);
+        assert!(stdout(&output).contains("resumed at step"), "{}", stderr(&output));
+    }
+
+    #[test]
+    fn an_unusable_set_fails_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = settings(folder.path());
+        std::fs::write(folder.path().join("labels.tsv"), "harbour.png\tÆ\nopen.png\tÐ\n").unwrap();
+        let start = std::time::Instant::now();
+        assert_fails(&svtrv2(&["train", &file]), 1, "none of 4 samples in a row");
+        assert!(start.elapsed().as_secs() < 20);
+    }
+
     #[test]
     fn says_what_is_wrong_with_settings() {
         let folder = tempfile::tempdir().unwrap();
@@ -177,6 +230,10 @@ mod train {
             ("out = \"run\"\nsteps = 3", "steps"),
             ("out = \"run\"\ndevice = \"tpu\"", "not cpu, cuda or metal"),
             ("out = \"run\"\n[network]\nvariant = \"X\"", "not T, S or B"),
+            ("out = \"run\"\nsave_minutes = -1", "save_minutes = -1"),
+            ("out = \"run\"\nsave_minutes = nan", "save_minutes = NaN"),
+            ("out = \"run\"\n[[sources]]\nweight = -2", "sources.weight = -2"),
+            // The last one is good but for this.
             ("out = \"run\"", "[[sources]]"),
         ] {
             std::fs::write(&file, settings).unwrap();
@@ -184,6 +241,18 @@ mod train {
         }
         assert_fails(&svtrv2(&["train", &file, "--set", "out"]), 1, "NAME=VALUE");
         assert_fails(&svtrv2(&["train", &file, "--minutes=-1"]), 1, "--minutes");
+        let good = settings(folder.path());
+        for (setting, message) in [
+            ("loading.workers=100000", "workers = 100000"),
+            ("loading.longest_label=0", "longest_label = 0"),
+            ("recipe.batch_size=9223372036854775807", "batch_size = 9223372036854775807"),
+            ("recipe.accumulate=0", "accumulate = 0"),
+            ("recipe.learning_rate=-1", "learning_rate = -1"),
+            ("network.max_ratio=1000", "max_ratio"),
+            ("network.stages=[[8,3,1,0],[8,1,0,1],[8,1,0,1]]", "heads"),
+        ] {
+            assert_fails(&svtrv2(&["train", &good, "--set", setting]), 1, message);
+        }
         assert_fails(&svtrv2(&["train", "nowhere.toml"]), 1, "nowhere.toml");
     }
 }

@@ -1,6 +1,7 @@
 //! The arguments of the example `recognize`.
 
 use std::error::Error;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -236,6 +237,10 @@ fn number<T: FromStr>(parser: &mut lexopt::Parser, name: &str) -> Result<T, Box<
 }
 
 fn lines(path: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    // A pipe may block, and a device may be endless.
+    if path.exists() && !path.is_file() {
+        return Err(format!("{} is not a regular file", path.display()).into());
+    }
     let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
@@ -243,6 +248,9 @@ fn lines(path: &Path) -> Result<Vec<String>, Box<dyn Error>> {
 fn warn_of_skipped(path: &Path, skipped: &[String]) {
     if let Some(first) = skipped.first() {
         let (path, count) = (path.display(), skipped.len());
-        eprintln!("{path}: {count} words hold symbols outside the charset, {first:?} first");
+        let _ = writeln!(
+            std::io::stderr(),
+            "{path}: {count} words hold symbols outside the charset, {first:?} first"
+        );
     }
 }

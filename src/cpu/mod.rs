@@ -17,8 +17,7 @@
 //!    [`vertical_attention`]; [`resample`] scales images.
 //! 6. `backward` has the operations' gradients (feature `train`).
 //!
-//! Beside them, system calls: [`file_map`] maps weights, `lmdb` opens data sets, `memory` tunes the
-//! allocator.
+//! Beside them, system calls: [`file_map`] maps weights, `memory` tunes the allocator.
 //!
 //! # Results
 //! Tasks do not depend on the number of threads, and no sum crosses tasks: results are the same to
@@ -46,8 +45,6 @@ mod fold;
 mod gemm;
 mod layer_norm;
 mod linear;
-#[cfg(feature = "lmdb")]
-mod lmdb;
 mod math;
 #[cfg(feature = "train")]
 mod memory;
@@ -68,8 +65,6 @@ pub(crate) use fold::fold_vertical_attention;
 pub(crate) use gemm::{Epilogue, Int8Matrix, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{linear, linear_int8, mlp, mlp_int8, pack_linear, pack_linear_int8};
-#[cfg(feature = "lmdb")]
-pub(crate) use lmdb::{create_lmdb, open_lmdb};
 #[cfg(feature = "train")]
 pub(crate) use memory::keep_freed_memory;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};

@@ -14,6 +14,10 @@ use super::convert::{colour, grey, high_byte};
 use super::exif::{Exif, Orientation};
 use super::jpeg_markers::has_end;
 use crate::error::{ImageError, Result};
+use crate::files;
+
+/// The longest image file in bytes.
+const LONGEST_FILE: u64 = 1 << 30;
 
 /// How encoded files are decoded; see [`Crop::decode_with`](crate::Crop::decode_with).
 ///
@@ -53,7 +57,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(ImageError::NotAFile { path: path.to_owned() }.into());
     }
-    Ok(fs::read(path).map_err(failed)?)
+    Ok(files::read(path, LONGEST_FILE).map_err(failed)?)
 }
 
 /// Decodes a file; its format is told from its first bytes.

@@ -31,7 +31,8 @@ impl Exif<'_> {
         };
         let (a, b) = (usize::from(short(4)?), usize::from(short(6)?));
         let directory = if little { a | b << 16 } else { a << 16 | b };
-        let first = directory.checked_add(2)?;
+        // Beyond the metadata there is nothing, so that the sums below cannot overflow.
+        let first = directory.checked_add(2).filter(|&first| first <= self.0.len())?;
         let mut entries = (0..usize::from(short(directory)?)).map(|entry| first + 12 * entry);
         let entry = entries.find(|&entry| short(entry) == Some(ORIENTATION))?;
         if short(entry + 2)? != SHORT {

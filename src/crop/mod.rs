@@ -128,6 +128,12 @@ impl<'a> Crop<'a> {
         &self.rgb
     }
 
+    /// The pixels, as of [`Crop::rgb`], without a copy if the crop owns them.
+    #[cfg(feature = "train")]
+    pub(crate) fn into_rgb(self) -> Vec<u8> {
+        self.rgb.into_owned()
+    }
+
     /// The same crop, borrowed.
     fn borrowed(&self) -> Crop<'_> {
         Crop { width: self.width, height: self.height, rgb: Cow::Borrowed(&self.rgb) }
@@ -317,6 +323,8 @@ mod tests {
         assert_eq!(reds(&turned), [3, 6, 2, 5, 1, 4]);
         assert_eq!(turned.rotated(Rotation::Clockwise), crop);
         assert_eq!(reds(&crop.rotated(Rotation::Clockwise)), [4, 1, 5, 2, 6, 3]);
-        assert_eq!(crop.rotated(Rotation::None), crop);
+        let same = crop.rotated(Rotation::None);
+        assert_eq!(same, crop);
+        assert_eq!(same.rgb().as_ptr(), crop.rgb().as_ptr(), "not a copy");
     }
 }

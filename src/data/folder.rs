@@ -3,56 +3,74 @@
 use std::path::{Path, PathBuf};
 
 use super::{DataError, Sample};
+use crate::files;
 
-#[derive(Debug)]
+/// The longest image file in bytes.
+const LONGEST_IMAGE: u64 = 1 << 30;
+
 pub(super) struct Folder {
     list: PathBuf,
     root: PathBuf,
-    /// Path and label of every line; `None` for one that is neither. With the line's number.
-    entries: Vec<(usize, Option<(String, String)>)>,
+    /// The list, of which lines are parsed as they are asked for: a line costs 12 bytes.
+    bytes: Vec<u8>,
+    lines: Vec<Line>,
+    /// Whether tabs stand between paths and labels.
+    tabs: bool,
+}
+
+/// A line that is not empty: its number from 1, and where it lies in the list.
+struct Line {
+    number: u32,
+    start: u32,
+    end: u32,
+}
+
+impl std::fmt::Debug for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Folder").field("list", &self.list).field("len", &self.len()).finish()
+    }
 }
 
 impl Folder {
     pub(super) fn open(list: &Path) -> Result<Self, DataError> {
         let io = |source| DataError::Io { path: list.to_owned(), source };
-        let bytes = std::fs::read(list).map_err(io)?;
-        // A line that is not UTF-8 is one bad sample, not a bad list.
-        let lines: Vec<Option<&str>> = bytes
-            .strip_prefix(b"\xef\xbb\xbf")
-            .unwrap_or(&bytes)
-            .split(|&byte| byte == b'\n')
-            .map(|line| std::str::from_utf8(line).ok())
-            .map(|line| line.map(|line| line.strip_suffix('\r').unwrap_or(line)))
-            .collect();
-        let tabs = lines.iter().flatten().any(|line| line.contains('\t'));
-        let entries = lines
-            .into_iter()
-            .enumerate()
-            .filter(|(_, line)| *line != Some(""))
-            .map(|(index, line)| (index + 1, line.and_then(|line| parse(line, tabs))))
-            .collect();
+        let bytes = files::read(list, files::LONGEST_TEXT).map_err(io)?;
+        let mut start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+        let (mut lines, mut tabs) = (Vec::new(), false);
+        for (line, number) in bytes[start..].split(|&byte| byte == b'\n').zip(1u32..) {
+            let end = start + line.strip_suffix(b"\r").unwrap_or(line).len();
+            tabs |= line.contains(&b'\t') && std::str::from_utf8(line).is_ok();
+            if start < end {
+                // The longest list has less than 2^32 bytes.
+                lines.push(Line { number, start: start as u32, end: end as u32 });
+            }
+            start += line.len() + 1;
+        }
         let root = list.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Folder { list: list.to_owned(), root, entries })
+        Ok(Folder { list: list.to_owned(), root, bytes, lines, tabs })
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.lines.len()
     }
 
     /// The path and the label of a sample.
-    pub(super) fn entry(&self, index: usize) -> Result<(&str, &str), DataError> {
+    pub(super) fn entry(&self, index: usize) -> Result<(String, String), DataError> {
         let missing = || DataError::Index { index, len: self.len() };
-        let (line, entry) = self.entries.get(index).ok_or_else(missing)?;
-        let bad = || DataError::Line { path: self.list.clone(), line: *line };
-        entry.as_ref().map(|(path, label)| (path.as_str(), label.as_str())).ok_or_else(bad)
+        let Line { number, start, end } = self.lines.get(index).ok_or_else(missing)?;
+        let line = self.bytes.get(*start as usize..*end as usize).unwrap_or_default();
+        // A line that is not UTF-8 is one bad sample, not a bad list.
+        let entry = std::str::from_utf8(line).ok().and_then(|line| parse(line, self.tabs));
+        let bad = || DataError::Line { path: self.list.clone(), line: *number as usize };
+        entry.ok_or_else(bad)
     }
 
     pub(super) fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let (name, label) = self.entry(index)?;
-        let path = self.root.join(name);
-        let image =
-            std::fs::read(&path).map_err(|source| DataError::Io { path: path.clone(), source })?;
-        Ok(Sample { name: name.to_owned(), image, label: label.to_owned() })
+        let path = self.root.join(&name);
+        let image = files::read(&path, LONGEST_IMAGE)
+            .map_err(|source| DataError::Io { path: path.clone(), source })?;
+        Ok(Sample { name, image, label })
     }
 }
 

@@ -1,16 +1,14 @@
-//! Labelled crops: folders with a list of labels, and LMDB folders (feature `lmdb`).
+//! Labelled crops: folders with a list of labels, and LMDB folders.
 //!
 //! A [`Dataset`] hands out encoded images with their labels, one at a time and by index, from any
 //! thread. Samples that are damaged are errors of their own; the others can still be read.
 
 mod folder;
-#[cfg(feature = "lmdb")]
 mod lmdb;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-#[cfg(feature = "lmdb")]
 pub use lmdb::write_lmdb;
 
 /// Why a data set, or one of its samples, cannot be read.
@@ -28,9 +26,6 @@ pub enum DataError {
     /// A folder holds none of `labels.tsv`, `gt.txt` and `data.mdb`.
     #[error("{} holds no labels.tsv, gt.txt or data.mdb", .0.display())]
     NoData(PathBuf),
-    /// The folder holds an LMDB, but the feature `lmdb` is off.
-    #[error("{} is an LMDB: build with the feature `lmdb` to read it", .0.display())]
-    FeatureDisabled(PathBuf),
     /// A line of a list of labels is not a path and a label.
     #[error("{}: line {line} is not a path, a tab and a label", path.display())]
     Line {
@@ -94,7 +89,6 @@ pub struct Dataset {
 #[derive(Debug, Clone)]
 enum Source {
     Folder(Arc<folder::Folder>),
-    #[cfg(feature = "lmdb")]
     Lmdb(Arc<lmdb::Lmdb>),
 }
 
@@ -107,8 +101,8 @@ impl Dataset {
     /// label. In lists without tabs a comma and a label in quotes (as ICDAR's are), or a space,
     /// stand between them.
     ///
-    /// An LMDB is mapped into memory, once however often it is opened: as long as it is open, no
-    /// process may change its file.
+    /// An LMDB is read page by page, not mapped into memory: one that is damaged, or changed while
+    /// it is open, gives errors or wrong samples, no crash.
     ///
     /// # Errors
     /// [`DataError`] if there is no such data, or none that can be opened. What is wrong with one
@@ -118,7 +112,7 @@ impl Dataset {
         let source = if path.is_file() {
             Source::Folder(Arc::new(folder::Folder::open(path)?))
         } else if path.join("data.mdb").is_file() {
-            open_lmdb(path)?
+            Source::Lmdb(Arc::new(lmdb::Lmdb::open(path)?))
         } else {
             let lists = ["labels.tsv", "gt.txt"].map(|list| path.join(list));
             match lists.iter().find(|list| list.is_file()) {
@@ -175,7 +169,6 @@ impl Dataset {
     pub fn len(&self) -> usize {
         match &self.source {
             Source::Folder(folder) => folder.len(),
-            #[cfg(feature = "lmdb")]
             Source::Lmdb(lmdb) => lmdb.len(),
         }
     }
@@ -193,7 +186,6 @@ impl Dataset {
     pub fn sample(&self, index: usize) -> Result<Sample, DataError> {
         match &self.source {
             Source::Folder(folder) => folder.sample(index),
-            #[cfg(feature = "lmdb")]
             Source::Lmdb(lmdb) => lmdb.sample(index),
         }
     }
@@ -204,19 +196,8 @@ impl Dataset {
     /// As [`Dataset::sample`].
     pub fn label(&self, index: usize) -> Result<String, DataError> {
         match &self.source {
-            Source::Folder(folder) => folder.entry(index).map(|(_, label)| label.to_owned()),
-            #[cfg(feature = "lmdb")]
+            Source::Folder(folder) => folder.entry(index).map(|(_, label)| label),
             Source::Lmdb(lmdb) => lmdb.label(index),
         }
     }
-}
-
-#[cfg(feature = "lmdb")]
-fn open_lmdb(folder: &Path) -> Result<Source, DataError> {
-    Ok(Source::Lmdb(Arc::new(lmdb::Lmdb::open(folder)?)))
-}
-
-#[cfg(not(feature = "lmdb"))]
-fn open_lmdb(folder: &Path) -> Result<Source, DataError> {
-    Err(DataError::FeatureDisabled(folder.to_owned()))
 }

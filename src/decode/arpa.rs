@@ -19,9 +19,12 @@ use std::io::Write;
 use std::path::Path;
 
 use super::ngram::{Entry, Gram, MAX_ORDER, Ngram};
-use crate::error::{LanguageModelError, Result};
+use crate::error::{LanguageModelError, Result, shortened};
+use crate::files;
 
 const SPACE: &str = "<space>";
+/// The longest file in bytes.
+const LONGEST_FILE: u64 = 1 << 30;
 
 /// The lines of a file, with their numbers.
 struct Lines<'a> {
@@ -43,7 +46,7 @@ impl<'a> Lines<'a> {
     }
 
     fn fault(&self, detail: impl Into<String>) -> LanguageModelError {
-        LanguageModelError::Arpa { line: self.number, detail: detail.into() }
+        LanguageModelError::Arpa { line: self.number, detail: shortened(&detail.into()) }
     }
 }
 
@@ -57,7 +60,7 @@ impl Ngram {
     /// [`LanguageModelError`], with the line at fault.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| LanguageModelError::Io {
+        let bytes = files::read(path, LONGEST_FILE).map_err(|error| LanguageModelError::Io {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
@@ -146,18 +149,18 @@ impl Ngram {
         writeln!(out, "\n\\end\\")
     }
 
-    /// Writes the model to an ARPA file.
+    /// Writes the model to an ARPA file, as a whole or not at all.
     ///
     /// # Errors
     /// [`LanguageModelError::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
-        let write = || {
-            let mut out = std::io::BufWriter::new(std::fs::File::create(path)?);
+        let written = files::replace_with(path, |file| {
+            let mut out = std::io::BufWriter::new(file);
             self.write_arpa(&mut out)?;
             out.flush()
-        };
-        write().map_err(|error| {
+        });
+        written.map_err(|error| {
             LanguageModelError::Io { path: path.to_owned(), message: error.to_string() }.into()
         })
     }

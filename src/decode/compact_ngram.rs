@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::ngram::{BEGIN, END, Entry, MAX_ORDER, Ngram, UNKNOWN};
 use crate::error::{LanguageModelError, Result};
+use crate::files;
 use crate::rans;
 
 const MAGIC: [u8; 8] = *b"svtrlm\0\x01";
@@ -13,6 +14,8 @@ const STEP: f32 = 0.25;
 const NO_BACKOFF: u8 = 32;
 /// The most n-grams of a model.
 const MOST_GRAMS: usize = 1 << 24;
+/// The longest file in bytes: far more than the most n-grams take.
+const LONGEST_FILE: u64 = 1 << 28;
 /// What a symbol costs that no n-gram ends in, in nats.
 const UNSEEN: f32 = 30.0;
 
@@ -68,7 +71,7 @@ impl CompactNgram {
     /// [`LanguageModelError::Io`]; as [`CompactNgram::from_bytes`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|error| LanguageModelError::Io {
+        let bytes = files::read(path, LONGEST_FILE).map_err(|error| LanguageModelError::Io {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
@@ -265,7 +268,8 @@ fn decode(bytes: &[u8]) -> Result<CompactNgram, &'static str> {
     for _ in 0..order {
         counts.push(reader.number()?);
     }
-    if counts[0] > vocabulary.len() || counts.iter().any(|&count| count > MOST_GRAMS) {
+    let all = counts.iter().fold(0usize, |sum, &count| sum.saturating_add(count));
+    if counts[0] > vocabulary.len() || all > MOST_GRAMS {
         return Err("there are too many n-grams");
     }
     let root = Node {

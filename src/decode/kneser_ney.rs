@@ -126,7 +126,7 @@ fn merge(counts: &mut Counts) {
     counts.sort_unstable_by_key(|entry| entry.0);
     counts.dedup_by(|next, kept| {
         let equal = next.0 == kept.0;
-        kept.1 += if equal { next.1 } else { 0 };
+        kept.1 = kept.1.saturating_add(if equal { next.1 } else { 0 });
         equal
     });
 }
@@ -161,7 +161,7 @@ fn smoothed(counts: &[Counts], vocabulary: usize) -> Vec<Vec<Entry>> {
             history
         };
         for group in counts.chunk_by(|a, b| history(&a.0) == history(&b.0)) {
-            let total = group.iter().map(|entry| entry.1).sum::<u64>() as f64;
+            let total: f64 = group.iter().map(|entry| entry.1 as f64).sum();
             let rest = discount * group.len() as f64 / total;
             backoffs.insert(history(&group[0].0), rest);
             for (gram, count) in group {

@@ -37,11 +37,16 @@ impl PartialEq for LogProbs {
 const SUM_TOLERANCE: f32 = 1e-2;
 
 impl LogProbs {
+    /// The most frames. The networks of this crate give at most 1024. Aligning a text takes memory
+    /// proportional to frames times symbols: at most half a gigabyte.
+    pub const MOST_FRAMES: usize = 4096;
+
     /// From log-probabilities before the softmax, row-major `[frames, classes]`.
     ///
     /// # Errors
-    /// [`EmissionsError`] if the count is not `frames * classes`, there are fewer than 2 classes, a
-    /// logit is NaN or `+inf`, or all logits of a frame are `-inf`.
+    /// [`EmissionsError`] if the count is not `frames * classes`, there are fewer than 2 classes or
+    /// more than [`LogProbs::MOST_FRAMES`], a logit is NaN or `+inf`, or all logits of a frame are
+    /// `-inf`.
     pub fn from_logits(frames: usize, classes: usize, mut logits: Vec<f32>) -> Result<Self> {
         check_size(frames, classes, &logits)?;
         for (frame, row) in logits.chunks_exact_mut(classes).enumerate() {
@@ -158,6 +163,9 @@ impl LogProbs {
 }
 
 fn check_size(frames: usize, classes: usize, log_probs: &[f32]) -> Result<(), EmissionsError> {
+    if frames > LogProbs::MOST_FRAMES {
+        return Err(EmissionsError::Frames { frames, most: LogProbs::MOST_FRAMES });
+    }
     if classes < 2 {
         return Err(EmissionsError::Classes { classes });
     }
@@ -202,7 +210,8 @@ mod tests {
         type Make = fn(usize, usize, Vec<f32>) -> Result<LogProbs>;
         let (logits, probabilities, logs): (Make, Make, Make) =
             (LogProbs::from_logits, LogProbs::from_probabilities, LogProbs::from_log_probabilities);
-        let cases: [(&str, Make, usize, usize, Vec<f32>); 12] = [
+        let cases: [(&str, Make, usize, usize, Vec<f32>); 13] = [
+            ("too many frames", logits, 4097, 2, vec![0.0; 8194]),
             ("one class", logits, 2, 1, vec![0.0; 2]),
             ("no classes", logits, 2, 0, vec![]),
             ("too few", logits, 2, 3, vec![0.0; 5]),

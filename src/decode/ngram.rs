@@ -143,7 +143,8 @@ impl Ngram {
         let mut counts = vec![0; self.nodes.len()];
         let mut count_all = |mut history: u32, count: u64| {
             loop {
-                counts[history as usize] += count;
+                let sum: &mut u64 = &mut counts[history as usize];
+                *sum = sum.saturating_add(count);
                 if history == 0 {
                     break;
                 }
@@ -155,11 +156,11 @@ impl Ngram {
             let mut history = self.start();
             for token in sequence {
                 count_all(history, count);
-                total += count;
+                total = count.saturating_add(total);
                 history = self.advance(history, self.token(token)).1;
             }
             count_all(history, count);
-            total += count;
+            total = count.saturating_add(total);
         }
         counts.into_iter().map(|count| count as f64 / total.max(1) as f64).collect()
     }

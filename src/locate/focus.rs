@@ -34,14 +34,18 @@ impl Focus {
     }
 
     fn of(attention: &Attention, frames: &Range<usize>) -> Option<Self> {
-        let (rows, columns) = (attention.rows(), attention.frames());
+        let rows = attention.rows();
+        // The columns that any of the frames can look at: time and memory do not grow with the line.
+        let end = frames.end.saturating_add(MAP_REACH).min(attention.frames());
+        let first = frames.start.saturating_sub(MAP_REACH).min(end);
+        let columns = end - first;
         let mut around = vec![0.0f32; rows * columns];
         for frame in frames.clone() {
-            let near = frame.saturating_sub(MAP_REACH)..(frame + MAP_REACH + 1).min(columns);
+            let near = frame.saturating_sub(MAP_REACH)..(frame + MAP_REACH + 1).min(end);
             for row in 0..rows {
                 for column in near.clone() {
                     let weight = attention.weight(frame, row, column).unwrap_or(0.0);
-                    around[row * columns + column] += weight;
+                    around[row * columns + column - first] += weight;
                 }
             }
         }
@@ -49,6 +53,7 @@ impl Focus {
         let sums = (0..columns)
             .map(|column| sharpened((0..rows).map(|row| around[row * columns + column]).sum()));
         let (x, _) = mean_and_deviation(sums)?;
+        let x = x + first as f32;
         let sums = around.chunks_exact(columns.max(1));
         let sums = sums.map(|row| row.iter().copied().map(sharpened).sum());
         let (y, deviation) = mean_and_deviation(sums)?;

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::charset::Charset;
 use crate::error::{ConfigError, Result};
 use crate::resize::check_max_ratio;
 
@@ -55,7 +56,7 @@ impl StageConfig {
 
     /// Blocks of either kind.
     pub fn blocks(&self) -> usize {
-        self.local_blocks + self.global_blocks
+        self.local_blocks.saturating_add(self.global_blocks)
     }
 }
 
@@ -162,10 +163,10 @@ impl Config {
             check_dim("dim", stage.dim)?;
             check_heads("heads", stage.heads, stage.dim)?;
             check_mlp("mlp_dim", stage.mlp_dim)?;
-            if stage.local_blocks + stage.global_blocks > MOST_BLOCKS {
+            if stage.blocks() > MOST_BLOCKS {
                 let detail = format!(
-                    "{} blocks in a stage, at most {MOST_BLOCKS}",
-                    stage.local_blocks + stage.global_blocks
+                    "{} and {} blocks in a stage, together at most {MOST_BLOCKS}",
+                    stage.local_blocks, stage.global_blocks
                 );
                 return Err(ConfigError::new("local_blocks, global_blocks", detail).into());
             }
@@ -189,7 +190,8 @@ impl Config {
 const MOST_DIM: usize = 1 << 14;
 const MOST_MLP_DIM: usize = MLP_RATIO * MOST_DIM;
 const MOST_BLOCKS: usize = 1 << 10;
-const MOST_CLASSES: usize = 1 << 21;
+/// Every code point of Unicode that stands for a character has room.
+const MOST_CLASSES: usize = Charset::MOST_SYMBOLS + 1;
 
 fn check_dim(field: &'static str, dim: usize) -> Result<(), ConfigError> {
     if (1..=MOST_DIM).contains(&dim) {
@@ -233,7 +235,10 @@ mod tests {
     #[test]
     fn faults_name_the_field() {
         type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 8] = [
+        let cases: [(&str, Spoil); 9] = [
+            ("local_blocks, global_blocks", |c| {
+                c.stages[0] = StageConfig::new(64, 2, usize::MAX, 2);
+            }),
             ("mlp_dim", |c| c.stages[1].mlp_dim = 0),
             ("frm_mlp_dim", |c| c.frm_mlp_dim = usize::MAX),
             ("dim", |c| c.stages[1].dim = 0),

@@ -10,14 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::loader::LoaderState;
 use super::parameters::Start;
 use super::{Recipe, TrainError};
-use crate::charset::Charset;
+use crate::charset::{Charset, Symbols};
+use crate::error::shortened;
+use crate::files;
 use crate::model::Config;
-use crate::weights::{Encoded, METADATA_KEY, write_file};
+use crate::weights::{Encoded, METADATA_KEY, check_header, write_file};
 
 /// Prefixes of what is in the file besides the network.
 const MEAN: &str = "optimizer.mean.";
 const SQUARE: &str = "optimizer.square.";
 const AVERAGE: &str = "average.";
+
+/// Failed steps that a training may have survived.
+const MOST_FAILED: u64 = 1 << 20;
 
 /// Everything that is not a tensor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +35,22 @@ pub(super) struct State {
     pub sgm: bool,
     pub batch_norms: bool,
     pub start: Start,
+}
+
+impl State {
+    /// Checks counters against the recipe, which is valid.
+    fn check(&self) -> Result<(), String> {
+        let State { step, optimizer_steps, .. } = *self;
+        // A step that failed counts in the optimiser alone.
+        let failed = optimizer_steps.checked_sub(step);
+        if step > self.recipe.steps || failed.is_none_or(|failed| failed > MOST_FAILED) {
+            let steps = self.recipe.steps;
+            return Err(format!(
+                "step {step} of {steps} and {optimizer_steps} steps of the optimiser"
+            ));
+        }
+        Ok(())
+    }
 }
 
 pub(super) struct Checkpoint {
@@ -45,7 +66,7 @@ pub(super) struct Checkpoint {
 #[derive(Serialize, Deserialize)]
 struct Metadata {
     config: Config,
-    charset: Vec<String>,
+    charset: Symbols,
     training: State,
 }
 
@@ -53,7 +74,7 @@ pub(super) fn write(path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainErr
     let damaged = |detail: String| TrainError::Checkpoint { path: path.to_owned(), detail };
     let metadata = Metadata {
         config: checkpoint.config.clone(),
-        charset: checkpoint.charset.symbols().to_vec(),
+        charset: Symbols(checkpoint.charset.symbols().to_vec()),
         training: checkpoint.state.clone(),
     };
     let json = serde_json::to_string(&metadata).map_err(|error| damaged(error.to_string()))?;
@@ -77,9 +98,13 @@ pub(super) fn write(path: &Path, checkpoint: &Checkpoint) -> Result<(), TrainErr
 }
 
 pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint, TrainError> {
-    let damaged = |detail: String| TrainError::Checkpoint { path: path.to_owned(), detail };
-    let bytes =
-        std::fs::read(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+    let damaged = |detail: String| {
+        let detail = shortened(&detail);
+        TrainError::Checkpoint { path: path.to_owned(), detail }
+    };
+    let bytes = files::read(path, u64::MAX)
+        .map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
+    check_header(&bytes)?;
     let (_, header) =
         SafeTensors::read_metadata(&bytes).map_err(|error| damaged(error.to_string()))?;
     let json = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY));
@@ -114,8 +139,18 @@ pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint, TrainErro
         let square = square.ok_or_else(|| damaged(format!("{name} has one moment only")))?;
         moments.insert(name, (mean, square));
     }
-    let charset = Charset::new(metadata.charset)?;
+    let charset = Charset::new(metadata.charset.0)?;
     let state = metadata.training;
+    state.recipe.validate().map_err(|error| damaged(error.to_string()))?;
+    state.check().map_err(damaged)?;
     let average = (state.recipe.average > 0.0).then_some(average);
+    if let Some(average) = &average {
+        let same = |(name, mean): (&String, &Tensor)| {
+            parameters.get(name).is_some_and(|parameter| parameter.dims() == mean.dims())
+        };
+        if average.len() != parameters.len() || !average.iter().all(same) {
+            return Err(damaged("its averages are not those of its parameters".to_owned()));
+        }
+    }
     Ok(Checkpoint { state, config: metadata.config, charset, parameters, moments, average })
 }

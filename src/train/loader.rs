@@ -18,8 +18,13 @@ use crate::resize::{TargetSize, normalize_rgb, resize_rgb, target_size};
 
 /// Pixels of a crop with an aspect ratio of 4: batches of wider ones have fewer crops.
 const PIXELS: usize = 32 * 128;
-/// Samples in a row that may all be unusable.
-const MOST_SKIPPED: u64 = 100_000;
+/// Samples in a row that may all be unusable: at one usable sample in a thousand that seldom
+/// happens.
+const MOST_SKIPPED: u64 = 5_000;
+/// Threads that prepare samples.
+const MOST_WORKERS: usize = 1024;
+/// Crops of a batch.
+const MOST_BATCH: usize = 1 << 20;
 /// Samples under way for each worker.
 const AHEAD: usize = 32;
 
@@ -81,7 +86,7 @@ pub struct Skipped {
 impl Skipped {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.unreadable + self.too_long + self.unknown
+        self.unreadable.saturating_add(self.too_long).saturating_add(self.unknown)
     }
 }
 
@@ -178,6 +183,8 @@ pub struct Loader {
     arrived: BTreeMap<u64, Result<Prepared, Fault>>,
     buckets: BTreeMap<TargetSize, Vec<(Draw, Prepared)>>,
     skipped: Skipped,
+    /// Unusable samples in a row that are an error.
+    most_skipped: u64,
     jobs: Option<SyncSender<Draw>>,
     answers: Receiver<Answer>,
     under_way: usize,
@@ -194,8 +201,15 @@ impl Loader {
         charset: Charset,
         options: LoaderOptions,
     ) -> Result<Self, TrainError> {
-        if options.batch_size == 0 || options.longest_label == 0 {
-            return Err(TrainError::Options("batch_size and longest_label are at least 1".into()));
+        for (name, value, range) in [
+            ("batch_size", options.batch_size, 1..=MOST_BATCH),
+            ("longest_label", options.longest_label, 1..=usize::MAX),
+            ("workers", options.workers, 0..=MOST_WORKERS),
+        ] {
+            if !range.contains(&value) {
+                let detail = format!("{name} = {value} is not in {range:?}");
+                return Err(TrainError::Options(detail));
+            }
         }
         crate::resize::check_max_ratio(options.max_ratio).map_err(crate::Error::from)?;
         let lengths: Vec<Option<u64>> = sources.iter().map(|(source, _)| source.len()).collect();
@@ -207,19 +221,25 @@ impl Loader {
         if !usable || weights.iter().sum::<f64>() <= 0.0 {
             return Err(TrainError::Options("no source has samples and a weight above 0".into()));
         }
-        let sampler = Sampler::new(options.seed, lengths, weights);
-        let workers = options.workers;
+        let count = options.workers;
+        // A small set need not be tried again and again.
+        let all = lengths.iter().try_fold(0u64, |sum, len| sum.checked_add((*len)?));
+        let most_skipped = all.map_or(MOST_SKIPPED, |all| all.clamp(1, MOST_SKIPPED / 2) * 2);
         let sources = sources.into_iter().map(|(source, _)| source).collect();
+        let sampler = Sampler::new(options.seed, lengths, weights);
         let shared = Arc::new(Shared { sources, charset, options });
-        let (jobs, queue) = sync_channel::<Draw>((workers * AHEAD).max(1));
+        let (jobs, queue) = sync_channel::<Draw>((count * AHEAD).max(1));
         let (answer, answers) = channel();
         let queue = Arc::new(Mutex::new(queue));
-        let workers: Vec<JoinHandle<()>> = (0..workers)
+        let workers: Vec<JoinHandle<()>> = (0..count)
             .map(|_| {
                 let (shared, queue, answer) = (shared.clone(), queue.clone(), answer.clone());
-                std::thread::spawn(move || work(&shared, &queue, &answer))
+                std::thread::Builder::new()
+                    .name("loader".to_owned())
+                    .spawn(move || work(&shared, &queue, &answer))
             })
-            .collect();
+            .collect::<Result<_, _>>()
+            .map_err(|error| TrainError::Options(format!("workers = {count}: {error}")))?;
         Ok(Loader {
             shared,
             ahead: sampler.clone(),
@@ -228,6 +248,7 @@ impl Loader {
             arrived: BTreeMap::new(),
             buckets: BTreeMap::new(),
             skipped: Skipped::default(),
+            most_skipped,
             jobs: (!workers.is_empty()).then_some(jobs),
             answers,
             under_way: 0,
@@ -261,8 +282,20 @@ impl Loader {
             );
             return Err(TrainError::Options(detail));
         }
+        sampler.check()?;
         if !sampler.same_sources(&self.taken) {
             let detail = format!("it was trained on other sources; now they have {lengths:?}");
+            return Err(TrainError::Options(detail));
+        }
+        // Every size has less than a batch that waits.
+        let sizes = options.max_ratio as usize + 4;
+        let usable = |draw: &Draw| {
+            let len = lengths.get(draw.source).copied();
+            draw.number < sampler.drawn()
+                && len.is_some_and(|len| len.is_none_or(|len| draw.index < len))
+        };
+        if pending.len() > sizes.saturating_mul(options.batch_size) || !pending.iter().all(usable) {
+            let detail = format!("its {} samples that wait are out of range", pending.len());
             return Err(TrainError::Options(detail));
         }
         self.next = sampler.drawn();
@@ -280,7 +313,8 @@ impl Loader {
     /// The next batch.
     ///
     /// # Errors
-    /// [`TrainError::NoSamples`] if none of very many samples in a row can be used.
+    /// [`TrainError::NoSamples`] if none of 5 000 samples in a row can be used, of small sources none
+    /// of twice as many as they have.
     pub fn next_batch(&mut self) -> Result<Batch, TrainError> {
         let mut tried = 0;
         loop {
@@ -304,7 +338,7 @@ impl Loader {
             };
             *count += 1;
             tried += 1;
-            if tried >= MOST_SKIPPED {
+            if tried >= self.most_skipped {
                 return Err(TrainError::NoSamples { tried, reason });
             }
         }

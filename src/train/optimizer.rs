@@ -151,7 +151,8 @@ impl AdamW {
             bail!("{name}: a gradient {:?} for {:?}", gradient.shape(), var.shape());
         }
         let AdamWOptions { beta1, beta2, eps, weight_decay } = self.options;
-        let step = self.step as i32;
+        // The corrections are 1 long before.
+        let step = i32::try_from(self.step).unwrap_or(i32::MAX);
         let decay = if var.rank() >= 2 { 1.0 - rate * weight_decay } else { 1.0 };
         let correction = (1.0 - beta2.powi(step)).sqrt();
         let size = rate / (1.0 - beta1.powi(step));

@@ -79,6 +79,10 @@ impl Default for Recipe {
     }
 }
 
+// Far beyond any training; products and sums of counts stay exact.
+const MOST_STEPS: u64 = 1 << 40;
+const MOST_CROPS: u64 = 1 << 20;
+
 impl Recipe {
     /// The batch that [`Recipe::learning_rate`] is for.
     pub const REFERENCE_BATCH: usize = 1024;
@@ -90,7 +94,7 @@ impl Recipe {
 
     /// The peak learning rate for the batch in use.
     pub fn peak(&self) -> f64 {
-        let batch = (self.batch_size * self.accumulate) as f64;
+        let batch = self.batch_size as f64 * self.accumulate as f64;
         self.learning_rate * batch / Self::REFERENCE_BATCH as f64
     }
 
@@ -108,8 +112,14 @@ impl Recipe {
     /// [`TrainError::Options`], naming the setting.
     pub fn validate(&self) -> Result<(), TrainError> {
         let fault = |detail: String| Err(TrainError::Options(detail));
-        if self.steps == 0 || self.batch_size == 0 || self.accumulate == 0 {
-            return fault("steps, batch_size and accumulate are at least 1".to_owned());
+        for (name, value, most) in [
+            ("steps", self.steps, MOST_STEPS),
+            ("batch_size", self.batch_size as u64, MOST_CROPS),
+            ("accumulate", self.accumulate as u64, MOST_CROPS),
+        ] {
+            if !(1..=most).contains(&value) {
+                return fault(format!("{name} = {value} is not in 1..={most}"));
+            }
         }
         for (name, value, most) in [
             ("learning_rate", self.learning_rate, 1e3),
@@ -144,5 +154,34 @@ impl Recipe {
             return fault(format!("the schedule {:?} is out of range", self.schedule));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_name_the_setting() {
+        Recipe::default().validate().unwrap();
+        type Spoil = fn(&mut Recipe);
+        let cases: [(&str, Spoil); 10] = [
+            ("steps = 0", |r| r.steps = 0),
+            ("steps = 18446744073709551615", |r| r.steps = u64::MAX),
+            ("batch_size = 0", |r| r.batch_size = 0),
+            ("batch_size = 18446744073709551615", |r| r.batch_size = usize::MAX),
+            ("accumulate = 9223372036854775807", |r| r.accumulate = usize::MAX / 2),
+            ("learning_rate = NaN", |r| r.learning_rate = f64::NAN),
+            ("clip_norm = -1", |r| r.clip_norm = -1.0),
+            ("beta2 = 1 ", |r| r.beta2 = 1.0),
+            ("temperature", |r| r.temperature = 0.0),
+            ("schedule", |r| r.schedule = Schedule::Cosine { warm_up: f64::NAN, floor: 0.0 }),
+        ];
+        for (message, spoil) in cases {
+            let mut recipe = Recipe::default();
+            spoil(&mut recipe);
+            let error = recipe.validate().unwrap_err().to_string();
+            assert!(error.contains(message), "{message}: {error}");
+        }
     }
 }

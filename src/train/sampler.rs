@@ -2,6 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TrainError;
+
+/// The most samples of a training.
+const MOST_DRAWN: u64 = 1 << 53;
+
 /// A sample of one of several sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Draw {
@@ -38,6 +43,24 @@ impl Sampler {
     pub(super) fn same_sources(&self, other: &Sampler) -> bool {
         let key = |sampler: &Sampler| (sampler.seed, sampler.lengths.clone());
         key(self) == key(other) && self.weights == other.weights
+    }
+
+    /// Checks counters that come from a file.
+    ///
+    /// # Errors
+    /// [`TrainError::Options`] if there is not a counter for every source, or they do not sum to
+    /// what was drawn, or that is more than 2^53.
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        let sum = self.counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
+        let sources = self.lengths.len();
+        let complete = self.counts.len() == sources && self.weights.len() == sources;
+        if complete && sum == Some(self.drawn) && self.drawn <= MOST_DRAWN {
+            return Ok(());
+        }
+        let Sampler { drawn, counts, .. } = self;
+        let detail =
+            format!("{drawn} samples drawn of {sources} sources, counted {}", counts.len());
+        Err(TrainError::Options(detail))
     }
 
     /// How many were drawn.
@@ -138,6 +161,31 @@ mod tests {
         assert_eq!(seen, [3; 10]);
         let share = sampler.counts[1] as f64 / sampler.drawn as f64;
         assert!((share - 2.0 / 3.0).abs() < 0.2, "{share}");
+    }
+
+    #[test]
+    fn crafted_counters() {
+        let sampler = || {
+            let mut sampler = Sampler::new(5, vec![Some(100), Some(3)], vec![1.0, 1.0]);
+            (0..50).for_each(|_| {
+                sampler.draw();
+            });
+            sampler
+        };
+        sampler().check().unwrap();
+        type Spoil = fn(&mut Sampler);
+        let cases: [(&str, Spoil); 5] = [
+            ("drawn", |s| s.drawn = u64::MAX),
+            ("another sum", |s| s.counts[0] += 1),
+            ("a counter less", |s| s.counts = vec![50]),
+            ("a weight less", |s| s.weights = vec![1.0]),
+            ("sum overflows", |s| s.counts = vec![u64::MAX, 51]),
+        ];
+        for (name, spoil) in cases {
+            let mut sampler = sampler();
+            spoil(&mut sampler);
+            assert!(sampler.check().is_err(), "{name}");
+        }
     }
 
     #[test]

@@ -93,7 +93,8 @@ impl Source for Dataset {
         let sample = self.sample(index).map_err(|error| error.to_string())?;
         let name = format!("{}/{}", self.name(), sample.name);
         let crop = Crop::decode(&sample.image).map_err(|error| format!("{name}: {error}"))?;
-        let image = RgbImage::from_raw(crop.width(), crop.height(), crop.rgb().to_vec())
+        let (width, height) = (crop.width(), crop.height());
+        let image = RgbImage::from_raw(width, height, crop.into_rgb())
             .ok_or_else(|| format!("{name}: too few pixels"))?;
         Ok(LabelledCrop { name, image, label: sample.label })
     }

@@ -12,9 +12,6 @@ pub(super) enum Buffer {
     Owned(Vec<u8>),
     /// Part of the program.
     Static(&'static [u8]),
-    /// A part of a larger buffer.
-    #[cfg(feature = "onnx")]
-    Shared(bytes::Bytes),
 }
 
 impl Buffer {
@@ -23,8 +20,6 @@ impl Buffer {
             Buffer::Mapped(map) => map.as_ref(),
             Buffer::Owned(bytes) => bytes,
             Buffer::Static(bytes) => bytes,
-            #[cfg(feature = "onnx")]
-            Buffer::Shared(bytes) => bytes,
         }
     }
 

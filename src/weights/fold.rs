@@ -34,7 +34,10 @@ fn fold(tensors: &mut BTreeMap<String, StoredTensor>, prefix: &str) -> Result<()
         }
     };
     let (mut weight, shape) = take(conv_name.clone())?;
-    let channels = shape.first().copied().unwrap_or(0);
+    let &[channels, ..] = shape.as_slice() else {
+        let detail = format!("{conv_name} has no dimensions");
+        return Err(WeightsError::NotSvtrv2(detail).into());
+    };
     let mut vector = |name: String| -> Result<Vec<f32>> {
         let (values, found) = take(name.clone())?;
         if found == [channels] {
@@ -51,8 +54,9 @@ fn fold(tensors: &mut BTreeMap<String, StoredTensor>, prefix: &str) -> Result<()
     // A convolution in front of a batch norm needs no bias, but may have one.
     let mut bias = if has_bias { vector(bias_name.clone())? } else { vec![0.0; channels] };
 
+    // A kernel a channel: none are left over, and there are none if there are no channels.
     let per_channel = weight.len().checked_div(channels).unwrap_or(0).max(1);
-    for (channel, kernel) in weight.chunks_exact_mut(per_channel).enumerate() {
+    for (channel, kernel) in weight.chunks_exact_mut(per_channel).enumerate().take(channels) {
         let scale = f64::from(gamma[channel]) / (f64::from(variance[channel]) + EPS).sqrt();
         for value in kernel {
             *value = (f64::from(*value) * scale) as f32;

@@ -7,6 +7,8 @@ use super::shape::element_count;
 use crate::error::{Result, WeightsError};
 use crate::rans;
 
+pub(super) const FORMAT: &str = "quantised safetensors";
+
 /// The highest magnitude of an integer.
 pub(super) const MOST: i32 = 127;
 
@@ -92,5 +94,5 @@ fn decode(bytes: &[u8], count: usize) -> Result<Vec<i8>, &'static str> {
 
 pub(super) fn damaged(name: &str, detail: &str) -> crate::Error {
     let detail = format!("parameter {name}: {detail}");
-    WeightsError::Malformed { format: "quantised safetensors", detail }.into()
+    WeightsError::Malformed { format: FORMAT, detail }.into()
 }

@@ -16,10 +16,13 @@ mod fold;
 mod format;
 mod infer;
 mod levels;
+mod limits;
 mod names;
 #[cfg(feature = "onnx")]
 mod onnx;
 mod pickle;
+#[cfg(feature = "onnx")]
+mod protobuf;
 mod pth;
 mod quantize;
 mod quantized;
@@ -31,7 +34,6 @@ mod training;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
@@ -39,10 +41,11 @@ use std::sync::Arc;
 use crate::charset::Charset;
 use crate::cpu::FileMap;
 use crate::error::{ComputeError, ConfigError, Result, ShapeMismatch, WeightsError};
+use crate::files;
 #[cfg(feature = "candle")]
 use crate::inference::CandleModel;
 use crate::inference::{Device, Execution, Model, Precision};
-use crate::model::{Config, parameter_shapes};
+use crate::model::{Config, StageConfig, parameter_shapes};
 use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
@@ -52,7 +55,7 @@ pub use levels::QuantizedTensor;
 pub use quantize::{Coding, QuantizeOptions, Rate};
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
-pub(crate) use safetensors::{Encoded, write_file};
+pub(crate) use safetensors::{Encoded, check_header, write_file};
 #[cfg(feature = "train")]
 pub(crate) use training::Values;
 
@@ -84,6 +87,9 @@ impl Weights {
     /// process. Renaming another file to `path` is safe. Where others may write to the file, read it
     /// into memory: [`Weights::from_reader`].
     ///
+    /// The file must be a regular one; [`Weights::from_reader`] takes pipes. What is allocated for a
+    /// damaged or hostile file is proportional to its size (docs/robustness.md).
+    ///
     /// # Errors
     /// [`WeightsError`], naming what is wrong with the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
@@ -102,7 +108,8 @@ impl Weights {
         })
     }
 
-    /// Reads a weights file of any known format to its end.
+    /// Reads a weights file of any known format to its end: limit a reader that may be endless
+    /// ([`Read::take`]).
     ///
     /// # Errors
     /// [`WeightsError::Read`], and as [`Weights::open`].
@@ -128,6 +135,12 @@ impl Weights {
             None => infer::config(&tensors)?,
         };
         config.validate()?;
+        // Without this the list of what is missing could be far longer than the file.
+        let blocks: usize = config.stages.iter().map(StageConfig::blocks).sum();
+        if blocks > tensors.len() {
+            let detail = format!("{blocks} blocks, but {} tensors", tensors.len());
+            return Err(WeightsError::NotSvtrv2(detail).into());
+        }
         check_fit(&config, &tensors)?;
         if let Some(charset) = &file.charset {
             charset.check_classes(config.num_classes)?;
@@ -193,7 +206,7 @@ impl Weights {
     /// Replaces the ratio limit, which foreign files do not tell.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is 0 or above 1024.
+    /// [`ConfigError`] if it is 0 or above 128.
     pub fn with_max_ratio(mut self, max_ratio: u32) -> Result<Self> {
         self.config.max_ratio = max_ratio;
         self.config.validate()?;
@@ -292,11 +305,12 @@ impl Weights {
     /// Writes a self-contained safetensors file: parameters, configuration, charset and
     /// temperature.
     ///
-    /// The file is written beside its final place and then renamed, so that a half-written file
-    /// never stands under `path`.
+    /// The file is written beside its final place, flushed to the disk and then renamed: whatever
+    /// happens, the old file or the whole new one stands under `path`. A symbolic link stays, and
+    /// the file that it leads to is replaced. The permissions of a replaced file are kept.
     ///
     /// # Errors
-    /// [`WeightsError::Io`]; [`WeightsError::NonFinite`]; [`WeightsError::OutOfRange`] if a
+    /// [`WeightsError::Io`], also if `path` is a device or a pipe; [`WeightsError::NonFinite`]; [`WeightsError::OutOfRange`] if a
     /// parameter exceeds the storage type; [`CharsetError::Missing`](crate::CharsetError::Missing)
     /// without a charset.
     pub fn save(&self, path: impl AsRef<Path>, storage: StorageType) -> Result<()> {
@@ -306,14 +320,8 @@ impl Weights {
 
 /// Maps a file into memory.
 fn map_file(path: &Path) -> Result<Buffer> {
-    let map = || -> std::io::Result<FileMap> {
-        let file = File::open(path)?;
-        if file.metadata()?.is_dir() {
-            return Err(std::io::ErrorKind::IsADirectory.into());
-        }
-        FileMap::new(&file)
-    };
-    let map = map().map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
+    let map = files::open(path).and_then(|file| FileMap::new(&file));
+    let map = map.map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
     Ok(Buffer::Mapped(map))
 }
 
@@ -324,7 +332,7 @@ fn read(buffer: Buffer) -> Result<(Format, WeightsFile, BTreeMap<String, StoredT
         Format::Safetensors => safetensors::read(buffer)?,
         Format::Pth => pth::read(buffer)?,
         #[cfg(feature = "onnx")]
-        Format::Onnx => onnx::read(&buffer)?,
+        Format::Onnx => onnx::read(buffer)?,
         #[cfg(not(feature = "onnx"))]
         Format::Onnx => {
             return Err(WeightsError::FeatureDisabled { format: "ONNX", feature: "onnx" }.into());
@@ -402,7 +410,7 @@ impl ParameterSource<int8::Values> for Weights {
 /// What a format's reader finds in a file.
 struct WeightsFile {
     /// Tensors under the file's own names.
-    tensors: Vec<(String, StoredTensor)>,
+    tensors: BTreeMap<String, StoredTensor>,
     /// The stored configuration, if the format has one.
     config: Option<Config>,
     /// The stored charset, if the format has one.
@@ -414,7 +422,7 @@ struct WeightsFile {
 }
 
 impl WeightsFile {
-    fn from_tensors(tensors: Vec<(String, StoredTensor)>) -> Self {
+    fn from_tensors(tensors: BTreeMap<String, StoredTensor>) -> Self {
         WeightsFile {
             tensors,
             config: None,

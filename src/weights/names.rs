@@ -23,7 +23,7 @@ const COUNTER: &str = ".num_batches_tracked";
 /// either of its prefixes, and what inference does not need (semantic guidance, counters, the state
 /// of training) is left out.
 pub(super) fn canonical(
-    tensors: Vec<(String, StoredTensor)>,
+    tensors: BTreeMap<String, StoredTensor>,
 ) -> Result<BTreeMap<String, StoredTensor>> {
     let mut canonical = BTreeMap::new();
     for (name, tensor) in tensors {
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_name_twice() {
         let tensor = StoredTensor::computed(vec![1.0], vec![1]);
-        let tensors = vec![("a".to_owned(), tensor.clone()), ("module.a".to_owned(), tensor)];
-        assert!(canonical(tensors).unwrap_err().to_string().contains("twice"));
+        let tensors = [("a".to_owned(), tensor.clone()), ("module.a".to_owned(), tensor)];
+        assert!(canonical(tensors.into()).unwrap_err().to_string().contains("twice"));
     }
 }

@@ -9,34 +9,39 @@ use zip::ZipArchive;
 use zip::result::ZipError;
 
 use super::buffer::Buffer;
+use super::limits::{TensorList, check_name, check_rank};
 use super::pickle::{Id, Pickle, Value};
 use super::tensor::{ElementType, StoredTensor};
 use super::{SharedBuffer, WeightsFile};
-use crate::error::{Result, WeightsError};
+use crate::error::{Result, WeightsError, shortened};
 
 /// Keys under which checkpoints keep the tensors, looked for in this order; without any of them
 /// the pickled dictionary itself is the state dict.
 const STATE_DICT_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "params"];
 /// The longest pickle that is read: a state dict's is some hundred bytes a tensor.
-const LONGEST_PICKLE: u64 = 256 << 20;
+const LONGEST_PICKLE: u64 = 64 << 20;
+
+const FORMAT: &str = "PyTorch .pth";
 
 pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     let buffer = Arc::new(buffer);
     let mut archive = Archive::open(&buffer)?;
     let pickle = Pickle::parse(&archive.pickle()?).map_err(malformed)?;
     let items = state_dict(&pickle)?;
-    let mut tensors = Vec::with_capacity(items.len());
+    let mut list = TensorList::new(FORMAT, buffer.as_slice().len());
     for &(key, value) in items {
         let (Some(name), Some(description)) = (pickle.text(key), describe(&pickle, value)) else {
             continue;
         };
-        tensors.push((name.to_owned(), archive.tensor(name, &description)?));
+        check_name(FORMAT, name)?;
+        check_rank(FORMAT, name, description.size.len().max(description.stride.len()))?;
+        list.push(name, archive.tensor(name, &description)?)?;
     }
-    Ok(WeightsFile::from_tensors(tensors))
+    Ok(WeightsFile::from_tensors(list.into_tensors()))
 }
 
 fn malformed(detail: impl std::fmt::Display) -> crate::Error {
-    WeightsError::Malformed { format: "PyTorch .pth", detail: detail.to_string() }.into()
+    WeightsError::Malformed { format: FORMAT, detail: shortened(&detail.to_string()) }.into()
 }
 
 fn state_dict(pickle: &Pickle) -> Result<&[(Id, Id)]> {
@@ -59,8 +64,19 @@ struct Description<'a> {
     storage_key: &'a str,
     /// Index of the first element in the storage.
     offset: usize,
-    shape: Vec<usize>,
-    strides: Vec<usize>,
+    /// Numbers of any count: they are copied when it was checked.
+    size: &'a [Id],
+    stride: &'a [Id],
+    pickle: &'a Pickle,
+}
+
+impl Description<'_> {
+    /// Shape and strides; `None` if one of the numbers is below 0 or no number.
+    fn shape_and_strides(&self) -> Option<(Vec<usize>, Vec<usize>)> {
+        let number = |&item: &Id| usize::try_from(self.pickle.int(item)?).ok();
+        let sizes = |items: &[Id]| items.iter().map(number).collect::<Option<Vec<usize>>>();
+        Some((sizes(self.size)?, sizes(self.stride)?))
+    }
 }
 
 /// Understands `_rebuild_tensor_v2(storage, offset, size, stride, ..)`, alone or inside a
@@ -76,9 +92,6 @@ fn describe(pickle: &Pickle, value: Id) -> Option<Description<'_>> {
     let &[storage, offset, size, stride, ..] = arguments else {
         return None;
     };
-    let sizes = |id: Id| -> Option<Vec<usize>> {
-        pickle.tuple(id)?.iter().map(|&item| usize::try_from(pickle.int(item)?).ok()).collect()
-    };
     let Value::Persistent(storage) = pickle.get(storage) else {
         return None;
     };
@@ -92,8 +105,9 @@ fn describe(pickle: &Pickle, value: Id) -> Option<Description<'_>> {
         storage_class,
         storage_key: pickle.text(key)?,
         offset: usize::try_from(pickle.int(offset)?).ok()?,
-        shape: sizes(size)?,
-        strides: sizes(stride)?,
+        size: pickle.tuple(size)?,
+        stride: pickle.tuple(stride)?,
+        pickle,
     })
 }
 
@@ -172,20 +186,22 @@ impl<'a> Archive<'a> {
     }
 
     fn tensor(&mut self, name: &str, description: &Description) -> Result<StoredTensor> {
-        let Description { storage_class, storage_key, offset, shape, strides } = description;
+        let Description { storage_class, storage_key, offset, .. } = description;
+        let (shape, strides) = description
+            .shape_and_strides()
+            .ok_or_else(|| malformed(format!("tensor {name} has no shape")))?;
         let kind = match *storage_class {
             "torch.FloatStorage" => ElementType::F32,
             "torch.DoubleStorage" => ElementType::F64,
             "torch.HalfStorage" => ElementType::F16,
             "torch.BFloat16Storage" => ElementType::Bf16,
-            other => return Ok(StoredTensor::foreign(other, shape.clone())),
+            other => return Ok(StoredTensor::foreign(other, shape)),
         };
         let (buffer, bytes) = self.storage(storage_key)?;
         let start = offset.checked_mul(kind.size()).and_then(|at| at.checked_add(bytes.start));
         start
             .filter(|&start| start <= bytes.end)
             .and_then(|start| {
-                let (shape, strides) = (shape.clone(), strides.clone());
                 StoredTensor::strided(&buffer, start..bytes.end, kind, shape, strides)
             })
             .ok_or_else(|| malformed(format!("tensor {name} exceeds its storage")))

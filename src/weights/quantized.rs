@@ -15,7 +15,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::SharedBuffer;
-use super::levels::{StoredLevels, damaged};
+use super::levels::{FORMAT, StoredLevels, damaged};
+use super::limits::{TensorList, check_name, check_rank};
 use super::shape::element_count;
 use super::tensor::{ElementType, StoredTensor};
 use crate::error::{Result, WeightsError};
@@ -41,7 +42,7 @@ pub(super) struct Listed {
     pub(super) shape: Vec<usize>,
 }
 
-/// Takes the quantised parameters out of a file's tensors.
+/// Moves the quantised parameters from what the header lists to the list of tensors.
 ///
 /// # Errors
 /// [`WeightsError`]: the version is unknown; a parameter is missing, stands twice, or its parts do
@@ -51,13 +52,15 @@ pub(super) fn take(
     parameters: &QuantizedParameters,
     buffer: &SharedBuffer,
     listed: &mut BTreeMap<String, Listed>,
-) -> Result<Vec<(String, StoredTensor)>> {
+    list: &mut TensorList,
+) -> Result<()> {
     if parameters.version != VERSION {
         let detail = format!("version {} of quantised weights, not {VERSION}", parameters.version);
         return Err(WeightsError::Metadata { key: super::METADATA_KEY, detail }.into());
     }
-    let mut tensors = Vec::with_capacity(parameters.shapes.len());
     for (name, shape) in &parameters.shapes {
+        check_name(FORMAT, name)?;
+        check_rank(FORMAT, name, shape.len())?;
         let scales = scales(name, buffer, listed.remove(&format!("{name}{SCALES}")))?;
         let (levels, coded) = match (listed.remove(name), listed.remove(&format!("{name}{CODED}")))
         {
@@ -82,9 +85,9 @@ pub(super) fn take(
         }
         let Listed { bytes, .. } = levels;
         let levels = StoredLevels { buffer: buffer.clone(), bytes, coded, scales };
-        tensors.push((name.clone(), StoredTensor::quantized(levels, shape.clone())));
+        list.push(name, StoredTensor::quantized(levels, shape.clone()))?;
     }
-    Ok(tensors)
+    Ok(())
 }
 
 fn scales(name: &str, buffer: &SharedBuffer, listed: Option<Listed>) -> Result<Vec<f32>> {

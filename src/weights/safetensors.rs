@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,11 +9,13 @@ use safetensors::tensor::{Dtype, SafeTensors, View};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
+use super::limits::{TensorList, check_name, check_rank};
 use super::quantized::{self, Listed, QuantizedParameters};
 use super::tensor::{ElementType, StoredTensor};
 use super::{METADATA_KEY, Weights, WeightsFile};
-use crate::charset::Charset;
-use crate::error::{CharsetError, Result, WeightsError};
+use crate::charset::{Charset, Symbols};
+use crate::error::{CharsetError, Result, WeightsError, shortened};
+use crate::files;
 use crate::inference::Precision;
 use crate::model::Config;
 
@@ -23,7 +24,7 @@ use crate::model::Config;
 struct Metadata {
     config: Config,
     /// Symbols of the charset, class 1 first.
-    charset: Vec<String>,
+    charset: Symbols,
     /// What confidences are calibrated with; files without it are not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     temperature: Option<f32>,
@@ -52,9 +53,23 @@ pub enum StorageType {
     F16,
 }
 
+const FORMAT: &str = "safetensors";
+/// The longest header in bytes: it is parsed as a whole. The largest charset takes some 3 MB of it.
+const LONGEST_HEADER: u64 = 16 << 20;
+
+/// Checks the length of a header before anything is parsed.
+pub(crate) fn check_header(bytes: &[u8]) -> Result<()> {
+    let len = bytes.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
+    if len <= LONGEST_HEADER {
+        return Ok(());
+    }
+    Err(malformed(format!("a header of {len} bytes, more than {LONGEST_HEADER}")))
+}
+
 pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     let buffer = Arc::new(buffer);
     let bytes = buffer.as_slice();
+    check_header(bytes)?;
     let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
     // The header: its length in 8 bytes, itself, then the data.
     let data = 8 + header_len;
@@ -67,36 +82,40 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
             (name, Listed { bytes, dtype: info.dtype, shape: info.shape.clone() })
         })
         .collect();
-    let mut file = WeightsFile::from_tensors(Vec::new());
+    let mut file = WeightsFile::from_tensors(BTreeMap::new());
+    let mut list = TensorList::new(FORMAT, bytes.len());
     if let Some(json) = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)) {
         let metadata: Metadata = serde_json::from_str(json).map_err(bad_metadata)?;
         file.config = Some(metadata.config);
-        file.charset = Some(Charset::new(metadata.charset)?);
+        file.charset = Some(Charset::new(metadata.charset.0)?);
         file.temperature = metadata.temperature;
         if let Some(StatedPrecision::Int8) = metadata.precision {
             file.precision = Precision::Int8;
         }
         if let Some(parameters) = metadata.quantized {
-            file.tensors = quantized::take(&parameters, &buffer, &mut listed)?;
+            quantized::take(&parameters, &buffer, &mut listed, &mut list)?;
         }
     }
     for (name, Listed { bytes, dtype, shape }) in listed {
+        check_name(FORMAT, &name)?;
+        check_rank(FORMAT, &name, shape.len())?;
         let tensor = match ElementType::from_dtype(dtype) {
             Some(kind) => StoredTensor::contiguous(&buffer, bytes, kind, shape)
                 .ok_or_else(|| malformed(format!("tensor {name} is out of place")))?,
-            None => StoredTensor::foreign(format!("{dtype:?}"), shape),
+            None => StoredTensor::foreign(&format!("{dtype:?}"), shape),
         };
-        file.tensors.push((name, tensor));
+        list.push(&name, tensor)?;
     }
+    file.tensors = list.into_tensors();
     Ok(file)
 }
 
 fn bad_metadata(error: serde_json::Error) -> WeightsError {
-    WeightsError::Metadata { key: METADATA_KEY, detail: error.to_string() }
+    WeightsError::Metadata { key: METADATA_KEY, detail: shortened(&error.to_string()) }
 }
 
 fn malformed(detail: impl std::fmt::Display) -> crate::Error {
-    WeightsError::Malformed { format: "safetensors", detail: detail.to_string() }.into()
+    WeightsError::Malformed { format: FORMAT, detail: shortened(&detail.to_string()) }.into()
 }
 
 /// A tensor on its way into a file.
@@ -195,7 +214,7 @@ pub(super) fn metadata(
     };
     let metadata = Metadata {
         config: weights.config().clone(),
-        charset: charset.symbols().to_vec(),
+        charset: Symbols(charset.symbols().to_vec()),
         temperature: weights.temperature,
         precision: (weights.precision == Precision::Int8).then_some(StatedPrecision::Int8),
         quantized,
@@ -217,22 +236,6 @@ pub(super) fn serialize(tensors: &[(String, Encoded)], json: String) -> Result<V
 
 /// Writes a file, as a whole or not at all.
 pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_atomically(path, bytes)
+    files::replace(path, bytes)
         .map_err(|source| WeightsError::Io { path: path.to_owned(), source }.into())
-}
-
-/// Writes beside `path`, flushes to the disk, then renames.
-fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.partial", std::process::id()));
-    let beside = Path::new(&beside);
-    let write = || {
-        let mut file = std::fs::File::create(beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(beside, path)
-    };
-    write().inspect_err(|_| {
-        let _ = std::fs::remove_file(beside);
-    })
 }

@@ -38,6 +38,9 @@ impl ElementType {
     }
 }
 
+/// Characters of the name of an element type that are kept.
+const LONGEST_DTYPE: usize = 64;
+
 /// Where a tensor's elements are.
 #[derive(Clone)]
 enum Elements {
@@ -106,14 +109,28 @@ impl StoredTensor {
         StoredTensor { shape, elements: Elements::Computed(values) }
     }
 
-    /// A tensor of an element type that weights are not stored in.
-    pub(super) fn foreign(dtype: impl Into<String>, shape: Vec<usize>) -> Self {
-        StoredTensor { shape, elements: Elements::Foreign { dtype: dtype.into() } }
+    /// A tensor of an element type that weights are not stored in. Of a long name of the type the
+    /// start is kept.
+    pub(super) fn foreign(dtype: &str, shape: Vec<usize>) -> Self {
+        let dtype = dtype.chars().take(LONGEST_DTYPE).collect();
+        StoredTensor { shape, elements: Elements::Foreign { dtype } }
     }
 
     /// A tensor of integers with a scale a row, which were checked against its shape.
     pub(super) fn quantized(levels: StoredLevels, shape: Vec<usize>) -> Self {
         StoredTensor { shape, elements: Elements::Quantized(levels) }
+    }
+
+    /// The bytes that its elements take in the file; shared ones count for every tensor.
+    pub(super) fn stored_bytes(&self) -> u64 {
+        match &self.elements {
+            Elements::Stored { kind, .. } => {
+                let count = element_count(&self.shape).unwrap_or(usize::MAX);
+                (count as u64).saturating_mul(kind.size() as u64)
+            }
+            Elements::Quantized(levels) => levels.bytes.len() as u64,
+            Elements::Computed(_) | Elements::Foreign { .. } => 0,
+        }
     }
 
     pub(super) fn shape(&self) -> &[usize] {

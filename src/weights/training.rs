@@ -34,7 +34,7 @@ impl Weights {
             .into_iter()
             .map(|(name, (values, shape))| (name, StoredTensor::computed(values, shape)))
             .collect();
-        let mut file = WeightsFile::from_tensors(Vec::new());
+        let mut file = WeightsFile::from_tensors(BTreeMap::new());
         file.config = Some(config.clone());
         file.charset = Some(charset.clone());
         Self::from_tensors(Format::Safetensors, file, tensors)

@@ -15,15 +15,15 @@ use svtrv2::decode::{LogProbs, confidence, fit_temperature};
 use svtrv2::evaluation::Correctness;
 use svtrv2::weights::StorageType;
 
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, warn};
 use crate::options::decoder::DecoderArguments;
 use crate::options::network::NetworkArguments;
 
 /// Measure word accuracy, edit distance, calibration and time on labelled crops.
 ///
-/// A data set is a folder with labels.tsv or gt.txt, such a list itself, or an LMDB folder (feature
-/// `lmdb`); a folder of data sets stands for all of them. Damaged samples are left out and counted,
-/// and make the exit status 1.
+/// A data set is a folder with labels.tsv or gt.txt, such a list itself, or an LMDB folder; a
+/// folder of data sets stands for all of them. Damaged samples are left out and counted, and make the
+/// exit status 1.
 #[derive(Args)]
 #[command(after_help = "\
 Columns: word accuracy by the published protocol (lower case, 0-9 and a-z only) and exact, 1 minus \
@@ -174,12 +174,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             .with_charset(recognizer.charset().clone())?
             .with_temperature(temperature)?
             .save(path, StorageType::F32)?;
-        eprintln!(
+        warn(format!(
             "temperature {temperature:.3} written to {}; mean confidence of the {} recognitions \
              before {before:.3}, with it {after:.3}",
             path.display(),
             measured.iter().map(|set| set.scored.len()).sum::<usize>(),
-        );
+        ));
     }
     print(arguments, &measured).map_err(Failure::Output)?;
     check_complete(&measured)

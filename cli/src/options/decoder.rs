@@ -9,7 +9,7 @@ use svtrv2::Charset;
 use svtrv2::decode::Search;
 use svtrv2::decode::{BeamSearch, ClassMask, Decoder, HotWords, Lexicon, Ngram, SymbolLm};
 
-use crate::failure::{Failure, Result, read_text};
+use crate::failure::{Failure, Result, read_text, warn};
 
 #[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Decoding")]
@@ -159,6 +159,7 @@ fn lines(path: &Path) -> Result<Vec<String>> {
 
 fn warn_of_skipped(what: &str, skipped: &[String]) {
     if let Some(first) = skipped.first() {
-        eprintln!("{what}: {} words outside the charset, {first:?} the first", skipped.len());
+        let count = skipped.len();
+        warn(format!("{what}: {count} words outside the charset, {first:?} the first"));
     }
 }

@@ -23,6 +23,8 @@ mod setup {
 
     use super::open_charset;
     use crate::failure::Result;
+    #[cfg(feature = "embedded")]
+    use crate::failure::warn;
 
     #[derive(Args, Clone, PartialEq)]
     #[command(next_help_heading = "Network")]
@@ -73,7 +75,7 @@ mod setup {
 
     #[cfg(feature = "embedded")]
     fn default_weights() -> Result<Weights> {
-        eprintln!("no --weights: the embedded English model");
+        warn("no --weights: the embedded English model");
         Ok(Weights::embedded()?)
     }
 

@@ -20,14 +20,14 @@ use svtrv2::train::Trainer;
 use svtrv2::weights::StorageType;
 use tables::Tables;
 
-use crate::failure::{Failure, Result, say};
+use crate::failure::{Failure, Result, say, warn};
 
 /// Train a network as a TOML file describes it.
 ///
 /// The folder `out` of the settings receives last.safetensors and best.safetensors (weights and
 /// the state of the training), metrics.csv, validation.csv and curves.png. Run again, the command
 /// resumes at the last checkpoint and computes what an uninterrupted training would have computed,
-/// to the bit. Ctrl-C saves a checkpoint and stops. docs/training.md explains the settings.
+/// to the bit. Ctrl-C, SIGTERM and SIGHUP save a checkpoint and stop. docs/training.md explains the settings.
 #[derive(Args)]
 #[command(after_help = "\
 Examples: start or resume; a shorter training; weights for inference
@@ -92,8 +92,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let asked = stop.clone();
+    // Of SIGINT, SIGTERM and SIGHUP.
     ctrlc::set_handler(move || asked.store(true, Ordering::Relaxed))
-        .map_err(|error| Failure::Input(format!("Ctrl-C cannot be handled: {error}")))?;
+        .map_err(|error| Failure::Input(format!("signals cannot be handled: {error}")))?;
 
     let mut progress = Progress::new(&trainer, tables.steps.last());
     let mut saved = Instant::now();
@@ -126,7 +127,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             saved = Instant::now();
             let picture = settings.out.join("curves.png");
             if let Err(error) = curves::draw(&tables, &picture) {
-                progress.bar.suspend(|| eprintln!("{}: {error}", picture.display()));
+                progress.bar.suspend(|| warn(format!("{}: {error}", picture.display())));
             }
         }
         if ends {

@@ -207,6 +207,38 @@ impl Default for TextSettings {
     }
 }
 
+impl File {
+    /// Checks the numbers that nothing else checks.
+    fn check(&self) -> Result<()> {
+        let most = f64::from(u32::MAX);
+        let mut ranges = vec![("save_minutes", self.save_minutes, most)];
+        for source in &self.sources {
+            ranges.extend([
+                ("sources.weight", source.weight, most),
+                ("sources.augment", source.augment, 1.0),
+            ]);
+            for synthetic in &source.synthetic {
+                ranges.extend([
+                    ("sources.synthetic.least_score", synthetic.least_score, 1.0),
+                    ("sources.synthetic.random", synthetic.random, 1.0),
+                ]);
+                for texts in &synthetic.texts {
+                    ranges.extend([
+                        ("sources.synthetic.texts.weight", texts.weight, most),
+                        ("sources.synthetic.texts.punctuated", texts.punctuated, 1.0),
+                    ]);
+                }
+            }
+        }
+        match ranges.into_iter().find(|(_, value, most)| !(0.0..=*most).contains(value)) {
+            Some((name, value, most)) => {
+                Err(input(format!("{name} = {value} is not in 0..={most}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
 /// The settings, their data sets opened.
 pub struct Settings {
     pub out: PathBuf,
@@ -232,6 +264,7 @@ impl Settings {
             set(&mut table, name.trim(), value.trim())?;
         }
         let file: File = table.try_into().map_err(wrong)?;
+        file.check()?;
         let folder = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut validation = Vec::new();
         for path in &file.validation {

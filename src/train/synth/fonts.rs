@@ -7,6 +7,8 @@ use ab_glyph::{Font, FontVec};
 use fontdb::Database;
 use rand::{Rng, RngExt};
 
+use crate::error::shortened;
+use crate::files;
 use crate::train::TrainError;
 
 /// Families whose letters are pictures.
@@ -82,14 +84,15 @@ impl Fonts {
     pub fn from_list(list: impl AsRef<Path>, least_score: f64) -> Result<Self, TrainError> {
         let list = list.as_ref();
         let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| TrainError::Io { path: path.to_owned(), source })
+            files::read(path, files::LONGEST_TEXT)
+                .map_err(|source| TrainError::Io { path: path.to_owned(), source })
         };
         let text = String::from_utf8_lossy(&read(list)?).into_owned();
         let folder = list.parent().unwrap_or(Path::new(""));
         let mut faces = Vec::new();
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let fault = || {
-                let detail = format!("{}: {line:?} is no font", list.display());
+                let detail = format!("{}: {:?} is no font", list.display(), shortened(line));
                 TrainError::Options(detail)
             };
             let mut fields = line.split('\t');

@@ -32,6 +32,7 @@ pub use fonts::Fonts;
 pub use texts::Texts;
 
 use super::TrainError;
+use crate::crop::{Crop, DecodeOptions};
 use fonts::Face;
 use glyphs::{Line, Outline, Warp};
 
@@ -224,11 +225,15 @@ pub fn read_pictures(folder: impl AsRef<Path>) -> Result<Vec<RgbImage>, TrainErr
     let mut paths: Vec<_> =
         entries.map(|entry| Ok(entry.map_err(io)?.path())).collect::<Result<_, TrainError>>()?;
     paths.sort();
+    // As they are stored.
+    let options = DecodeOptions { exif: false, ..DecodeOptions::default() };
     let pictures: Vec<RgbImage> = paths
         .iter()
-        .filter_map(|path| image::open(path).ok())
-        .map(|picture| picture.into_rgb8())
-        .filter(|picture| picture.width() > 0 && picture.height() > 0)
+        .filter_map(|path| Crop::open_with(path, options).ok())
+        .filter_map(|crop| {
+            let (width, height) = (crop.width(), crop.height());
+            RgbImage::from_raw(width, height, crop.into_rgb())
+        })
         .collect();
     if pictures.is_empty() {
         return Err(TrainError::Options(format!("{} has no pictures", folder.display())));

@@ -6,6 +6,8 @@ use std::path::Path;
 use rand::{Rng, RngExt};
 
 use super::pattern::Pattern;
+use crate::error::shortened;
+use crate::files;
 use crate::train::TrainError;
 
 /// Where texts are drawn from.
@@ -31,6 +33,9 @@ enum Kind {
     },
     Patterns(Vec<Pattern>),
 }
+
+/// Characters of the longest random string.
+const LONGEST: usize = 1000;
 
 /// How a word is written.
 const AS_IS: f64 = 0.4;
@@ -122,8 +127,12 @@ impl Texts {
     /// [`TrainError::Options`] if there are no characters or no lengths.
     pub fn random(symbols: &str, lengths: RangeInclusive<usize>) -> Result<Self, TrainError> {
         let symbols: Vec<char> = symbols.chars().collect();
-        if symbols.is_empty() || lengths.is_empty() || *lengths.start() == 0 {
-            let detail = format!("random strings of {} characters, {lengths:?}", symbols.len());
+        let possible = *lengths.start() > 0 && *lengths.end() <= LONGEST;
+        if symbols.is_empty() || lengths.is_empty() || !possible {
+            let detail = format!(
+                "random strings of {} characters, lengths {lengths:?} of 1..={LONGEST}",
+                symbols.len()
+            );
             return Err(TrainError::Options(detail));
         }
         Ok(Self::of(Kind::Random { symbols, lengths }))
@@ -182,7 +191,7 @@ impl Texts {
         for line in lines(path)? {
             let number = line.split_once('\t').map(|(word, zipf)| (word, zipf.parse::<f64>()));
             let Some((word, Ok(zipf))) = number else {
-                let detail = format!("{}: {line:?} has no frequency", path.display());
+                let detail = format!("{}: {:?} has no frequency", path.display(), shortened(&line));
                 return Err(TrainError::Options(detail));
             };
             words.push((word.to_owned(), 10f64.powf(zipf * power)));
@@ -310,7 +319,11 @@ impl Texts {
 }
 
 fn lines(path: &Path) -> Result<Vec<String>, TrainError> {
-    let text = std::fs::read_to_string(path)
+    let text = files::read(path, files::LONGEST_TEXT)
+        .and_then(|bytes| {
+            String::from_utf8(bytes)
+                .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))
+        })
         .map_err(|source| TrainError::Io { path: path.to_owned(), source })?;
     Ok(text.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect())
 }

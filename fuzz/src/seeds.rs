@@ -1,0 +1,102 @@
+//! Small valid inputs as the first corpus.
+
+use std::path::Path;
+
+use svtrv2::Charset;
+use svtrv2::decode::{CompactNgram, Ngram};
+use svtrv2::model::{Config, StageConfig, parameter_shapes};
+use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
+
+use crate::crafted::{dictionary, initializer, ints, node, onnx, pth, safetensors, tensor, text};
+
+/// Writes them to a folder, one below it for each target.
+pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    let weights = network()?;
+    let target = folder.join("safetensors");
+    std::fs::create_dir_all(&target)?;
+    weights.save(target.join("f32"), StorageType::F32)?;
+    weights.save(target.join("f16"), StorageType::F16)?;
+    for (name, coding) in [("coded", Coding::Entropy), ("plain", Coding::Plain)] {
+        let options = QuantizeOptions { rate: Rate::Bits(4), coding, ..QuantizeOptions::default() };
+        weights.save_quantized(target.join(name), &options)?;
+    }
+    for (name, bytes) in [("pth", pytorch()?), ("onnx", exported()?)] {
+        let target = folder.join(name);
+        std::fs::create_dir_all(&target)?;
+        Weights::from_bytes(bytes.clone())?;
+        std::fs::write(target.join("network"), bytes)?;
+    }
+    let target = folder.join("ngram");
+    std::fs::create_dir_all(&target)?;
+    let charset = Charset::from_characters("abc")?;
+    let model = Ngram::from_words(&charset, &[("abc", 3), ("ab", 1), ("cc", 2)], 3)?;
+    model.save(target.join("arpa"))?;
+    std::fs::write(target.join("compact"), CompactNgram::encode(&model)?)?;
+    Ok(())
+}
+
+/// The parameters of a network of the smallest size: names, shapes, bytes of f32.
+fn parameters() -> svtrv2::Result<Vec<(String, Vec<usize>, Vec<u8>)>> {
+    let stage = |local, global| StageConfig { mlp_dim: 2, ..StageConfig::new(2, 1, local, global) };
+    let config = Config {
+        stages: [stage(1, 0), stage(0, 1), stage(0, 1)],
+        frm_heads: 1,
+        frm_mlp_dim: 2,
+        num_classes: 3,
+        max_ratio: 4,
+    };
+    let shapes = parameter_shapes(&config)?.into_iter();
+    let bytes = |shape: &[usize]| {
+        let count = shape.iter().product::<usize>();
+        (0..count).flat_map(|i| (0.1f32 + i as f32 * 0.01).to_le_bytes()).collect()
+    };
+    Ok(shapes.map(|(name, shape)| (name, shape.clone(), bytes(&shape))).collect())
+}
+
+fn network() -> svtrv2::Result<Weights> {
+    let (mut entries, mut data) = (Vec::new(), Vec::new());
+    for (name, shape, bytes) in parameters()? {
+        let start = data.len();
+        data.extend(bytes);
+        let end = data.len();
+        let entry = format!(
+            r#""{name}":{{"dtype":"F32","shape":{shape:?},"data_offsets":[{start},{end}]}}"#
+        );
+        entries.push(entry);
+    }
+    let file = safetensors(&format!("{{{}}}", entries.join(",")), &data);
+    Weights::from_bytes(file)?.with_charset(Charset::from_characters("ab")?)
+}
+
+/// The network as a PyTorch file, its tensors one behind the other in a storage.
+fn pytorch() -> svtrv2::Result<Vec<u8>> {
+    let (mut items, mut data) = (Vec::new(), Vec::new());
+    for (name, shape, bytes) in parameters()? {
+        let offset = data.len() as i64 / 4;
+        data.extend(bytes);
+        let sizes: Vec<i64> = shape.iter().map(|&size| size as i64).collect();
+        let strides: Vec<i64> =
+            (0..shape.len()).map(|axis| sizes[axis + 1..].iter().product()).collect();
+        items.push((text(&name), tensor("0", offset, &ints(&sizes), &ints(&strides))));
+    }
+    Ok(pth(&dictionary(&items), &[("0", &data)]))
+}
+
+/// The network as an ONNX file; linear layers have nodes, which transpose their weights.
+fn exported() -> svtrv2::Result<Vec<u8>> {
+    let mut graph = Vec::new();
+    for (number, (name, shape, bytes)) in parameters()?.into_iter().enumerate() {
+        let mut dims: Vec<u64> = shape.iter().map(|&size| size as u64).collect();
+        match name.strip_suffix(".weight").filter(|_| dims.len() == 2) {
+            Some(module) => {
+                dims.reverse();
+                let own = format!("onnx::MatMul_{number}");
+                let path = format!("/{}/MatMul", module.replace('.', "/"));
+                graph.push(node(&path, "MatMul", &["x", &own]));
+                graph.push(initializer(&own, &dims, &bytes));
+            }
+            None => graph.push(initializer(&name, &dims, &bytes)),
+        }
+    }
+    Ok(onnx(&graph))
+}

@@ -1,0 +1,244 @@
+//! Regular files: read within a limit, replaced as a whole.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Links that a path may lead through, as on Linux.
+const MOST_LINKS: usize = 40;
+/// Characters of a file's name that the name of its temporary file repeats.
+const KEPT_NAME: usize = 60;
+/// The longest text file (charset, word list, list of labels) in bytes.
+#[cfg(feature = "data")]
+pub(crate) const LONGEST_TEXT: u64 = 1 << 30;
+
+/// Opens a regular file for reading. A pipe could block, and a device could be endless: both are
+/// errors, and so is a folder.
+pub(crate) fn open(path: &Path) -> io::Result<File> {
+    // Before opening, which already blocks on a pipe without a writer; and again on what was opened.
+    check_regular(&fs::metadata(path)?)?;
+    let file = File::open(path)?;
+    check_regular(&file.metadata()?)?;
+    Ok(file)
+}
+
+fn check_regular(metadata: &fs::Metadata) -> io::Result<()> {
+    if metadata.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    if !metadata.is_file() {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "it is not a regular file"));
+    }
+    Ok(())
+}
+
+/// Reads a regular file of at most `most` bytes.
+pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    let size = file.metadata()?.len();
+    let too_large = |size: u64| {
+        io::Error::new(ErrorKind::FileTooLarge, format!("it has {size} bytes, more than {most}"))
+    };
+    if size > most {
+        return Err(too_large(size));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
+    // The file may grow meanwhile.
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
+}
+
+/// Replaces a file by one with these bytes; see [`replace_with`].
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(path, |file| file.write_all(bytes))
+}
+
+/// Replaces a file as a whole, or leaves it as it is: `write` fills a file beside it, which is
+/// flushed to the disk and renamed.
+///
+/// Symbolic links stay: the file that they lead to is replaced. An existing file's permissions are
+/// kept. Several threads and processes may replace the same file: the last one wins.
+///
+/// # Errors
+/// Those of the system; `InvalidInput` if there is something at `path` that is not a regular file.
+pub(crate) fn replace_with(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> io::Result<()>,
+) -> io::Result<()> {
+    let target = behind_links(path)?;
+    let permissions = match fs::metadata(&target) {
+        Ok(metadata) => {
+            check_regular(&metadata)?;
+            Some(metadata.permissions())
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let (mut file, beside) = create_beside(&target, permissions.is_some())?;
+    let fill = || {
+        write(&mut file)?;
+        if let Some(permissions) = permissions {
+            file.set_permissions(permissions)?;
+        }
+        file.sync_all()?;
+        fs::rename(&beside, &target)
+    };
+    fill().inspect_err(|_| {
+        let _ = fs::remove_file(&beside);
+    })?;
+    sync_folder(&target)
+}
+
+/// Where a path leads: the last of a chain of symbolic links, which need not exist.
+fn behind_links(path: &Path) -> io::Result<PathBuf> {
+    let mut path = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        match fs::symlink_metadata(&path) {
+            Ok(metadata) if metadata.is_symlink() => {
+                let link = fs::read_link(&path)?;
+                path = path.parent().unwrap_or(Path::new("")).join(link);
+            }
+            _ => return Ok(path),
+        }
+    }
+    Err(io::Error::new(ErrorKind::InvalidInput, "too many symbolic links"))
+}
+
+/// Creates a file with a name of its own beside another one; only its owner may read it if it is
+/// `private`.
+fn create_beside(target: &Path, private: bool) -> io::Result<(File, PathBuf)> {
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let Some(name) = target.file_name() else {
+        return Err(io::Error::new(ErrorKind::InvalidInput, "the path names no file"));
+    };
+    let kept: String = name.to_string_lossy().chars().take(KEPT_NAME).collect();
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if private {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = private;
+    loop {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let beside: OsString = format!(".{kept}.{}.{number}.partial", std::process::id()).into();
+        let beside = target.with_file_name(beside);
+        match options.open(&beside) {
+            Ok(file) => return Ok((file, beside)),
+            // Left by a process that was killed and had the same number.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Flushes a renaming to the disk, where folders can be flushed.
+fn sync_folder(file: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+        match File::open(folder.unwrap_or(Path::new("."))).and_then(|folder| folder.sync_all()) {
+            // Some file systems cannot, and a folder may be writable but not readable.
+            Err(error) => match error.kind() {
+                ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::PermissionDenied => {
+                    Ok(())
+                }
+                _ => Err(error),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entries(folder: &Path) -> Vec<String> {
+        let names = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn limits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, b"12345").unwrap();
+        assert_eq!(read(&path, 5).unwrap(), b"12345");
+        assert_eq!(read(&path, 4).unwrap_err().kind(), ErrorKind::FileTooLarge);
+        assert_eq!(read(folder.path(), 5).unwrap_err().kind(), ErrorKind::IsADirectory);
+        assert_eq!(read(&folder.path().join("no"), 5).unwrap_err().kind(), ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"old").unwrap();
+        let failed = replace_with(&path, |file| {
+            file.write_all(b"half of the new")?;
+            Err(ErrorKind::StorageFull.into())
+        });
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::StorageFull);
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(entries(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn many_threads_on_one_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::thread::scope(|scope| {
+            for thread in 0..4u8 {
+                let path = &path;
+                scope.spawn(move || {
+                    for _ in 0..30 {
+                        replace(path, &[thread; 10_000]).unwrap();
+                        let found = fs::read(path).unwrap();
+                        assert!(found.len() == 10_000 && found.iter().all(|&b| b == found[0]));
+                    }
+                });
+            }
+        });
+        assert_eq!(entries(folder.path()), ["file"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_and_permissions_stay() {
+        use std::os::unix::fs::{PermissionsExt, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let [path, link, second, dangling, circle] =
+            ["file", "link", "second", "dangling", "circle"].map(|name| folder.path().join(name));
+        fs::write(&path, b"old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink("file", &link).unwrap();
+        symlink(&link, &second).unwrap();
+        replace(&second, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        symlink("made", &dangling).unwrap();
+        replace(&dangling, b"made").unwrap();
+        assert_eq!(fs::read(folder.path().join("made")).unwrap(), b"made");
+        symlink("circle", &circle).unwrap();
+        assert!(replace(&circle, b"never").is_err());
+        for device in ["/dev/null", "/dev/full"] {
+            let error = replace(Path::new(device), b"never").unwrap_err();
+            assert_eq!(error.to_string(), "it is not a regular file", "{device}");
+            assert!(!fs::metadata(device).unwrap().is_file());
+        }
+        assert!(replace(folder.path(), b"never").is_err());
+    }
+}

@@ -1,0 +1,157 @@
+//! Crafted files: each gives a typed error, with no more memory than its row of the table says.
+//!
+//! docs/robustness.md has the table; `cargo test --test robustness -- --nocapture` prints the peaks.
+
+#[path = "../support/crafted.rs"]
+mod crafted;
+mod files;
+#[path = "../support/mod.rs"]
+mod support;
+mod weights;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crafted::png_of_size;
+use support::{pattern_weights, random_crop, toy_file};
+use svtrv2::model::Config;
+use svtrv2::weights::{StorageType, Weights};
+use svtrv2::{Charset, Crop, Error, Options, Recognizer};
+
+/// Counts the bytes that are allocated now, and the most since [`Peak::start`].
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+fn add(bytes: usize) {
+    MOST.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+}
+
+// SAFETY: everything is the system allocator's.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        add(layout.size());
+        // SAFETY: the caller's duties are the same.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's duties are the same.
+        unsafe { System.dealloc(block, layout) }
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        // Both blocks may exist for a moment.
+        add(size);
+        NOW.fetch_sub(layout.size(), Relaxed);
+        // SAFETY: the caller's duties are the same.
+        unsafe { System.realloc(block, layout, size) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// One test at a time: the counters are the process's.
+fn alone() -> MutexGuard<'static, ()> {
+    static SERIAL: Mutex<()> = Mutex::new(());
+    SERIAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The most bytes that `run` held at once, beyond those held before, and its result.
+fn peak<T>(run: impl FnOnce() -> T) -> (usize, T) {
+    let before = NOW.load(Relaxed);
+    MOST.store(before, Relaxed);
+    let result = run();
+    (MOST.load(Relaxed).saturating_sub(before), result)
+}
+
+const KB: usize = 1 << 10;
+const MB: usize = 1 << 20;
+
+/// A crafted file.
+struct Case {
+    name: &'static str,
+    bytes: Vec<u8>,
+    /// A part of the error's message.
+    message: &'static str,
+    /// The most bytes that may be allocated.
+    bound: usize,
+}
+
+fn case(name: &'static str, bytes: Vec<u8>, message: &'static str, bound: usize) -> Case {
+    Case { name, bytes, message, bound }
+}
+
+/// Opens files, prints what that took, and compares it with the bounds.
+fn check<T>(kind: &str, cases: Vec<Case>, open: impl Fn(Vec<u8>) -> Result<T, String>) {
+    for Case { name, bytes, message, bound } in cases {
+        let size = bytes.len();
+        let start = Instant::now();
+        let (most, result) = peak(|| open(bytes).map(|_| ()));
+        let time = start.elapsed();
+        println!(
+            "| {kind}: {name} | {size} | {most} | {bound} | {:.1} |",
+            time.as_secs_f64() * 1e3
+        );
+        let error = result.expect_err(name);
+        assert!(error.contains(message), "{name}: {error}");
+        assert!(error.len() < 2000, "{name}: a message of {} bytes", error.len());
+        assert!(most <= bound, "{name}: {most} bytes at the peak, more than {bound}");
+        assert!(time < Duration::from_secs(5), "{name}: {time:?}");
+    }
+}
+
+#[test]
+fn images() {
+    let _alone = alone();
+    let mut jpeg = std::io::Cursor::new(Vec::new());
+    random_crop(1, 16, 16).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+    let jpeg = jpeg.into_inner();
+    let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+    let mut large = jpeg.clone();
+    large[frame + 5..frame + 9].copy_from_slice(&[0x4e, 0x20, 0x4e, 0x20]);
+    let mut cut = jpeg.clone();
+    cut.truncate(jpeg.len() - 2);
+    let cases = vec![
+        case("JPEG of 20 000 x 20 000", large, "20000x20000 pixels, more than", MB),
+        case("PNG of 22 000 x 22 000, one bit", png_of_size(22_000, 22_000, 1, 0), "more than", MB),
+        case("PNG of 2^31 x 2^31", png_of_size(1 << 31, 1 << 31, 8, 2), "", MB),
+        case("truncated JPEG", cut, "truncated", MB),
+    ];
+    check("image", cases, |bytes| Crop::decode(&bytes).map_err(|error| error.to_string()));
+}
+
+#[test]
+fn the_widest_crop() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let weights = Weights::open(toy_file(folder.path())).unwrap();
+    let with = |max_ratio| {
+        Recognizer::new(&weights, Options { max_ratio: Some(max_ratio), ..Options::default() })
+    };
+    assert!(matches!(with(129), Err(Error::Config(error)) if error.field == "max_ratio"));
+    let crop = random_crop(1, 32_768, 32);
+    let recognizer = with(128).unwrap();
+    let (most, recognition) = peak(|| recognizer.recognize(&crop).unwrap());
+    println!("| crop of 32768x32, max_ratio 128 | {} | {most} | {} | |", crop.len(), 128 * MB);
+    assert_eq!(recognition.size.width, 4096);
+    assert!(most <= 128 * MB, "{most}");
+}
+
+#[test]
+fn opening_takes_little_more_than_the_file() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tiny.safetensors");
+    let weights = pattern_weights(&Config::tiny()).with_charset(Charset::english()).unwrap();
+    weights.save(&path, StorageType::F32).unwrap();
+    let size = std::fs::metadata(&path).unwrap().len() as usize;
+    let (most, weights) = peak(|| Weights::open(&path).unwrap());
+    assert!(most < size / 10, "{most} bytes for a file of {size}");
+    drop(weights);
+}
