@@ -6,6 +6,10 @@
 
 #[cfg(all(feature = "train", target_arch = "x86_64"))]
 use super::simd::Avx512Bf16;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use super::simd::Neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::simd::Wasm;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
@@ -15,8 +19,15 @@ use super::simd::{Bf16Product, PlainBf16};
 use super::simd::{Int8Product, PlainInt8, Portable, Simd};
 
 /// Rows and vectors of a tile with portable vectors: its sums fill half of 16 registers of four
-/// elements, or three quarters of the 32 that 64-bit ARM has.
-const PORTABLE_TILE: (usize, usize) = if cfg!(target_arch = "aarch64") { (6, 2) } else { (4, 1) };
+/// elements.
+const PORTABLE_TILE: (usize, usize) = (4, 1);
+/// 32 vector registers: the sums fill 16, eight elements of a row each 8 more, which leaves 8 for
+/// the panel.
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+const NEON_TILE: (usize, usize) = (8, 2);
+/// Engines have 15 registers on x86-64; with more sums they spill.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+const WASM_TILE: (usize, usize) = (4, 2);
 
 /// An instruction set that this CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,12 +35,37 @@ pub(super) struct Isa(Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// Where vectors belong to the baseline, the tests alone take it.
+    #[allow(dead_code)]
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Wasm,
 }
+
+/// What the whole program is compiled for.
+const BASELINE: Isa = Isa({
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    {
+        Kind::Neon
+    }
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    {
+        Kind::Wasm
+    }
+    #[cfg(not(any(
+        all(target_arch = "aarch64", target_feature = "neon"),
+        all(target_arch = "wasm32", target_feature = "simd128")
+    )))]
+    {
+        Kind::Portable
+    }
+});
 
 impl Isa {
     /// Plain arithmetic, which every CPU has.
@@ -48,7 +84,7 @@ impl Isa {
                 return Isa(Kind::Avx2);
             }
         }
-        Isa(Kind::Portable)
+        BASELINE
     }
 
     /// Every one that this CPU has, from the portable one to the best.
@@ -62,10 +98,16 @@ impl Isa {
                 all.push(Isa(Kind::Avx2));
             }
         }
-        if Isa::best() != Isa::PORTABLE {
+        if !all.contains(&Isa::best()) {
             all.push(Isa::best());
         }
         all
+    }
+
+    /// Whether it is plain arithmetic.
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    pub(super) fn is_portable(self) -> bool {
+        self.0 == Kind::Portable
     }
 
     /// Whether the CPU has AVX2.
@@ -85,6 +127,10 @@ impl Isa {
             Kind::Avx2 => 2 * Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => 2 * Avx512::LANES,
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Kind::Neon => NEON_TILE.1 * Neon::LANES,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Wasm => WASM_TILE.1 * Wasm::LANES,
         }
     }
 }
@@ -111,6 +157,10 @@ pub(super) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa::best` made this value after it had found AVX2, FMA and AVX-512F.
         Kind::Avx512 => unsafe { avx512(kernel) },
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Kind::Neon => kernel.run::<_, { NEON_TILE.0 }, { NEON_TILE.1 }>(Neon),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Kind::Wasm => kernel.run::<_, { WASM_TILE.0 }, { WASM_TILE.1 }>(Wasm),
     }
 }
 

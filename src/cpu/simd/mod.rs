@@ -7,8 +7,12 @@ mod avx512;
 #[cfg(feature = "train")]
 mod bf16;
 mod int8;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon;
 mod portable;
 mod product;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 
 use std::mem::MaybeUninit;
 
@@ -23,10 +27,14 @@ pub(super) use bf16::{Bf16Product, PlainBf16, word as bf16_word};
 #[cfg(target_arch = "x86_64")]
 pub(super) use int8::{Avx2Int8, Avx512Vnni, AvxVnni};
 pub(super) use int8::{FOUR, Int8Product, PlainInt8, int8_word};
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub(super) use neon::Neon;
 pub(super) use portable::Portable;
 #[cfg(feature = "train")]
 pub(super) use product::RowProduct;
 pub(super) use product::{F32, Product};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) use wasm::Wasm;
 
 /// The most lanes that an instruction set has.
 pub(super) const MOST_LANES: usize = 16;
