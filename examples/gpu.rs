@@ -11,7 +11,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let weights = Weights::open(paths.next().ok_or("usage: gpu WEIGHTS IMAGE...")?)?;
     let gpu = Options {
         device: if cfg!(feature = "metal") { Device::Metal(0) } else { Device::Cuda(0) },
-        precision: Precision::F16,
+        precision: Some(Precision::F16),
         batch_pixels: Some(64 * 32 * 128),
         ..Options::default()
     };

@@ -48,7 +48,7 @@ fn recognition_in_every_precision() {
     let weights = pattern_weights(&toy_config());
     let [full, half, brain] = [Precision::F32, Precision::F16, Precision::Bf16].map(|precision| {
         let charset = Some(Charset::english());
-        let options = Options { charset, precision, ..Options::default() };
+        let options = Options { charset, precision: Some(precision), ..Options::default() };
         Recognizer::new(&weights, options).unwrap()
     });
     let crop = random_crop(3, 200, 50);

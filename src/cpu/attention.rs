@@ -6,7 +6,7 @@ use super::buffer::{Scratch, filled};
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
 use super::parts::{Chunks, Grid, Output, Tile, for_each_part};
-use super::simd::Simd;
+use super::simd::{F32, Simd};
 use super::softmax::unnormalized_softmax;
 
 /// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.
@@ -193,7 +193,7 @@ impl Kernel for Head<'_> {
                 epilogue: Epilogue::Store,
                 out: Output::replace(scores).tile(count, tokens),
             }
-            .multiply::<S, MR, NV>(simd);
+            .multiply::<S, F32, MR, NV>(simd, F32);
             let rows = scores.chunks_exact_mut(tokens).zip(&mut factors);
             for (query, (row, factor)) in (first..).zip(rows) {
                 *factor = unnormalized_softmax(simd, row).recip();
@@ -208,7 +208,7 @@ impl Kernel for Head<'_> {
                 epilogue: Epilogue::Scale(&factors),
                 out: self.out.select(first, 1, count),
             }
-            .multiply::<S, MR, NV>(simd);
+            .multiply::<S, F32, MR, NV>(simd, F32);
             first += count;
         }
     }

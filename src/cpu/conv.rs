@@ -1,9 +1,12 @@
 //! 3x3 convolutions over tokens `[position, channel]`, as matrix products whose left rows are
 //! found tap by tap: nothing is copied.
 
-use super::buffer::AlignedBuffer;
-use super::dispatch::{Isa, dispatch};
-use super::gemm::{BLOCK_ROWS, Epilogue, Gemm, PackedMatrix, Rows};
+use super::buffer::{Plain, Scratch};
+use super::dispatch::{Int8Isa, Isa};
+use super::gemm::{
+    BLOCK_ROWS, Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale, RowScales,
+    Rows,
+};
 use super::parts::Grid;
 
 /// Taps of a kernel.
@@ -15,25 +18,16 @@ pub(super) const PADDING: usize = 1;
 pub(super) const OUTSIDE: usize = usize::MAX;
 
 /// A 3x3 convolution with padding 1, packed.
+#[allow(private_bounds, reason = "matrices are named inside this folder alone")]
 #[derive(Debug, Clone)]
-pub(crate) struct PackedConv {
+pub(crate) struct PackedConv<M: Matrix = PackedMatrix> {
     /// A matrix `[taps * in / groups, out / groups]` a group.
-    groups: Vec<PackedMatrix>,
+    groups: Vec<M>,
+    /// Elements of a position, numbers or words of several.
     in_dim: usize,
     out_dim: usize,
     /// Rows and columns from one output position to the next.
     stride: (usize, usize),
-    /// What lies outside the input.
-    zeros: Zeros,
-}
-
-#[derive(Clone)]
-struct Zeros(AlignedBuffer);
-
-impl std::fmt::Debug for Zeros {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.write_str("Zeros")
-    }
 }
 
 impl PackedConv {
@@ -69,22 +63,24 @@ impl PackedConv {
         };
         Self::from_groups((0..groups).map(pack).collect(), in_dim, stride)
     }
+}
 
-    /// From a matrix `[taps * in / groups, out / groups]` a group.
-    pub(super) fn from_groups(
-        groups: Vec<PackedMatrix>,
-        in_dim: usize,
-        stride: (usize, usize),
-    ) -> Self {
+#[allow(private_bounds, reason = "as above")]
+impl<M: Matrix> PackedConv<M> {
+    /// From a matrix `[taps * in / groups, out / groups]` a group, for positions of `in_dim` elements.
+    pub(super) fn from_groups(groups: Vec<M>, in_dim: usize, stride: (usize, usize)) -> Self {
         let (group_in, group_out) = (in_dim / groups.len(), groups[0].n());
         assert_eq!(in_dim, group_in * groups.len(), "groups of different sizes");
         for group in &groups {
-            let same = (group.k(), group.n(), group.isa());
-            assert_eq!(same, (TAPS * group_in, group_out, groups[0].isa()), "groups differ");
+            let same = (group.k(), group.n(), group.panel_width());
+            assert_eq!(
+                same,
+                (TAPS * group_in, group_out, groups[0].panel_width()),
+                "groups differ"
+            );
         }
         let out_dim = groups.len() * group_out;
-        let zeros = Zeros(AlignedBuffer::zeroed(group_in));
-        PackedConv { groups, in_dim, out_dim, stride, zeros }
+        PackedConv { groups, in_dim, out_dim, stride }
     }
 }
 
@@ -97,11 +93,18 @@ pub(crate) fn conv(
     epilogue: Epilogue,
 ) -> Vec<f32> {
     let taps = Taps::of_output(height, width, layer.in_dim, layer.stride);
-    gather(x, &taps, layer, epilogue)
+    gather(x, None, &taps, layer, epilogue)
 }
 
-/// `epilogue(.. + b)` of what lies under the taps in every image, times the matrices of `layer`.
-pub(super) fn gather(x: &[f32], taps: &Taps, layer: &PackedConv, epilogue: Epilogue) -> Vec<f32> {
+/// `epilogue(.. + b)` of what lies under the taps in every image, times the matrices of `layer`. Only
+/// integers have scales, one an image.
+pub(super) fn gather<M: Matrix>(
+    x: &[M::Left],
+    scales: Option<&[RowScale]>,
+    taps: &Taps,
+    layer: &PackedConv<M>,
+    epilogue: Epilogue,
+) -> Vec<f32> {
     let images = x.len().checked_div(taps.image_len).unwrap_or(0);
     assert_eq!(x.len(), images * taps.image_len, "the input has no whole images");
     assert_eq!(taps.channels, layer.in_dim, "taps of other channels");
@@ -126,18 +129,73 @@ pub(super) fn gather(x: &[f32], taps: &Taps, layer: &PackedConv, epilogue: Epilo
             let group = place.columns.start / group_out;
             let matrix = &layer.groups[group];
             let image = &x[place.segment * taps.image_len..][..taps.image_len];
-            let rows = TapRows::new(image, layer.zeros.0.as_slice(), taps, group * group_in);
-            let gemm = Gemm {
-                rows: &rows,
-                first_row: place.rows.start,
-                matrix: matrix.panels(),
-                first_panel: 0,
-                epilogue,
-                out,
-            };
-            dispatch(matrix.isa(), gemm);
+            let scale = scales.map_or(RowScale::NONE, |scales| scales[place.segment]);
+            // What lies outside the input.
+            let mut zeros = Scratch::new(group_in);
+            zeros.fill(matrix.zero(scale));
+            let rows = TapRows::new(image, &zeros, taps, group * group_in);
+            let origin = Origin { first_row: place.rows.start, first_panel: 0 };
+            matrix.multiply(&rows, origin, RowScales::All(scale), epilogue, out);
         })
     }
+}
+
+/// Packs a convolution's weight `scales[o] * levels[o, ..]`, `[out, in / groups, 3, 3]`, and bias.
+///
+/// There is no such convolution if the channels of a group do not make whole words.
+pub(crate) fn pack_conv_int8(
+    levels: &[i8],
+    scales: &[f32],
+    bias: &[f32],
+    in_dim: usize,
+    groups: usize,
+    stride: (usize, usize),
+) -> Option<PackedConv<Int8Matrix>> {
+    pack_conv_int8_for(Int8Isa::best(), levels, scales, bias, in_dim, groups, stride)
+}
+
+fn pack_conv_int8_for(
+    isa: Int8Isa,
+    levels: &[i8],
+    scales: &[f32],
+    bias: &[f32],
+    in_dim: usize,
+    groups: usize,
+    stride: (usize, usize),
+) -> Option<PackedConv<Int8Matrix>> {
+    let out_dim = bias.len();
+    let (group_in, group_out) = (in_dim / groups, out_dim / groups);
+    assert_eq!(levels.len(), out_dim * group_in * TAPS, "the weight has another size");
+    assert_eq!(scales.len(), out_dim, "a scale for each output channel");
+    if !group_in.is_multiple_of(isa.numbers()) {
+        return None;
+    }
+    let pack = |group: usize| {
+        let element = |k: usize, n: usize| {
+            let (tap, channel) = (k / group_in, k % group_in);
+            levels[((group * group_out + n) * group_in + channel) * TAPS + tap]
+        };
+        let of_group = |values: &[f32]| values[group * group_out..][..group_out].to_vec();
+        let (scales, bias) = (of_group(scales), of_group(bias));
+        Int8Matrix::new(isa, TAPS * group_in, element, &scales, Some(&bias))
+    };
+    let packed = (0..groups).map(pack).collect();
+    Some(PackedConv::from_groups(packed, in_dim / isa.numbers(), stride))
+}
+
+/// [`conv`] with products of int8: `x` is rounded image by image.
+pub(crate) fn conv_int8(
+    x: &[f32],
+    height: usize,
+    width: usize,
+    layer: &PackedConv<Int8Matrix>,
+    epilogue: Epilogue,
+) -> Vec<f32> {
+    let isa = layer.groups[0].isa();
+    let image_len = height * width * layer.in_dim * isa.numbers();
+    let x = Int8Rows::new(isa, x, image_len);
+    let taps = Taps::of_output(height, width, layer.in_dim, layer.stride);
+    gather(&x.words, Some(&x.scales), &taps, layer, epilogue)
 }
 
 /// The grid of the output.
@@ -212,18 +270,18 @@ impl Taps {
 }
 
 /// The input's positions under a kernel, one chunk a tap.
-struct TapRows<'a> {
+struct TapRows<'a, E> {
     /// An image, from the group's first channel of the first position on.
-    image: &'a [f32],
+    image: &'a [E],
     /// What lies outside the image: as many zeros as a group has channels.
-    zeros: &'a [f32],
+    zeros: &'a [E],
     /// Those of the group's first channel, position by position.
     offsets: &'a [[usize; TAPS]],
 }
 
-impl<'a> TapRows<'a> {
+impl<'a, E: Plain> TapRows<'a, E> {
     /// Of the group whose channels start at `channel`.
-    fn new(image: &'a [f32], zeros: &'a [f32], taps: &'a Taps, channel: usize) -> Self {
+    fn new(image: &'a [E], zeros: &'a [E], taps: &'a Taps, channel: usize) -> Self {
         assert_eq!(image.len(), taps.image_len, "an image of another size");
         assert!(channel + zeros.len() <= taps.channels, "channels beyond a position's");
         TapRows { image: &image[channel..], zeros, offsets: &taps.offsets }
@@ -232,7 +290,9 @@ impl<'a> TapRows<'a> {
 
 // SAFETY: a chunk has as many elements as `zeros`. All channels of a position lie in the image, as
 // `Taps` has seen; the group's are among them, as `new` has.
-unsafe impl Rows for TapRows<'_> {
+unsafe impl<E: Plain> Rows for TapRows<'_, E> {
+    type Element = E;
+
     #[inline(always)]
     fn count(&self) -> usize {
         self.offsets.len()
@@ -249,7 +309,7 @@ unsafe impl Rows for TapRows<'_> {
     }
 
     #[inline(always)]
-    unsafe fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const f32; MR] {
+    unsafe fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const E; MR] {
         debug_assert!(row + MR <= self.offsets.len() && chunk < TAPS);
         // SAFETY: the caller asks for rows that exist.
         let offsets = unsafe { self.offsets.get_unchecked(row..row + MR) };
@@ -262,7 +322,7 @@ unsafe impl Rows for TapRows<'_> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::linear::tests::{assert_close, noise};
     use super::*;
 
@@ -274,6 +334,54 @@ mod tests {
         out_dim: usize,
         groups: usize,
         stride: (usize, usize),
+    }
+
+    /// [`conv_int8`] with an instruction set, without a bias.
+    pub(in crate::cpu) fn int8_conv_for(
+        isa: Int8Isa,
+        x: &[f32],
+        (height, width): (usize, usize),
+        levels: &[i8],
+        scales: &[f32],
+        groups: usize,
+        stride: (usize, usize),
+    ) -> Vec<f32> {
+        let in_dim = levels.len() / (scales.len() * TAPS) * groups;
+        let bias = vec![0.0; scales.len()];
+        let layer = pack_conv_int8_for(isa, levels, scales, &bias, in_dim, groups, stride);
+        conv_int8(x, height, width, &layer.unwrap(), Epilogue::Store)
+    }
+
+    /// Weights and images are rounded to 127 of their largest magnitude.
+    #[test]
+    fn int8_is_close() {
+        let (images, height, width, in_dim, out_dim, groups) = (2, 6, 9, 16, 24, 2);
+        let stride = (2, 1);
+        let case = Case { images, height, width, in_dim, out_dim, groups, stride };
+        let x = noise(1, images * height * width * in_dim);
+        let levels: Vec<i8> =
+            noise(2, out_dim * in_dim / groups * TAPS).iter().map(|x| (x * 127.0) as i8).collect();
+        let scales: Vec<f32> = noise(3, out_dim).iter().map(|x| 0.01 * (1.5 + x)).collect();
+        let weight: Vec<f32> = (levels.iter().enumerate())
+            .map(|(i, &level)| f32::from(level) * scales[i / (in_dim / groups * TAPS)])
+            .collect();
+        let expected = plain(&case, &x, &weight, &vec![0.0; out_dim]);
+        for isa in Int8Isa::all() {
+            let found = int8_conv_for(isa, &x, (height, width), &levels, &scales, groups, stride);
+            assert_close(&found, &expected, 0.2, &format!("{isa:?}"));
+            let alone = int8_conv_for(
+                isa,
+                &x[..x.len() / 2],
+                (height, width),
+                &levels,
+                &scales,
+                groups,
+                stride,
+            );
+            assert!(alone == found[..alone.len()], "{isa:?}");
+        }
+        let odd = pack_conv_int8(&[1; 27], &[1.0], &[0.0], 3, 1, (1, 1));
+        assert!(odd.is_none(), "three channels make no whole words");
     }
 
     /// The definition, in f64.

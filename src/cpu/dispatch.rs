@@ -4,13 +4,30 @@
 //! detection. [`dispatch`] enters a function that is compiled for the instruction set and hands the
 //! kernel its operations, a value of a type that implements [`Simd`].
 
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
+use super::simd::Avx512Bf16;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use super::simd::Neon;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::simd::Wasm;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
-use super::simd::{Portable, Simd};
+#[cfg(target_arch = "x86_64")]
+use super::simd::{Avx2Int8, Avx512Vnni, AvxVnni};
+#[cfg(feature = "train")]
+use super::simd::{Bf16Product, PlainBf16};
+use super::simd::{Int8Product, PlainInt8, Portable, Simd};
 
 /// Rows and vectors of a tile with portable vectors: its sums fill half of 16 registers of four
-/// elements, or three quarters of the 32 that 64-bit ARM has.
-const PORTABLE_TILE: (usize, usize) = if cfg!(target_arch = "aarch64") { (6, 2) } else { (4, 1) };
+/// elements.
+const PORTABLE_TILE: (usize, usize) = (4, 1);
+/// 32 vector registers: the sums fill 16, eight elements of a row each 8 more, which leaves 8 for
+/// the panel.
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+const NEON_TILE: (usize, usize) = (8, 2);
+/// Engines have 15 registers on x86-64; with more sums they spill.
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+const WASM_TILE: (usize, usize) = (4, 2);
 
 /// An instruction set that this CPU has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,12 +35,37 @@ pub(super) struct Isa(Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
+    /// Where vectors belong to the baseline, the tests alone take it.
+    #[allow(dead_code)]
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
     #[cfg(target_arch = "x86_64")]
     Avx512,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Wasm,
 }
+
+/// What the whole program is compiled for.
+const BASELINE: Isa = Isa({
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    {
+        Kind::Neon
+    }
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    {
+        Kind::Wasm
+    }
+    #[cfg(not(any(
+        all(target_arch = "aarch64", target_feature = "neon"),
+        all(target_arch = "wasm32", target_feature = "simd128")
+    )))]
+    {
+        Kind::Portable
+    }
+});
 
 impl Isa {
     /// Plain arithmetic, which every CPU has.
@@ -42,7 +84,7 @@ impl Isa {
                 return Isa(Kind::Avx2);
             }
         }
-        Isa(Kind::Portable)
+        BASELINE
     }
 
     /// Every one that this CPU has, from the portable one to the best.
@@ -56,10 +98,16 @@ impl Isa {
                 all.push(Isa(Kind::Avx2));
             }
         }
-        if Isa::best() != Isa::PORTABLE {
+        if !all.contains(&Isa::best()) {
             all.push(Isa::best());
         }
         all
+    }
+
+    /// Whether it is plain arithmetic.
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    pub(super) fn is_portable(self) -> bool {
+        self.0 == Kind::Portable
     }
 
     /// Whether the CPU has AVX2.
@@ -79,6 +127,10 @@ impl Isa {
             Kind::Avx2 => 2 * Avx2::LANES,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx512 => 2 * Avx512::LANES,
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Kind::Neon => NEON_TILE.1 * Neon::LANES,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Wasm => WASM_TILE.1 * Wasm::LANES,
         }
     }
 }
@@ -105,6 +157,10 @@ pub(super) fn dispatch<K: Kernel>(isa: Isa, kernel: K) -> K::Output {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Isa::best` made this value after it had found AVX2, FMA and AVX-512F.
         Kind::Avx512 => unsafe { avx512(kernel) },
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Kind::Neon => kernel.run::<_, { NEON_TILE.0 }, { NEON_TILE.1 }>(Neon),
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Kind::Wasm => kernel.run::<_, { WASM_TILE.0 }, { WASM_TILE.1 }>(Wasm),
     }
 }
 
@@ -120,6 +176,205 @@ fn avx2<K: Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx2,fma")]
 fn avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<_, 8, 2>(Avx512::new())
+}
+
+/// An instruction set that multiplies int8.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Int8Isa(Int8Kind);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Int8Kind {
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx2,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+}
+
+impl Int8Isa {
+    /// The best one that this CPU has.
+    pub(super) fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if Isa::best() == Isa(Kind::Avx512) && is_x86_feature_detected!("avx512vnni") {
+                return Int8Isa(Int8Kind::Avx512Vnni);
+            }
+            if Isa::best() != Isa(Kind::Portable) {
+                let vnni = is_x86_feature_detected!("avxvnni");
+                return Int8Isa(if vnni { Int8Kind::AvxVnni } else { Int8Kind::Avx2 });
+            }
+        }
+        Int8Isa(Int8Kind::Portable)
+    }
+
+    /// Every one that this CPU has, from the portable one to the best.
+    #[cfg(test)]
+    pub(super) fn all() -> Vec<Self> {
+        let mut all = vec![Int8Isa(Int8Kind::Portable)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if Isa::best() != Isa(Kind::Portable) {
+                all.push(Int8Isa(Int8Kind::Avx2));
+                if is_x86_feature_detected!("avxvnni") {
+                    all.push(Int8Isa(Int8Kind::AvxVnni));
+                }
+            }
+            if Int8Isa::best() == Int8Isa(Int8Kind::Avx512Vnni) {
+                all.push(Int8Isa::best());
+            }
+        }
+        all
+    }
+
+    /// The instruction set of its vectors.
+    fn vectors(self) -> Isa {
+        match self.0 {
+            Int8Kind::Portable => Isa(Kind::Portable),
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx2 | Int8Kind::AvxVnni => Isa(Kind::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx512Vnni => Isa(Kind::Avx512),
+        }
+    }
+
+    /// Columns of a packed panel.
+    pub(super) fn panel_width(self) -> usize {
+        self.vectors().panel_width()
+    }
+
+    /// Numbers of a word.
+    pub(super) fn numbers(self) -> usize {
+        match self.0 {
+            Int8Kind::Portable => <PlainInt8 as Int8Product<Portable>>::NUMBERS,
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx2 => Avx2Int8::NUMBERS,
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::AvxVnni => AvxVnni::NUMBERS,
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx512Vnni => Avx512Vnni::NUMBERS,
+        }
+    }
+}
+
+/// A kernel that multiplies int8, as [`Kernel`].
+pub(super) trait Int8Kernel {
+    type Output;
+
+    fn run<S, P, const MR: usize, const NV: usize>(self, simd: S, product: P) -> Self::Output
+    where
+        S: Simd,
+        P: Int8Product<S>;
+}
+
+/// Runs a kernel with an instruction set.
+#[inline]
+pub(super) fn dispatch_int8<K: Int8Kernel>(isa: Int8Isa, kernel: K) -> K::Output {
+    match isa.0 {
+        Int8Kind::Portable => {
+            kernel.run::<_, _, { PORTABLE_TILE.0 }, { PORTABLE_TILE.1 }>(Portable, PlainInt8)
+        }
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Int8Isa` makes this value after it has found AVX2 and FMA.
+        Int8Kind::Avx2 => unsafe { avx2_int8(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Int8Isa` makes this value after it has found AVX2, FMA and AVX-VNNI.
+        Int8Kind::AvxVnni => unsafe { avx_vnni(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Int8Isa` makes this value after it has found all of them.
+        Int8Kind::Avx512Vnni => unsafe { avx512_vnni(kernel) },
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2_int8<K: Int8Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, _, 6, 2>(Avx2::new(), Avx2Int8::new())
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avxvnni")]
+fn avx_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, _, 6, 2>(Avx2::new(), AvxVnni::new())
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
+fn avx512_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512Vnni::new())
+}
+
+/// An instruction set that multiplies bf16.
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bf16Isa(Bf16Kind);
+
+#[cfg(feature = "train")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bf16Kind {
+    #[cfg_attr(not(test), allow(dead_code, reason = "the oracle of the others"))]
+    Portable,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+#[cfg(feature = "train")]
+impl Bf16Isa {
+    /// The one that is faster than f32, if this CPU has one.
+    pub(super) fn fast() -> Option<Self> {
+        #[cfg(target_arch = "x86_64")]
+        if Isa::best() == Isa(Kind::Avx512) && is_x86_feature_detected!("avx512bf16") {
+            return Some(Bf16Isa(Bf16Kind::Avx512));
+        }
+        None
+    }
+
+    /// Every one that this CPU has, from the portable one on.
+    #[cfg(test)]
+    pub(super) fn all() -> Vec<Self> {
+        [Bf16Isa(Bf16Kind::Portable)].into_iter().chain(Self::fast()).collect()
+    }
+
+    /// Columns of a packed panel.
+    pub(super) fn panel_width(self) -> usize {
+        match self.0 {
+            Bf16Kind::Portable => Isa(Kind::Portable).panel_width(),
+            #[cfg(target_arch = "x86_64")]
+            Bf16Kind::Avx512 => Isa(Kind::Avx512).panel_width(),
+        }
+    }
+}
+
+/// A kernel that multiplies bf16, as [`Kernel`].
+#[cfg(feature = "train")]
+pub(super) trait Bf16Kernel {
+    type Output;
+
+    fn run<S, P, const MR: usize, const NV: usize>(self, simd: S, product: P) -> Self::Output
+    where
+        S: Simd,
+        P: Bf16Product<S>;
+}
+
+/// Runs a kernel with an instruction set.
+#[cfg(feature = "train")]
+#[inline]
+pub(super) fn dispatch_bf16<K: Bf16Kernel>(isa: Bf16Isa, kernel: K) -> K::Output {
+    match isa.0 {
+        Bf16Kind::Portable => {
+            kernel.run::<_, _, { PORTABLE_TILE.0 }, { PORTABLE_TILE.1 }>(Portable, PlainBf16)
+        }
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: `Bf16Isa::fast` made this value after it had found all of them.
+        Bf16Kind::Avx512 => unsafe { avx512_bf16(kernel) },
+    }
+}
+
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
+#[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
+fn avx512_bf16<K: Bf16Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512Bf16::new())
 }
 
 #[cfg(test)]

@@ -3,8 +3,13 @@
 use std::mem::MaybeUninit;
 
 use super::buffer::{Scratch, filled};
-use super::dispatch::{Isa, dispatch};
-use super::gemm::{BLOCK_ROWS, DenseRows, Epilogue, Gemm, PackedMatrix};
+use super::dispatch::{Int8Isa, Isa};
+#[cfg(feature = "train")]
+use super::gemm::Bf16Matrix;
+use super::gemm::{
+    BLOCK_ROWS, DenseRows, Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale,
+    RowScales,
+};
 use super::parts::{Grid, Output, for_each_part};
 
 /// Tasks that the panels of a product are spread over at most.
@@ -29,7 +34,7 @@ pub(super) fn pack_linear_for(
 pub(crate) fn linear(x: &[f32], layer: &PackedMatrix, epilogue: Epilogue) -> Vec<f32> {
     let rows = rows_of(x, layer);
     let write = |out: &mut [MaybeUninit<f32>]| {
-        linear_into(x, rows, layer, epilogue, Output::uninit(out));
+        linear_into(x, None, rows, layer, epilogue, Output::uninit(out));
     };
     // SAFETY: `linear_into` writes every row and column.
     unsafe { filled(rows * layer.n(), write) }
@@ -39,7 +44,7 @@ pub(crate) fn linear(x: &[f32], layer: &PackedMatrix, epilogue: Epilogue) -> Vec
 pub(crate) fn mlp(x: &[f32], fc1: &PackedMatrix, fc2: &PackedMatrix, residual: &[f32]) -> Vec<f32> {
     let rows = rows_of(x, fc1);
     let mut hidden = Scratch::new(rows * fc1.n());
-    linear_into(x, rows, fc1, Epilogue::Gelu, Output::replace(&mut hidden));
+    linear_into(x, None, rows, fc1, Epilogue::Gelu, Output::replace(&mut hidden));
     linear(&hidden, fc2, Epilogue::Add(residual))
 }
 
@@ -50,34 +55,92 @@ fn rows_of(x: &[f32], layer: &PackedMatrix) -> usize {
     rows
 }
 
-/// Writes every element of `out`, `[rows, layer.n()]`.
-fn linear_into(x: &[f32], rows: usize, layer: &PackedMatrix, epilogue: Epilogue, out: Output) {
+/// Writes every element of `out`, `[rows, layer.n()]`. Only integers have scales, one a row.
+fn linear_into<M: Matrix>(
+    x: &[M::Left],
+    scales: Option<&[RowScale]>,
+    rows: usize,
+    layer: &M,
+    epilogue: Epilogue,
+    out: Output,
+) {
     if let Epilogue::Add(other) = epilogue {
         assert_eq!(other.len(), rows * layer.n(), "the residual has another size");
     }
     let source = DenseRows::new(x, rows, layer.k(), layer.k());
-    let matrix = layer.panels();
+    let width = layer.panel_width();
     let blocks = rows.div_ceil(BLOCK_ROWS);
     // Panels of a task.
-    let group = matrix.count().div_ceil(PANEL_TASKS);
+    let group = layer.n().div_ceil(width).div_ceil(PANEL_TASKS);
     let grid = Grid {
         segments: 1,
         segment_rows: rows,
         block_rows: rows.div_ceil(blocks.max(1)),
         columns: layer.n(),
-        block_columns: group * matrix.width(),
+        block_columns: group * width,
     };
     for_each_part(grid.tiles(out), &|_, (place, out)| {
-        let gemm = Gemm {
-            rows: &source,
-            first_row: place.rows.start,
-            matrix,
-            first_panel: place.columns.start / matrix.width(),
-            epilogue,
-            out,
-        };
-        dispatch(layer.isa(), gemm);
+        let origin =
+            Origin { first_row: place.rows.start, first_panel: place.columns.start / width };
+        let scales = scales.map_or(RowScales::NONE, |scales| RowScales::Each(&scales[place.rows]));
+        layer.multiply(&source, origin, scales, epilogue, out);
     });
+}
+
+/// Packs a linear layer's weight `scales[o] * levels[o, i]`, `[out, in]`, and bias `[out]`.
+pub(crate) fn pack_linear_int8(levels: &[i8], scales: &[f32], bias: Option<&[f32]>) -> Int8Matrix {
+    pack_linear_int8_for(Int8Isa::best(), levels, scales, bias)
+}
+
+fn pack_linear_int8_for(
+    isa: Int8Isa,
+    levels: &[i8],
+    scales: &[f32],
+    bias: Option<&[f32]>,
+) -> Int8Matrix {
+    let in_dim = levels.len().checked_div(scales.len()).unwrap_or(0);
+    assert_eq!(levels.len(), in_dim * scales.len(), "a scale for each row");
+    Int8Matrix::new(isa, in_dim, |k, n| levels[n * in_dim + k], scales, bias)
+}
+
+/// [`linear`] with products of int8: `x` is rounded row by row.
+pub(crate) fn linear_int8(x: &[f32], layer: &Int8Matrix, epilogue: Epilogue) -> Vec<f32> {
+    let rows = x.len().checked_div(layer.rows()).unwrap_or(0);
+    assert_eq!(x.len(), rows * layer.rows(), "the input has no whole rows");
+    let x = Int8Rows::new(layer.isa(), x, layer.rows());
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        linear_into(&x.words, Some(&x.scales), rows, layer, epilogue, Output::uninit(out));
+    };
+    // SAFETY: `linear_into` writes every row and column.
+    unsafe { filled(rows * layer.n(), write) }
+}
+
+/// [`mlp`] with products of int8.
+pub(crate) fn mlp_int8(
+    x: &[f32],
+    fc1: &Int8Matrix,
+    fc2: &Int8Matrix,
+    residual: &[f32],
+) -> Vec<f32> {
+    let rows = x.len().checked_div(fc1.rows()).unwrap_or(0);
+    assert_eq!(x.len(), rows * fc1.rows(), "the input has no whole rows");
+    let mut hidden = Scratch::new(rows * fc1.n());
+    let x = Int8Rows::new(fc1.isa(), x, fc1.rows());
+    let out = Output::replace(&mut hidden);
+    linear_into(&x.words, Some(&x.scales), rows, fc1, Epilogue::Gelu, out);
+    linear_int8(&hidden, fc2, Epilogue::Add(residual))
+}
+
+/// [`linear`] with products of bf16, for a left matrix in words.
+#[cfg(feature = "train")]
+pub(super) fn linear_bf16(x: &[u32], layer: &Bf16Matrix, epilogue: Epilogue) -> Vec<f32> {
+    let rows = x.len().checked_div(layer.k()).unwrap_or(0);
+    assert_eq!(x.len(), rows * layer.k(), "the input has no whole rows");
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        linear_into(x, None, rows, layer, epilogue, Output::uninit(out));
+    };
+    // SAFETY: `linear_into` writes every row and column.
+    unsafe { filled(rows * layer.n(), write) }
 }
 
 #[cfg(test)]
@@ -103,6 +166,17 @@ pub(super) mod tests {
             let error = (f64::from(*found) - expected).abs();
             assert!(error <= at, "{row}: {found} instead of {expected} at {i}");
         }
+    }
+
+    /// [`linear_int8`] with an instruction set.
+    pub(in crate::cpu) fn int8_linear_for(
+        isa: Int8Isa,
+        x: &[f32],
+        levels: &[i8],
+        scales: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Vec<f32> {
+        linear_int8(x, &pack_linear_int8_for(isa, levels, scales, bias), Epilogue::Store)
     }
 
     /// The definition, in f64.
@@ -158,6 +232,51 @@ pub(super) mod tests {
                 assert_close(&linear(&x, &layer, Epilogue::Store), &unbiased, tolerance, &row);
             }
         }
+    }
+
+    /// Weights and rows are rounded to 127 of their largest magnitude: what comes out differs by
+    /// some 1e-2 of its size, and with every instruction set alike.
+    #[test]
+    fn int8_is_close() {
+        let (rows, in_dim, out_dim) = (150, 200, 70);
+        let (x, bias) = (noise(1, rows * in_dim), noise(2, out_dim));
+        let levels: Vec<i8> =
+            noise(3, out_dim * in_dim).iter().map(|x| (x * 127.0).round() as i8).collect();
+        let scales: Vec<f32> = noise(4, out_dim).iter().map(|x| 0.01 * (1.5 + x)).collect();
+        let weight: Vec<f32> = (levels.iter().enumerate())
+            .map(|(i, &level)| f32::from(level) * scales[i / in_dim])
+            .collect();
+        let exact = plain(&x, &weight, out_dim, &bias);
+        let other = noise(5, rows * out_dim);
+        let all = Int8Isa::all();
+        let first = int8_linear_for(all[0], &x, &levels, &scales, Some(&bias));
+        assert_close(&first, &exact, 0.25, "portable");
+        for isa in all {
+            let layer = pack_linear_int8_for(isa, &levels, &scales, Some(&bias));
+            let found = linear_int8(&x, &layer, Epilogue::Store);
+            let like: Vec<f64> = first.iter().map(|&x| f64::from(x)).collect();
+            assert_close(&found, &like, 1e-5, &format!("{isa:?}"));
+            let added = linear_int8(&x, &layer, Epilogue::Add(&other));
+            let like: Vec<f32> = found.iter().zip(&other).map(|(a, b)| a + b).collect();
+            assert!(added == like, "{isa:?}");
+            for row in 0..rows {
+                let alone = linear_int8(&x[row * in_dim..][..in_dim], &layer, Epilogue::Store);
+                assert!(alone == found[row * out_dim..][..out_dim], "{isa:?}, row {row}");
+            }
+            assert!(linear_int8(&[], &layer, Epilogue::Store).is_empty());
+        }
+    }
+
+    #[test]
+    fn int8_mlp_is_two_layers() {
+        let (dim, hidden, rows) = (24, 96, 50);
+        let (x, residual) = (noise(8, rows * dim), noise(9, rows * dim));
+        let levels: Vec<i8> = noise(10, hidden * dim).iter().map(|x| (x * 127.0) as i8).collect();
+        let fc1 = pack_linear_int8(&levels, &vec![0.01; hidden], Some(&noise(11, hidden)));
+        let fc2 = pack_linear_int8(&levels, &vec![0.02; dim], Some(&noise(13, dim)));
+        let first = linear_int8(&x, &fc1, Epilogue::Gelu);
+        let expected = linear_int8(&first, &fc2, Epilogue::Add(&residual));
+        assert!(mlp_int8(&x, &fc1, &fc2, &residual) == expected);
     }
 
     #[test]

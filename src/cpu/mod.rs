@@ -17,7 +17,8 @@
 //!    [`vertical_attention`]; [`resample`] scales images.
 //! 6. `backward` has the operations' gradients (feature `train`).
 //!
-//! Beside them, system calls: [`file_map`] maps weights, `memory` tunes the allocator.
+//! Beside them, system calls: [`file_map`] maps weights, [`mod@clock`] measures time, `memory` tunes
+//! the allocator.
 //!
 //! # Results
 //! Tasks do not depend on the number of threads, and no sum crosses tasks: results are the same to
@@ -37,6 +38,7 @@ mod attention;
 #[cfg(feature = "train")]
 pub(crate) mod backward;
 mod buffer;
+mod clock;
 mod conv;
 mod dispatch;
 mod elementwise;
@@ -56,15 +58,16 @@ mod softmax;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
-pub(crate) use conv::{PackedConv, conv, output_grid};
+pub(crate) use clock::clock;
+pub(crate) use conv::{PackedConv, conv, conv_int8, output_grid, pack_conv_int8};
 pub(crate) use elementwise::{add, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
 pub(crate) use file_map::FileMap;
 pub(crate) use fold::fold_vertical_attention;
-pub(crate) use gemm::{Epilogue, PackedMatrix};
+pub(crate) use gemm::{Epilogue, Int8Matrix, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
-pub(crate) use linear::{linear, mlp, pack_linear};
+pub(crate) use linear::{linear, linear_int8, mlp, mlp_int8, pack_linear, pack_linear_int8};
 #[cfg(feature = "train")]
 pub(crate) use memory::keep_freed_memory;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};

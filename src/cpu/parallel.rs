@@ -10,9 +10,10 @@
 //!
 //! What a task computes depends on its number alone: results are the same however tasks are spread.
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use super::clock::clock;
 
 /// Waiting longer than this for the others means that one of them does not run. (Tasks take about
 /// a tenth of it.)
@@ -36,14 +37,9 @@ struct Watch {
 
 static WATCH: Watch = Watch::new();
 
-/// Microseconds on a clock that starts at 0. It stands still on WebAssembly without an operating
-/// system, where the standard library has no clock: there nothing is watched.
+/// Microseconds of the clock. Where it stands still there are no threads: nothing is watched.
 fn now() -> u64 {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    if cfg!(all(target_family = "wasm", target_os = "unknown")) {
-        return 0;
-    }
-    START.elapsed().as_micros() as u64
+    clock().as_micros() as u64
 }
 
 impl Watch {

@@ -14,7 +14,7 @@ use super::simd::Simd;
 
 /// The widest panel of any instruction set: a row of a tile is accessed in pieces of up to as many
 /// elements.
-const WIDEST: usize = 32;
+pub(super) const WIDEST: usize = 32;
 
 /// Something that is divided into parts.
 ///

@@ -2,17 +2,13 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::{BeamSearch, CasedLm, CompactNgram, Decoder};
+use super::signs::FLOOR;
+use super::{CasedLm, CompactNgram, Decoder};
 use crate::charset::Charset;
 use crate::error::Result;
 
 /// Made by `svtrv2 english-lm` of svtrv2-cli.
 const NGRAM: &[u8] = include_bytes!("../../models/english.ngram");
-
-// Tuned on the training splits of SVT and (a half of) IIIT5K; docs/model_card.md has the figures.
-const LM_WEIGHT: f64 = 0.25;
-const LENGTH_BONUS: f64 = 0.5;
-const FLOOR: f32 = -6.0;
 
 impl CasedLm {
     /// The model of English words, names and numbers that is part of the crate.
@@ -54,11 +50,6 @@ impl Decoder {
     /// # Errors
     /// None today: the model is part of the program.
     pub fn english(charset: &Charset) -> Result<Self> {
-        Ok(Decoder::beam(BeamSearch {
-            language_model: Some(Arc::new(CasedLm::english(charset)?)),
-            lm_weight: LM_WEIGHT,
-            length_bonus: LENGTH_BONUS,
-            ..BeamSearch::default()
-        }))
+        Ok(Decoder::signs(CasedLm::english(charset)?))
     }
 }

@@ -38,6 +38,7 @@ mod lexicon;
 mod log_probs;
 mod ngram;
 mod prune;
+mod signs;
 mod trie;
 
 pub use alignment::best_alignment;

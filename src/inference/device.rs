@@ -8,7 +8,8 @@ use crate::error::{ConfigError, Error};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Device {
-    /// On the CPU, with this crate's own operations if the precision is [`Precision::F32`].
+    /// On the CPU, with this crate's own operations if the precision is [`Precision::F32`] or
+    /// [`Precision::Int8`].
     #[default]
     Cpu,
     /// On the NVIDIA GPU of this number, from 0. Needs the crate feature `cuda`.
@@ -24,6 +25,9 @@ pub enum Precision {
     /// 32 bits.
     #[default]
     F32,
+    /// Integers of 8 bits in the products of linear layers and convolutions, 32 bits elsewhere: two
+    /// to four times as fast as [`Precision::F32`], with small errors. On the CPU only.
+    Int8,
     /// 16 bits, 11 of them significant, for GPUs. Needs the crate feature `candle`; a CPU is slower
     /// in it.
     F16,
@@ -52,11 +56,18 @@ impl Device {
 
 #[cfg(feature = "candle")]
 impl Precision {
-    pub(super) fn dtype(self) -> candle_core::DType {
+    /// The element type of tensors.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for int8, which candle does not compute in.
+    pub(super) fn dtype(self) -> Result<candle_core::DType> {
         match self {
-            Precision::F32 => candle_core::DType::F32,
-            Precision::F16 => candle_core::DType::F16,
-            Precision::Bf16 => candle_core::DType::BF16,
+            Precision::F32 => Ok(candle_core::DType::F32),
+            Precision::F16 => Ok(candle_core::DType::F16),
+            Precision::Bf16 => Ok(candle_core::DType::BF16),
+            Precision::Int8 => {
+                Err(ConfigError::new("precision", "Int8 needs the device Cpu".to_owned()).into())
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use super::CandleModel;
 use super::{Array, Device, Model, Precision};
 use crate::error::Result;
 use crate::model::Config;
-use crate::ops::ParameterSource;
+use crate::ops::{ParameterSource, int8};
 
 /// The network, however it runs.
 #[derive(Debug, Clone)]
@@ -17,18 +17,27 @@ pub(crate) enum Execution {
 
 impl Execution {
     /// The fastest one for a device and a precision.
-    pub(crate) fn new(
+    pub(crate) fn new<P>(
         config: &Config,
-        parameters: &dyn ParameterSource<Vec<f32>>,
+        parameters: &P,
         device: Device,
         precision: Precision,
-    ) -> Result<Self> {
-        if (device, precision) == (Device::Cpu, Precision::F32) {
-            return Ok(Execution::Native(Model::new(config, parameters)?));
+    ) -> Result<Self>
+    where
+        P: ParameterSource<Vec<f32>> + ParameterSource<int8::Values>,
+    {
+        match (device, precision) {
+            (Device::Cpu, Precision::F32) => {
+                return Ok(Execution::Native(Model::new(config, parameters)?));
+            }
+            (Device::Cpu, Precision::Int8) => {
+                return Ok(Execution::Native(Model::new_int8(config, parameters)?));
+            }
+            _ => {}
         }
         #[cfg(feature = "candle")]
         {
-            let (device, dtype) = (device.open()?, precision.dtype());
+            let (device, dtype) = (device.open()?, precision.dtype()?);
             Ok(Execution::Candle(CandleModel::new(config, parameters, &device, dtype)?))
         }
         #[cfg(not(feature = "candle"))]

@@ -1,14 +1,15 @@
-//! Inference on a CPU in f32, on plain buffers.
+//! Inference on a CPU, in f32 or int8, on plain buffers.
 
 use std::fmt;
 use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::Array;
+use super::{Array, Precision};
 use crate::cpu;
 use crate::error::Result;
-use crate::model::{Config, Network};
+use crate::model::{Config, Features, Network};
+use crate::ops::int8::{self, Int8, PackedInt8};
 use crate::ops::native::{Native, Packed, Tokens};
 use crate::ops::{Grid, MAP_WIDTH, ParameterSource, Scope};
 
@@ -18,7 +19,8 @@ use crate::ops::{Grid, MAP_WIDTH, ParameterSource, Scope};
 /// caches.
 const PART_PIXELS: usize = 2 * 32 * 128;
 
-/// The network of SVTRv2 on a CPU in f32, with packed parameters.
+/// The network of SVTRv2 on a CPU, with packed parameters: in f32, or with the products of its linear
+/// layers and convolutions in int8.
 ///
 /// Copies share the parameters. Work is spread over the threads of the current rayon pool. The
 /// result for an image never depends on the other images of the batch or on the number of threads:
@@ -35,8 +37,14 @@ const PART_PIXELS: usize = 2 * 32 * 128;
 /// ```
 #[derive(Clone)]
 pub struct Model {
-    network: Arc<Network<Packed>>,
+    network: PackedNetwork,
     config: Arc<Config>,
+}
+
+#[derive(Clone)]
+enum PackedNetwork {
+    F32(Arc<Network<Packed>>),
+    Int8(Arc<Network<PackedInt8>>),
 }
 
 impl fmt::Debug for Model {
@@ -48,7 +56,23 @@ impl fmt::Debug for Model {
 impl Model {
     pub(crate) fn new(config: &Config, parameters: &dyn ParameterSource<Vec<f32>>) -> Result<Self> {
         let network = Arc::new(Network::new(config, &Scope::new(parameters))?);
-        Ok(Model { network, config: Arc::new(config.clone()) })
+        Ok(Model { network: PackedNetwork::F32(network), config: Arc::new(config.clone()) })
+    }
+
+    pub(crate) fn new_int8(
+        config: &Config,
+        parameters: &dyn ParameterSource<int8::Values>,
+    ) -> Result<Self> {
+        let network = Arc::new(Network::new(config, &Scope::new(parameters))?);
+        Ok(Model { network: PackedNetwork::Int8(network), config: Arc::new(config.clone()) })
+    }
+
+    /// What the products are computed in: [`Precision::F32`] or [`Precision::Int8`].
+    pub fn precision(&self) -> Precision {
+        match self.network {
+            PackedNetwork::F32(_) => Precision::F32,
+            PackedNetwork::Int8(_) => Precision::Int8,
+        }
     }
 
     /// The logits, `[batch, width / 4, classes]`, of images `[batch, 3, height, width]` in
@@ -61,8 +85,8 @@ impl Model {
     /// [`ComputeError::Images`](crate::ComputeError::Images) if the shape is another.
     pub fn forward(&self, images: &[f32], shape: [usize; 4]) -> Result<Array<3>> {
         let run = |tokens, grid| {
-            let features = self.network.encode(&Native, tokens, grid, false)?;
-            Ok((features.grid, [self.network.classify(&Native, &features)?.values]))
+            let features = self.encode(tokens, grid, false)?;
+            Ok((features.grid, [self.classify(&features)?.values]))
         };
         let (batch, grid, [logits]) = in_parts(images, shape, run)?;
         Ok(Array { values: logits, shape: [batch, grid.width, self.config.num_classes] })
@@ -83,8 +107,8 @@ impl Model {
     ) -> Result<(Array<3>, Array<4>)> {
         let run = |tokens: Tokens, grid: Grid| {
             let images = tokens.values.len() / (3 * grid.positions());
-            let features = self.network.encode(&Native, tokens, grid, true)?;
-            let logits = self.network.classify(&Native, &features)?;
+            let features = self.encode(tokens, grid, true)?;
+            let logits = self.classify(&features)?;
             let map = match features.map {
                 Some(map) => map.values,
                 None => vec![0.0; images * features.grid.positions() * MAP_WIDTH],
@@ -104,12 +128,26 @@ impl Model {
     pub fn features(&self, images: &[f32], shape: [usize; 4]) -> Result<Array<4>> {
         let dim = self.config.feature_dim();
         let run = |tokens, grid| {
-            let features = self.network.encode(&Native, tokens, grid, false)?;
+            let features = self.encode(tokens, grid, false)?;
             let (values, grid) = (&features.tokens.values, features.grid);
             Ok((grid, [cpu::channels_first(values, grid.positions(), dim)]))
         };
         let (batch, Grid { height, width }, [values]) = in_parts(images, shape, run)?;
         Ok(Array { values, shape: [batch, dim, height, width] })
+    }
+
+    fn encode(&self, tokens: Tokens, grid: Grid, map: bool) -> Result<Features<Tokens>> {
+        match &self.network {
+            PackedNetwork::F32(network) => network.encode(&Native, tokens, grid, map),
+            PackedNetwork::Int8(network) => network.encode(&Int8, tokens, grid, map),
+        }
+    }
+
+    fn classify(&self, features: &Features<Tokens>) -> Result<Tokens> {
+        match &self.network {
+            PackedNetwork::F32(network) => network.classify(&Native, features),
+            PackedNetwork::Int8(network) => network.classify(&Int8, features),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! | implementation | computes on | gradients |
 //! |---|---|---|
 //! | [`native`] | CPU, f32, packed parameters | none |
+//! | [`int8`] | CPU, linear layers and convolutions in int8 | none |
 //! | `candle` (feature `candle`) | any device, f32, f16 or bf16 | candle's; the oracle of the others |
 //! | `tape` (feature `train`) | CPU, f32 | hand-written |
 //!
@@ -16,6 +17,7 @@
 
 #[cfg(feature = "candle")]
 pub(crate) mod candle;
+pub(crate) mod int8;
 pub(crate) mod native;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "training reads all of it"))]
 mod parameters;

@@ -17,18 +17,23 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    fn rows(&self) -> usize {
+    pub(super) fn rows(&self) -> usize {
         self.values.len().checked_div(self.channels).unwrap_or(0)
     }
 
-    fn check(&self, name: &'static str, channels: usize) -> Result<()> {
+    pub(super) fn check(&self, name: &'static str, channels: usize) -> Result<()> {
         if self.channels == channels && channels > 0 {
             return Ok(());
         }
         Err(ComputeError::operand(name, [self.rows(), self.channels], [self.rows(), channels]))
     }
 
-    fn check_like(&self, name: &'static str, rows: usize, channels: usize) -> Result<()> {
+    pub(super) fn check_like(
+        &self,
+        name: &'static str,
+        rows: usize,
+        channels: usize,
+    ) -> Result<()> {
         self.check(name, channels)?;
         if self.rows() == rows {
             return Ok(());
@@ -121,7 +126,7 @@ impl Layers for Packed {
 pub(crate) struct Native;
 
 /// The epilogue of the CPU operations; a residual is checked to have the result's shape.
-fn epilogue<'a>(
+pub(super) fn epilogue<'a>(
     name: &'static str,
     epilogue: Epilogue<'a, Tokens>,
     rows: usize,
@@ -135,6 +140,19 @@ fn epilogue<'a>(
             Ok(cpu::Epilogue::Add(&residual.values))
         }
     }
+}
+
+/// The epilogue of a convolution, whose input is checked.
+pub(super) fn conv_epilogue<'a>(
+    config: &ConvConfig,
+    x: &Tokens,
+    grid: Grid,
+    then: Epilogue<'a, Tokens>,
+) -> Result<cpu::Epilogue<'a>> {
+    x.check("conv", config.in_dim)?;
+    x.check_length("conv", grid.positions())?;
+    let rows = x.rows() / grid.positions() * config.output_grid(grid).positions();
+    epilogue("conv's residual", then, rows, config.out_dim)
 }
 
 impl Ops for Native {
@@ -163,10 +181,7 @@ impl Ops for Native {
 
     fn conv(&self, layer: &Conv, x: &Tokens, grid: Grid, then: Epilogue<Tokens>) -> Result<Tokens> {
         let Conv { packed, config } = layer;
-        x.check("conv", config.in_dim)?;
-        x.check_length("conv", grid.positions())?;
-        let rows = x.rows() / grid.positions() * config.output_grid(grid).positions();
-        let then = epilogue("conv's residual", then, rows, config.out_dim)?;
+        let then = conv_epilogue(config, x, grid, then)?;
         let values = cpu::conv(&x.values, grid.height, grid.width, packed, then);
         Ok(Tokens { values, channels: config.out_dim })
     }

@@ -1,10 +1,11 @@
 //! Many crops at once: grouped by size, cut into passes through the network.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rayon::prelude::*;
 
 use super::Recognizer;
+use crate::cpu::clock;
 use crate::crop::Crop;
 use crate::decode::LogProbs;
 use crate::emissions::{Attention, Emissions};
@@ -81,9 +82,9 @@ impl Recognizer {
     ) -> Vec<Timed<T>> {
         let run = |pass: Vec<usize>| -> Vec<(usize, Timed<T>)> {
             let members: Vec<&ResizedCrop> = pass.iter().map(|&index| crops[index]).collect();
-            let start = Instant::now();
+            let start = clock();
             let emissions = self.forward(&members);
-            let time = start.elapsed() / pass.len().max(1) as u32;
+            let time = (clock() - start) / pass.len().max(1) as u32;
             let results: Vec<Result<T>> = match emissions {
                 Ok(emissions) => {
                     let pairs = members.into_iter().zip(emissions);

@@ -94,6 +94,7 @@ impl Recognizer {
         };
         charset.check_classes(config.num_classes)?;
         decoder.check_charset(&charset)?;
+        let precision = precision.unwrap_or(weights.precision());
         let execution = weights.execution(device, precision)?;
         Ok(Recognizer {
             execution,

@@ -56,12 +56,15 @@ pub struct Options {
     pub batch_pixels: Option<usize>,
     /// Where the network runs.
     pub device: Device,
-    /// The network's number type.
-    pub precision: Precision,
+    /// Overrides the network's number type, which the weights state ([`Weights::precision`]): f32,
+    /// unless they were written to run in int8.
+    ///
+    /// [`Weights::precision`]: crate::weights::Weights::precision
+    pub precision: Option<Precision>,
 }
 
 impl Default for Options {
-    /// The file's charset and ratio limit, crops as they are, greedy decoding, on the CPU in f32.
+    /// The file's charset, ratio limit and precision, crops as they are, greedy decoding, on the CPU.
     fn default() -> Self {
         Options {
             charset: None,
@@ -71,7 +74,7 @@ impl Default for Options {
             temperature: None,
             batch_pixels: None,
             device: Device::Cpu,
-            precision: Precision::F32,
+            precision: None,
         }
     }
 }

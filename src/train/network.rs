@@ -10,6 +10,7 @@ use super::Gradients;
 use super::context::{BatchNormMode, BatchStatistics, Context};
 use super::parameters::{Initialization, Parameters, Start, is_statistic};
 use super::sgm::Sgm;
+use crate::cpu::backward::Products;
 use crate::error::{ComputeError, Result};
 use crate::model::{self, Config};
 use crate::ops::candle::{Candle, Tensors, image_tokens};
@@ -51,7 +52,10 @@ pub enum Precision {
     #[default]
     F32,
     /// Mixed: parameters, gradients, norms, the softmax of attention and losses in 32 bits, all
-    /// else in bfloat16, whose range needs no scaling of the loss. For GPUs; a CPU is slower in it.
+    /// else in bfloat16, whose range needs no scaling of the loss.
+    ///
+    /// On a CPU with AVX-512 BF16 the products of linear layers and convolutions are of bfloat16,
+    /// summed in 32 bits, and all else is in 32 bits; on other CPUs everything is.
     Bf16,
 }
 
@@ -66,7 +70,7 @@ pub struct PassOptions {
     pub seed: u64,
     /// What the passes through the network compute in.
     pub precision: Precision,
-    /// On a CPU in f32: record on a tape of this crate's CPU operations with hand-written gradients,
+    /// On a CPU: record on a tape of this crate's CPU operations with hand-written gradients,
     /// instead of candle's several times slower ones, which are their oracle.
     pub tape: bool,
 }
@@ -248,10 +252,11 @@ impl Network {
         let (batch, grid, tokens) = image_tokens(images)?;
         let context = Context::new(batch, options.batch_norm, options.drop_path, options.seed);
         let full = options.precision == Precision::F32;
-        let on_tape = full && options.tape && self.device.is_cpu() && images.dtype() == DType::F32;
+        let on_tape = options.tape && self.device.is_cpu() && images.dtype() == DType::F32;
         if on_tape {
             let tape = Tape::default();
-            let ops = Recording { tape: &tape, context: &context };
+            let products = if full { Products::f32() } else { Products::bf16() };
+            let ops = Recording { tape: &tape, products, context: &context };
             let tokens = Tracked::constant(tokens.flatten_all()?.to_vec1()?, 3);
             let (features, logits, grid) = run(&self.model, &ops, tokens, grid)?;
             self.move_statistics(context.into_statistics())?;

@@ -4,7 +4,8 @@
 use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 use crate::cpu::backward::{
-    column_sums, layer_norm_backward, linear_input_gradient, linear_weight_gradient,
+    Products, column_sums, layer_norm_backward, linear_forward, linear_input_gradient,
+    linear_weight_gradient,
 };
 use crate::cpu::{self, Epilogue};
 use crate::ops::tape::with_values;
@@ -21,13 +22,14 @@ pub(super) fn linear(layer: &LinearParameters<Tensor>, x: &Tensor) -> Result<Ten
     let Some(bias) = bias.as_ref().filter(|bias| on_cpu([x, weight, bias])) else {
         return candle::linear(layer, x);
     };
+    let products = Products::f32();
     let forward = move |x: &[f32], weight: &[f32], bias: &[f32]| {
-        cpu::linear(x, &cpu::pack_linear(weight, out_dim, Some(bias)), Epilogue::Store)
+        linear_forward(products, x, weight, out_dim, Some(bias), Epilogue::Store)
     };
     let backward = move |x: &[f32], weight: &[f32], dy: &[f32]| {
         [
-            linear_input_gradient(dy, weight, out_dim, None),
-            linear_weight_gradient(x, dy, in_dim, out_dim),
+            linear_input_gradient(products, dy, weight, out_dim, None),
+            linear_weight_gradient(products, x, dy, in_dim, out_dim),
             column_sums(dy, out_dim),
         ]
     };

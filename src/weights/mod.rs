@@ -46,7 +46,7 @@ use crate::files;
 use crate::inference::CandleModel;
 use crate::inference::{Device, Execution, Model, Precision};
 use crate::model::{Config, StageConfig, parameter_shapes};
-use crate::ops::{Init, ParameterSource};
+use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
 
@@ -75,6 +75,7 @@ pub struct Weights {
     config: Config,
     charset: Option<Charset>,
     temperature: Option<f32>,
+    precision: Precision,
 }
 
 impl Weights {
@@ -147,8 +148,8 @@ impl Weights {
         if let Some(temperature) = file.temperature {
             ConfigError::check_positive("temperature", temperature)?;
         }
-        let WeightsFile { charset, temperature, .. } = file;
-        Ok(Weights { format, tensors, config, charset, temperature })
+        let WeightsFile { charset, temperature, precision, .. } = file;
+        Ok(Weights { format, tensors, config, charset, temperature, precision })
     }
 
     /// The format of the file.
@@ -171,6 +172,24 @@ impl Weights {
     /// crate's own files have one.
     pub fn temperature(&self) -> f32 {
         self.temperature.unwrap_or(1.0)
+    }
+
+    /// What the network runs in by default: f32, unless the file states int8.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Replaces what the network runs in by default; files keep it.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for another precision than f32 and int8.
+    pub fn with_precision(mut self, precision: Precision) -> Result<Self> {
+        if !matches!(precision, Precision::F32 | Precision::Int8) {
+            let detail = format!("weights state F32 or Int8, not {precision:?}");
+            return Err(ConfigError::new("precision", detail).into());
+        }
+        self.precision = precision;
+        Ok(self)
     }
 
     /// Replaces the temperature ([`decode::fit_temperature`](crate::decode::fit_temperature) finds
@@ -246,6 +265,16 @@ impl Weights {
     /// [`WeightsError::NonFinite`] if a parameter is NaN or infinite.
     pub fn model(&self) -> Result<Model> {
         Model::new(&self.config, self)
+    }
+
+    /// Builds the network for inference on a CPU with its products in int8
+    /// ([`Precision::Int8`]). Parameters that are stored in integers are taken as they are; rows of
+    /// others are rounded to 127 of their largest magnitude.
+    ///
+    /// # Errors
+    /// As [`Weights::model`]; [`WeightsError::Malformed`] if integers are damaged.
+    pub fn int8_model(&self) -> Result<Model> {
+        Model::new_int8(&self.config, self)
     }
 
     /// Builds the network in candle's differentiable operations, on any device, its parameters in
@@ -338,9 +367,9 @@ fn check_fit(config: &Config, tensors: &BTreeMap<String, StoredTensor>) -> Resul
     }
 }
 
-/// Hands parameters to the network as it is built, straight from the file.
-impl ParameterSource<Vec<f32>> for Weights {
-    fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>> {
+impl Weights {
+    /// The tensor of a parameter that a network asks for.
+    fn parameter(&self, name: &str, shape: &[usize]) -> Result<&StoredTensor> {
         let Some(tensor) = self.tensors.get(name) else {
             return Err(ComputeError::MissingParameter(name.to_owned()).into());
         };
@@ -349,9 +378,30 @@ impl ParameterSource<Vec<f32>> for Weights {
             let mismatch = ShapeMismatch { name: name.to_owned(), expected, found };
             return Err(ComputeError::ParameterShape(mismatch).into());
         }
+        Ok(tensor)
+    }
+}
+
+/// Hands parameters to the network as it is built, straight from the file.
+impl ParameterSource<Vec<f32>> for Weights {
+    fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>> {
+        let tensor = self.parameter(name, shape)?;
         let values = tensor.values(name)?;
         // A network of which the file and its own copy were both resident would take twice the
         // memory.
+        tensor.release();
+        Ok(values)
+    }
+}
+
+/// The same for a network in int8: integers stay integers.
+impl ParameterSource<int8::Values> for Weights {
+    fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<int8::Values> {
+        let tensor = self.parameter(name, shape)?;
+        let values = match tensor.levels(name)? {
+            Some(QuantizedTensor { levels, scales, .. }) => int8::Values::Int8 { levels, scales },
+            None => int8::Values::F32(tensor.values(name)?),
+        };
         tensor.release();
         Ok(values)
     }
@@ -367,11 +417,19 @@ struct WeightsFile {
     charset: Option<Charset>,
     /// The stored temperature, if the format has one.
     temperature: Option<f32>,
+    /// What the network is to run in.
+    precision: Precision,
 }
 
 impl WeightsFile {
     fn from_tensors(tensors: BTreeMap<String, StoredTensor>) -> Self {
-        WeightsFile { tensors, config: None, charset: None, temperature: None }
+        WeightsFile {
+            tensors,
+            config: None,
+            charset: None,
+            temperature: None,
+            precision: Precision::F32,
+        }
     }
 }
 

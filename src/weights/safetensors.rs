@@ -16,6 +16,7 @@ use super::{METADATA_KEY, Weights, WeightsFile};
 use crate::charset::{Charset, Symbols};
 use crate::error::{CharsetError, Result, WeightsError, shortened};
 use crate::files;
+use crate::inference::Precision;
 use crate::model::Config;
 
 /// What the metadata entry holds, as JSON.
@@ -27,9 +28,19 @@ struct Metadata {
     /// What confidences are calibrated with; files without it are not calibrated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     temperature: Option<f32>,
+    /// What the network is to run in, if that is not f32.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    precision: Option<StatedPrecision>,
     /// Which parameters are quantised, if any are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quantized: Option<QuantizedParameters>,
+}
+
+/// A precision that a file states.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum StatedPrecision {
+    Int8,
 }
 
 /// The element type that [`Weights::save`] writes.
@@ -78,6 +89,9 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         file.config = Some(metadata.config);
         file.charset = Some(Charset::new(metadata.charset.0)?);
         file.temperature = metadata.temperature;
+        if let Some(StatedPrecision::Int8) = metadata.precision {
+            file.precision = Precision::Int8;
+        }
         if let Some(parameters) = metadata.quantized {
             quantized::take(&parameters, &buffer, &mut listed, &mut list)?;
         }
@@ -202,6 +216,7 @@ pub(super) fn metadata(
         config: weights.config().clone(),
         charset: Symbols(charset.symbols().to_vec()),
         temperature: weights.temperature,
+        precision: (weights.precision == Precision::Int8).then_some(StatedPrecision::Int8),
         quantized,
     };
     Ok(serde_json::to_string(&metadata).map_err(bad_metadata)?)

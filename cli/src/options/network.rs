@@ -17,6 +17,7 @@ mod setup {
     use std::path::PathBuf;
 
     use clap::{Args, ValueEnum};
+    use svtrv2::inference::Precision;
     use svtrv2::weights::Weights;
     use svtrv2::{Options, Orientation, Recognizer};
 
@@ -46,6 +47,10 @@ mod setup {
         /// What to do with crops taller than 1.5 times their width [default: as-is]
         #[arg(long, value_enum, value_name = "MODE")]
         pub orientation: Option<OrientationArgument>,
+        /// The network's number type [default: the weights', which is f32 unless they were converted
+        /// with --int8]
+        #[arg(long, value_enum)]
+        pub precision: Option<PrecisionArgument>,
         /// The temperature of confidences [default: the weights']
         #[arg(long, value_name = "NUMBER")]
         pub temperature: Option<f32>,
@@ -59,6 +64,13 @@ mod setup {
         RotateTall,
         /// Recognise tall crops as they are and turned either way, and keep the best score
         BestOfTall,
+    }
+
+    #[derive(Clone, Copy, PartialEq, ValueEnum)]
+    pub enum PrecisionArgument {
+        F32,
+        /// Products in integers of 8 bits: faster, with small errors
+        Int8,
     }
 
     #[cfg(feature = "embedded")]
@@ -88,9 +100,19 @@ mod setup {
                 Some(OrientationArgument::RotateTall) => Orientation::RotateTall,
                 Some(OrientationArgument::BestOfTall) => Orientation::BestOfTall,
             };
+            let precision = self.precision.map(|precision| match precision {
+                PrecisionArgument::F32 => Precision::F32,
+                PrecisionArgument::Int8 => Precision::Int8,
+            });
             let &Self { max_ratio, temperature, .. } = self;
-            let options =
-                Options { charset, max_ratio, orientation, temperature, ..Options::default() };
+            let options = Options {
+                charset,
+                max_ratio,
+                orientation,
+                temperature,
+                precision,
+                ..Options::default()
+            };
             let recognizer = Recognizer::new(&weights, options)?;
             Ok((weights, recognizer))
         }

@@ -6,7 +6,7 @@ use super::super::buffer::Scratch;
 use super::super::dispatch::{Isa, Kernel, dispatch};
 use super::super::gemm::{DenseRows, Epilogue, Gemm, Panels};
 use super::super::parts::{Output, Tile};
-use super::super::simd::Simd;
+use super::super::simd::{F32, Simd};
 use super::super::softmax::{softmax_backward, unnormalized_softmax};
 
 /// Queries of a block: with 256 keys their weights fill 32 KiB.
@@ -163,7 +163,7 @@ impl Kernel for Head<'_> {
             {
                 let out = Output::replace(products).tile(count, tokens);
                 Gemm { rows, first_row: first, matrix, first_panel: 0, epilogue, out }
-                    .multiply::<S, MR, NV>(simd);
+                    .multiply::<S, F32, MR, NV>(simd, F32);
             }
             let rows = weights.chunks_exact_mut(tokens).zip(d_scores.chunks_exact_mut(tokens));
             for (weights, d_scores) in rows {
@@ -173,7 +173,7 @@ impl Kernel for Head<'_> {
             let rows = &DenseRows::new(d_scores, count, tokens, tokens);
             let out = self.out.select(3 * first, 3, count);
             Gemm { rows, first_row: 0, matrix: key_rows, first_panel: 0, epilogue, out }
-                .multiply::<S, MR, NV>(simd);
+                .multiply::<S, F32, MR, NV>(simd, F32);
 
             let packed = &mut packed[..count * token_panels * width];
             let dy = &self.dy[first * dim + self.channel..];
@@ -187,7 +187,7 @@ impl Kernel for Head<'_> {
                 let matrix = Panels::new(count, tokens, width, packed, None);
                 let out = Output::accumulate(sums).tile(head_dim, tokens);
                 Gemm { rows, first_row: 0, matrix, first_panel: 0, epilogue, out }
-                    .multiply::<S, MR, NV>(simd);
+                    .multiply::<S, F32, MR, NV>(simd, F32);
             }
             first += count;
         }

@@ -2,8 +2,9 @@
 
 use super::super::conv::{OUTSIDE, PADDING, PackedConv, SIDE, TAPS, Taps, gather, output_grid};
 use super::super::dispatch::Isa;
-use super::super::gemm::{Epilogue, PackedMatrix};
-use super::transposed_product::{Pieces, outer_products_for};
+use super::super::gemm::{Bf16Matrix, Epilogue, PackedMatrix, bf16_rows};
+use super::products::{Kind, Products};
+use super::transposed_product::{Pieces, outer_products};
 
 /// What a convolution with padding 1 is of: `in_dim` channels in `groups`, from an input of
 /// `height * width` tokens.
@@ -17,19 +18,31 @@ pub(crate) struct ConvShape {
     pub width: usize,
 }
 
+/// `epilogue(conv(x) + b)` in training: the weight `[out, in / groups, 3, 3]` is packed anew.
+pub(crate) fn conv_forward(
+    products: Products,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    shape: ConvShape,
+    epilogue: Epilogue,
+) -> Vec<f32> {
+    let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
+    let (group_in, group_out) = (in_dim / groups, out_dim / groups);
+    assert_eq!(weight.len(), out_dim * group_in * TAPS, "the weight has another size");
+    assert_eq!(bias.len(), out_dim, "the bias has another size");
+    let tap_weight = |group: usize, tap: usize, channel: usize, n: usize| {
+        weight[((group * group_out + n) * group_in + channel) * TAPS + tap]
+    };
+    let matrices = Matrices { groups, group_in, group_out, tap_weight, bias: Some(bias), stride };
+    let taps = |channels: usize| Taps::of_output(height, width, channels, stride);
+    matrices.gather(products, x, taps, epilogue)
+}
+
 /// The gradient for the input from that for the output and the weight `[out, in / groups, 3, 3]`,
 /// plus `other` if there is one.
 pub(crate) fn conv_input_gradient(
-    dy: &[f32],
-    weight: &[f32],
-    shape: ConvShape,
-    other: Option<&[f32]>,
-) -> Vec<f32> {
-    conv_input_gradient_for(Isa::best(), dy, weight, shape, other)
-}
-
-fn conv_input_gradient_for(
-    isa: Isa,
+    products: Products,
     dy: &[f32],
     weight: &[f32],
     shape: ConvShape,
@@ -38,24 +51,81 @@ fn conv_input_gradient_for(
     let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
     let (group_in, group_out) = (in_dim / groups, out_dim / groups);
     assert_eq!(weight.len(), out_dim * group_in * TAPS, "the weight has another size");
-    let pack = |group: usize| {
-        let element = |k: usize, n: usize| {
-            let (tap, channel) = (k / group_out, k % group_out);
-            weight[((group * group_out + channel) * group_in + n) * TAPS + tap]
-        };
-        PackedMatrix::new(isa, TAPS * group_out, group_in, element, None)
+    // From output channels to input channels.
+    let tap_weight = |group: usize, tap: usize, channel: usize, n: usize| {
+        weight[((group * group_out + channel) * group_in + n) * TAPS + tap]
     };
-    let layer = PackedConv::from_groups((0..groups).map(pack).collect(), out_dim, stride);
+    let matrices = Matrices {
+        groups,
+        group_in: group_out,
+        group_out: group_in,
+        tap_weight,
+        bias: None,
+        stride,
+    };
     let (out_height, out_width) = output_grid(height, width, stride);
-    let offsets = reverse_offsets(shape, (out_height, out_width));
-    let taps = Taps::new(offsets, out_height * out_width, out_dim);
-    gather(dy, &taps, &layer, other.map_or(Epilogue::Store, Epilogue::Add))
+    let taps = |channels: usize| {
+        let offsets = reverse_offsets(shape, (out_height, out_width), channels);
+        Taps::new(offsets, out_height * out_width, channels)
+    };
+    matrices.gather(products, dy, taps, other.map_or(Epilogue::Store, Epilogue::Add))
+}
+
+/// What the positions under the taps are multiplied with.
+struct Matrices<'a, W> {
+    groups: usize,
+    /// Channels of a group: of what is multiplied, and of the result.
+    group_in: usize,
+    group_out: usize,
+    /// The weight of a group and a tap, from a channel to another.
+    tap_weight: W,
+    bias: Option<&'a [f32]>,
+    stride: (usize, usize),
+}
+
+impl<W: Fn(usize, usize, usize, usize) -> f32> Matrices<'_, W> {
+    /// The products; `taps` gives where they lie for positions of that many elements.
+    fn gather(
+        &self,
+        products: Products,
+        x: &[f32],
+        taps: impl Fn(usize) -> Taps,
+        epilogue: Epilogue,
+    ) -> Vec<f32> {
+        let Matrices { groups, group_in, group_out, stride, .. } = *self;
+        let channels = groups * group_in;
+        let element = |group: usize| {
+            move |k: usize, n: usize| (self.tap_weight)(group, k / group_in, k % group_in, n)
+        };
+        let bias = |group: usize| self.bias.map(|bias| &bias[group * group_out..][..group_out]);
+        let k = TAPS * group_in;
+        match products.0 {
+            // A word holds two channels of a tap.
+            Kind::Bf16(isa) if group_in.is_multiple_of(2) => {
+                let pack = |group| Bf16Matrix::new(isa, k, group_out, element(group), bias(group));
+                let packed = (0..groups).map(pack).collect();
+                let layer = PackedConv::from_groups(packed, channels / 2, stride);
+                gather(&bf16_rows(isa, x, channels), None, &taps(channels / 2), &layer, epilogue)
+            }
+            kind => {
+                let isa = match kind {
+                    Kind::F32(isa) => isa,
+                    Kind::Bf16(_) => Isa::best(),
+                };
+                let pack =
+                    |group| PackedMatrix::new(isa, k, group_out, element(group), bias(group));
+                let packed = (0..groups).map(pack).collect();
+                let layer = PackedConv::from_groups(packed, channels, stride);
+                gather(x, None, &taps(channels), &layer, epilogue)
+            }
+        }
+    }
 }
 
 /// For every input position and tap, where the output position that it went to through that tap
-/// has its channels in an image.
-fn reverse_offsets(shape: ConvShape, out: (usize, usize)) -> Vec<[usize; TAPS]> {
-    let ConvShape { out_dim, stride, height, width, .. } = shape;
+/// has its `channels` in an image.
+fn reverse_offsets(shape: ConvShape, out: (usize, usize), channels: usize) -> Vec<[usize; TAPS]> {
+    let ConvShape { stride, height, width, .. } = shape;
     // Of an axis: the step whose window has this position under this part of the kernel.
     let step = |position: usize, part: usize, stride: usize, steps: usize| {
         let start = (position + PADDING).checked_sub(part)?;
@@ -69,7 +139,7 @@ fn reverse_offsets(shape: ConvShape, out: (usize, usize)) -> Vec<[usize; TAPS]> 
                 let row = step(y, tap / SIDE, stride.0, out.0);
                 let column = step(x, tap % SIDE, stride.1, out.1);
                 match (row, column) {
-                    (Some(row), Some(column)) => (row * out.1 + column) * out_dim,
+                    (Some(row), Some(column)) => (row * out.1 + column) * channels,
                     _ => OUTSIDE,
                 }
             }));
@@ -80,11 +150,12 @@ fn reverse_offsets(shape: ConvShape, out: (usize, usize)) -> Vec<[usize; TAPS]> 
 
 /// The gradient for the weight, `[out, in / groups, 3, 3]`, from the input and the gradient for the
 /// output.
-pub(crate) fn conv_weight_gradient(x: &[f32], dy: &[f32], shape: ConvShape) -> Vec<f32> {
-    conv_weight_gradient_for(Isa::best(), x, dy, shape)
-}
-
-fn conv_weight_gradient_for(isa: Isa, x: &[f32], dy: &[f32], shape: ConvShape) -> Vec<f32> {
+pub(crate) fn conv_weight_gradient(
+    products: Products,
+    x: &[f32],
+    dy: &[f32],
+    shape: ConvShape,
+) -> Vec<f32> {
     let ConvShape { in_dim, out_dim, groups, stride, height, width } = shape;
     let (group_in, group_out) = (in_dim / groups, out_dim / groups);
     let taps = Taps::of_output(height, width, in_dim, stride);
@@ -96,7 +167,7 @@ fn conv_weight_gradient_for(isa: Isa, x: &[f32], dy: &[f32], shape: ConvShape) -
     for group in 0..groups {
         // [out / groups, tap, in / groups]
         let sums =
-            outer_products_for(isa, group_out, TAPS * group_in, images, positions, |image| {
+            outer_products(products, group_out, TAPS * group_in, images, positions, |image| {
                 let a = &dy[image * positions * out_dim + group * group_out..];
                 let b = TapPieces {
                     image: &x[image * image_len + group * group_in..(image + 1) * image_len],
@@ -144,6 +215,7 @@ impl Pieces for TapPieces<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::super::linear::tests::{assert_close, noise};
+    use super::super::linear::tests::tolerance;
     use super::*;
 
     /// Calls back with (input element, weight element, output element) of every product.
@@ -193,12 +265,23 @@ mod tests {
                 of_input[input] += f64::from(dy[output]) * f64::from(weight[weight_at]);
                 of_weight[weight_at] += f64::from(dy[output]) * f64::from(x[input]);
             });
-            for isa in Isa::all() {
-                let row = format!("{isa:?}, {shape:?}");
-                let found = conv_input_gradient_for(isa, &dy, &weight, shape, Some(&other));
-                assert_close(&found, &of_input, 1e-4, &row);
-                let found = conv_weight_gradient_for(isa, &x, &dy, shape);
-                assert_close(&found, &of_weight, 1e-4, &row);
+            let (bias, residual) = (noise(5, out_dim), noise(6, dy.len()));
+            let mut of_output: Vec<f64> = (residual.iter().enumerate())
+                .map(|(i, &x)| f64::from(x) + f64::from(bias[i % out_dim]))
+                .collect();
+            products(shape, images, |input, weight_at, output| {
+                of_output[output] += f64::from(x[input]) * f64::from(weight[weight_at]);
+            });
+            for (products, coarser) in Products::all() {
+                let row = format!("{products:?}, {shape:?}");
+                let at = |count: usize| tolerance(coarser, count, 1e-4);
+                let found = conv_input_gradient(products, &dy, &weight, shape, Some(&other));
+                assert_close(&found, &of_input, at(TAPS * out_dim / groups), &row);
+                let found = conv_weight_gradient(products, &x, &dy, shape);
+                assert_close(&found, &of_weight, at(images * out_height * out_width), &row);
+                let epilogue = Epilogue::Add(&residual);
+                let found = conv_forward(products, &x, &weight, &bias, shape, epilogue);
+                assert_close(&found, &of_output, at(TAPS * in_dim / groups), &row);
             }
         }
     }

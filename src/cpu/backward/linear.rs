@@ -1,51 +1,62 @@
 //! Gradients of linear layers `y = x W^T + b`.
 
-use super::super::dispatch::Isa;
-use super::super::gemm::{Epilogue, PackedMatrix};
-use super::super::linear::linear;
+use super::super::gemm::{Bf16Matrix, Epilogue, PackedMatrix, bf16_rows};
+use super::super::linear::{linear, linear_bf16, pack_linear_for};
 use super::super::parts::{Chunks, for_each_part};
-use super::transposed_product::{DensePieces, outer_products_for};
+use super::products::{Kind, Products};
+use super::transposed_product::{DensePieces, outer_products};
 
 /// Rows of a segment of a dense matrix.
 const SEGMENT_ROWS: usize = 256;
 /// Rows of a task of column sums.
 const SUM_ROWS: usize = 1024;
 
+/// `epilogue(x W^T + b)` in training: the weight `[out, in]` is packed anew.
+pub(crate) fn linear_forward(
+    products: Products,
+    x: &[f32],
+    weight: &[f32],
+    out_dim: usize,
+    bias: Option<&[f32]>,
+    epilogue: Epilogue,
+) -> Vec<f32> {
+    match products.0 {
+        Kind::F32(isa) => linear(x, &pack_linear_for(isa, weight, out_dim, bias), epilogue),
+        Kind::Bf16(isa) => {
+            let in_dim = weight.len().checked_div(out_dim).unwrap_or(0);
+            let element = |k: usize, n: usize| weight[n * in_dim + k];
+            let packed = Bf16Matrix::new(isa, in_dim, out_dim, element, bias);
+            linear_bf16(&bf16_rows(isa, x, in_dim), &packed, epilogue)
+        }
+    }
+}
+
 /// `dy W`, plus `other` if there is one: the gradient for the input, `[rows, in]`, from that for
 /// the output, `[rows, out]`, and the weight `[out, in]`.
 pub(crate) fn linear_input_gradient(
-    dy: &[f32],
-    weight: &[f32],
-    out_dim: usize,
-    other: Option<&[f32]>,
-) -> Vec<f32> {
-    linear_input_gradient_for(Isa::best(), dy, weight, out_dim, other)
-}
-
-fn linear_input_gradient_for(
-    isa: Isa,
+    products: Products,
     dy: &[f32],
     weight: &[f32],
     out_dim: usize,
     other: Option<&[f32]>,
 ) -> Vec<f32> {
     let in_dim = weight.len().checked_div(out_dim).unwrap_or(0);
-    let packed = PackedMatrix::from_rows(isa, out_dim, in_dim, weight);
-    linear(dy, &packed, other.map_or(Epilogue::Store, Epilogue::Add))
+    let epilogue = other.map_or(Epilogue::Store, Epilogue::Add);
+    match products.0 {
+        Kind::F32(isa) => {
+            linear(dy, &PackedMatrix::from_rows(isa, out_dim, in_dim, weight), epilogue)
+        }
+        Kind::Bf16(isa) => {
+            let element = |k: usize, n: usize| weight[k * in_dim + n];
+            let packed = Bf16Matrix::new(isa, out_dim, in_dim, element, None);
+            linear_bf16(&bf16_rows(isa, dy, out_dim), &packed, epilogue)
+        }
+    }
 }
 
 /// `dy^T x`: the gradient for the weight, `[out, in]`.
 pub(crate) fn linear_weight_gradient(
-    x: &[f32],
-    dy: &[f32],
-    in_dim: usize,
-    out_dim: usize,
-) -> Vec<f32> {
-    linear_weight_gradient_for(Isa::best(), x, dy, in_dim, out_dim)
-}
-
-fn linear_weight_gradient_for(
-    isa: Isa,
+    products: Products,
     x: &[f32],
     dy: &[f32],
     in_dim: usize,
@@ -57,7 +68,7 @@ fn linear_weight_gradient_for(
     let product = |a: &[f32], a_columns: usize, b: &[f32], b_columns: usize| {
         let whole = rows / SEGMENT_ROWS;
         let part = |first: usize, segments: usize, segment_rows: usize| {
-            outer_products_for(isa, a_columns, b_columns, segments, segment_rows, |segment| {
+            outer_products(products, a_columns, b_columns, segments, segment_rows, |segment| {
                 let row = first + segment * segment_rows;
                 let b = DensePieces { values: &b[row * b_columns..], stride: b_columns };
                 (&a[row * a_columns..], a_columns, b)
@@ -119,9 +130,15 @@ pub(crate) fn column_sums(x: &[f32], columns: usize) -> Vec<f32> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::super::linear::tests::{assert_close, noise};
     use super::*;
+
+    /// For sums of `count` products of numbers in -1..1: that of f32, or for numbers rounded to bf16,
+    /// by 2^-9 of their size at most, some six standard deviations of what the errors add up to.
+    pub(in super::super) fn tolerance(coarser: bool, count: usize, f32: f64) -> f64 {
+        if coarser { 0.01 * (count as f64).sqrt() } else { f32 }
+    }
 
     /// `a^T b` in f64.
     fn plain(a: &[f32], a_columns: usize, b: &[f32], b_columns: usize) -> Vec<f64> {
@@ -137,16 +154,36 @@ mod tests {
     }
 
     #[test]
+    fn forward_equals_the_plain_version() {
+        for (rows, in_dim, out_dim) in [(1, 1, 1), (5, 33, 7), (300, 64, 40)] {
+            let (x, weight) = (noise(1, rows * in_dim), noise(2, out_dim * in_dim));
+            let (bias, other) = (noise(3, out_dim), noise(4, rows * out_dim));
+            let x_columns = transposed(&x, in_dim);
+            let mut expected = plain(&x_columns, rows, &transposed(&weight, in_dim), out_dim);
+            for (i, sum) in expected.iter_mut().enumerate() {
+                *sum += f64::from(bias[i % out_dim]) + f64::from(other[i]);
+            }
+            for (products, coarser) in Products::all() {
+                let row = format!("{products:?}, {rows} x {in_dim} x {out_dim}");
+                let epilogue = Epilogue::Add(&other);
+                let found = linear_forward(products, &x, &weight, out_dim, Some(&bias), epilogue);
+                assert_close(&found, &expected, tolerance(coarser, in_dim, 1e-4), &row);
+            }
+        }
+    }
+
+    #[test]
     fn weight_gradient_equals_the_plain_version() {
         for (rows, in_dim, out_dim) in
             [(1, 1, 1), (3, 7, 5), (256, 32, 16), (700, 33, 130), (300, 130, 33), (5000, 17, 9)]
         {
             let (x, dy) = (noise(1, rows * in_dim), noise(2, rows * out_dim));
             let expected = plain(&dy, out_dim, &x, in_dim);
-            for isa in Isa::all() {
-                let found = linear_weight_gradient_for(isa, &x, &dy, in_dim, out_dim);
-                let row = format!("{isa:?}, {rows} x {in_dim} x {out_dim}");
-                assert_close(&found, &expected, 4e-7 * rows as f64 + 1e-6, &row);
+            for (products, coarser) in Products::all() {
+                let found = linear_weight_gradient(products, &x, &dy, in_dim, out_dim);
+                let row = format!("{products:?}, {rows} x {in_dim} x {out_dim}");
+                let tolerance = tolerance(coarser, rows, 4e-7 * rows as f64 + 1e-6);
+                assert_close(&found, &expected, tolerance, &row);
             }
         }
     }
@@ -159,12 +196,13 @@ mod tests {
         let dy_columns = transposed(&dy, out_dim);
         let expected = plain(&dy_columns, rows, &weight, in_dim);
         let sum: Vec<f64> = expected.iter().zip(&other).map(|(a, b)| a + f64::from(*b)).collect();
-        for isa in Isa::all() {
-            let row = format!("{isa:?}");
-            let found = linear_input_gradient_for(isa, &dy, &weight, out_dim, None);
-            assert_close(&found, &expected, 1e-4, &row);
-            let found = linear_input_gradient_for(isa, &dy, &weight, out_dim, Some(&other));
-            assert_close(&found, &sum, 1e-4, &row);
+        for (products, coarser) in Products::all() {
+            let row = format!("{products:?}");
+            let tolerance = tolerance(coarser, out_dim, 1e-4);
+            let found = linear_input_gradient(products, &dy, &weight, out_dim, None);
+            assert_close(&found, &expected, tolerance, &row);
+            let found = linear_input_gradient(products, &dy, &weight, out_dim, Some(&other));
+            assert_close(&found, &sum, tolerance, &row);
         }
     }
 
@@ -180,8 +218,11 @@ mod tests {
 
     #[test]
     fn no_rows() {
-        assert_eq!(linear_weight_gradient(&[], &[], 3, 2), [0.0; 6]);
+        for (products, _) in Products::all() {
+            assert_eq!(linear_weight_gradient(products, &[], &[], 3, 2), [0.0; 6]);
+            assert!(linear_input_gradient(products, &[], &[1.0; 6], 2, None).is_empty());
+            assert!(linear_forward(products, &[], &[1.0; 6], 2, None, Epilogue::Store).is_empty());
+        }
         assert_eq!(column_sums(&[], 3), [0.0; 3]);
-        assert!(linear_input_gradient(&[], &[1.0; 6], 2, None).is_empty());
     }
 }

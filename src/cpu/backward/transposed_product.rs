@@ -7,12 +7,13 @@
 use std::ops::Range;
 
 use super::super::buffer::Scratch;
-use super::super::dispatch::{Isa, Kernel, dispatch};
-use super::super::parts::{Grid, Output, Tile, for_each_part};
-use super::super::simd::Simd;
+use super::super::dispatch::{Bf16Kernel, Kernel, dispatch, dispatch_bf16};
+use super::super::parts::{Grid, Output, Tile, WIDEST, for_each_part};
+use super::super::simd::{Bf16Product, F32, RowProduct, Simd};
+use super::products::{Kind, Products};
 
-/// Rows of a chunk: 32 KiB of a panel of 32 columns.
-const CHUNK_ROWS: usize = 256;
+/// Elements of a chunk's columns: 32 KiB of a panel of 32 columns.
+const CHUNK_DEPTH: usize = 256;
 /// Columns of `A` that a task covers at most: whole tiles of 4, of 6 and of 8.
 const BLOCK_COLUMNS: usize = 120;
 /// Tasks to aim for, whatever the number of threads.
@@ -43,8 +44,8 @@ impl Pieces for DensePieces<'_> {
 ///
 /// `segment` gives the part of `A` from a segment's first row and the columns' first on, the
 /// distance from row to row, and the rows of `B`.
-pub(super) fn outer_products_for<'a, P: Pieces>(
-    isa: Isa,
+pub(super) fn outer_products<'a, P: Pieces>(
+    products: Products,
     a_columns: usize,
     b_columns: usize,
     segments: usize,
@@ -72,7 +73,11 @@ pub(super) fn outer_products_for<'a, P: Pieces>(
             let columns = place.rows.clone();
             let (rows, b) = (segment_rows, &b);
             let out = out.select(0, 1, columns.len());
-            dispatch(isa, OuterProducts { a, a_stride, columns, b, rows, out });
+            let kernel = OuterProducts { a, a_stride, columns, b, rows, out };
+            match products.0 {
+                Kind::F32(isa) => dispatch(isa, kernel),
+                Kind::Bf16(isa) => dispatch_bf16(isa, kernel),
+            }
         }
     });
     let (first, others) = sums.split_at_mut(size);
@@ -100,50 +105,94 @@ impl<P: Pieces> Kernel for OuterProducts<'_, P> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd, const MR: usize, const NV: usize>(mut self, simd: S) {
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
+        self.multiply::<S, F32, MR, NV>(simd, F32);
+    }
+}
+
+impl<P: Pieces> Bf16Kernel for OuterProducts<'_, P> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S, D, const MR: usize, const NV: usize>(self, simd: S, product: D)
+    where
+        S: Simd,
+        D: Bf16Product<S>,
+    {
+        self.multiply::<S, D, MR, NV>(simd, product);
+    }
+}
+
+impl<P: Pieces> OuterProducts<'_, P> {
+    #[inline(always)]
+    fn multiply<S, D, const MR: usize, const NV: usize>(mut self, simd: S, product: D)
+    where
+        S: Simd,
+        D: RowProduct<S>,
+    {
         assert!(self.out.accumulates(), "products are added to something");
         assert_eq!(self.out.rows(), self.columns.len(), "an output of another size");
+        const { assert!(size_of::<D::Right>() == size_of::<f32>()) };
         let width = NV * S::LANES;
         let tiles = self.columns.len().div_ceil(MR);
-        let mut packed_a = Scratch::new(tiles * CHUNK_ROWS * MR);
-        let mut packed_b = Scratch::new(CHUNK_ROWS * width);
-        for start in (0..self.rows).step_by(CHUNK_ROWS) {
-            let count = CHUNK_ROWS.min(self.rows - start);
-            // `[tile][row][MR]`, zeros beyond the last column.
-            let tile_len = count * MR;
+        let mut packed_a = Scratch::<D::Left>::new(tiles * CHUNK_DEPTH * MR);
+        // The bits of the elements.
+        let mut packed_b = Scratch::new(CHUNK_DEPTH * width);
+        for start in (0..self.rows).step_by(CHUNK_DEPTH * D::ROWS) {
+            let rows = (CHUNK_DEPTH * D::ROWS).min(self.rows - start);
+            let depth = rows.div_ceil(D::ROWS);
+            // `[tile][element][MR]`, zeros beyond the last column.
+            let tile_len = depth * MR;
             for (tile, packed) in
                 packed_a[..tiles * tile_len].chunks_exact_mut(tile_len).enumerate()
             {
                 let first = self.columns.start + tile * MR;
                 let valid = MR.min(self.columns.end - first);
-                for (row, packed) in packed.chunks_exact_mut(MR).enumerate() {
-                    let a = &self.a[(start + row) * self.a_stride + first..];
-                    if valid == MR {
-                        packed.copy_from_slice(&a[..MR]);
-                    } else {
-                        packed[..valid].copy_from_slice(&a[..valid]);
-                        packed[valid..].fill(0.0);
+                let of_row = |row: usize| {
+                    let mut values = [0.0; MR];
+                    if row < rows {
+                        let a = &self.a[(start + row) * self.a_stride + first..];
+                        if valid == MR {
+                            values.copy_from_slice(&a[..MR]);
+                        } else {
+                            values[..valid].copy_from_slice(&a[..valid]);
+                        }
                     }
+                    values
+                };
+                for (k, packed) in packed.as_chunks_mut::<MR>().0.iter_mut().enumerate() {
+                    let low = of_row(k * D::ROWS);
+                    let high = if D::ROWS > 1 { of_row(k * D::ROWS + 1) } else { low };
+                    *packed = std::array::from_fn(|i| product.left(low[i], high[i]));
                 }
             }
             for panel in (0..self.out.columns()).step_by(width) {
                 let valid = width.min(self.out.columns() - panel);
-                let packed_b = &mut packed_b[..count * width];
-                for (row, packed) in packed_b.chunks_exact_mut(width).enumerate() {
-                    pack_row::<S, NV>(
-                        simd,
-                        self.b,
-                        start + row,
-                        panel,
-                        &mut packed[..width],
-                        valid,
-                    );
+                let packed_b = &mut packed_b[..depth * width];
+                for (k, packed) in packed_b.chunks_exact_mut(width).enumerate() {
+                    let row = k * D::ROWS;
+                    pack_row::<S, NV>(simd, self.b, start + row, panel, packed, valid);
+                    if D::ROWS > 1 {
+                        let mut second = [0.0; WIDEST];
+                        let second = &mut second[..width];
+                        if row + 1 < rows {
+                            pack_row::<S, NV>(simd, self.b, start + row + 1, panel, second, valid);
+                        }
+                        let (packed, _) = S::split_mut(packed);
+                        for (low, high) in packed.iter_mut().zip(S::split(second).0) {
+                            let words = product.right(simd, simd.load(low), simd.load(high));
+                            simd.store(words, low);
+                        }
+                    }
                 }
-                let (b, _) = S::split(packed_b);
-                let (b, _) = b.as_chunks::<NV>();
                 for tile in 0..tiles {
                     let (a, _) = packed_a[tile * tile_len..][..tile_len].as_chunks::<MR>();
-                    let sums: [[_; NV]; MR] = multiply(simd, a, b);
+                    let mut sums = [[simd.splat(0.0); NV]; MR];
+                    // SAFETY: both have `depth` rows, and elements of the same size.
+                    unsafe {
+                        let b = packed_b.as_ptr().cast::<D::Right>();
+                        product.multiply_add_tile(simd, &mut sums, a, b);
+                    }
                     let first = tile * MR;
                     let height = MR.min(self.columns.len() - first);
                     // Over the whole array, so that the sums stay in registers.
@@ -192,27 +241,4 @@ fn pack_row<S: Simd, const NV: usize>(
     }
     packed.copy_from_slice(&piece[..packed.len()]);
     zeros.fill(0.0);
-}
-
-/// The sums over the rows of a tile's columns times a panel's.
-#[inline(always)]
-fn multiply<S: Simd, const MR: usize, const NV: usize>(
-    simd: S,
-    a: &[[f32; MR]],
-    b: &[[S::Lanes; NV]],
-) -> [[S::V; NV]; MR] {
-    let mut sums = [[simd.splat(0.0); NV]; MR];
-    for (a, b) in a.iter().zip(b) {
-        let mut columns = [simd.splat(0.0); NV];
-        for (column, b) in columns.iter_mut().zip(b) {
-            *column = simd.load(b);
-        }
-        for (sums, &a) in sums.iter_mut().zip(a) {
-            let x = simd.splat(a);
-            for (sum, &column) in sums.iter_mut().zip(&columns) {
-                *sum = simd.mul_add(x, column, *sum);
-            }
-        }
-    }
-    sums
 }

@@ -8,19 +8,30 @@
 //! stays in registers for a pass; then it is kept in the output for the next one.
 //!
 //! An output element is always summed in the same order, whatever rows and panels share a task.
+//!
+//! The same code multiplies f32 and narrower numbers ([`Product`]): two bf16 or two to four integers
+//! make a 32-bit word of the left matrix, and all of a word's products are added to one sum.
 
+#[cfg(feature = "train")]
+mod bf16;
+mod int8;
 mod packed;
 mod rows;
 
 use std::ops::Range;
 
+use super::buffer::Plain;
 use super::dispatch::Kernel;
 use super::math::gelu;
 use super::parts::{Tile, load_columns};
-use super::simd::Simd;
+use super::simd::{F32, Product, Simd};
 
+#[cfg(feature = "train")]
+pub(super) use bf16::{Bf16Matrix, bf16_rows};
+pub(crate) use int8::Int8Matrix;
+pub(super) use int8::Int8Rows;
 pub(crate) use packed::PackedMatrix;
-pub(super) use packed::Panels;
+pub(super) use packed::{Integers, Panels, RowScale, RowScales};
 pub(super) use rows::{DenseRows, Rows};
 
 /// Rows of a panel that a pass covers at most: 32 KiB of a panel of 32.
@@ -28,6 +39,8 @@ pub(super) const PASS_DEPTH: usize = 256;
 /// Rows of the left matrix that a task covers at most. Bringing a panel's part into the
 /// first-level cache takes the longer a share of the time the fewer rows make use of it.
 pub(super) const BLOCK_ROWS: usize = 256;
+/// Bytes of a cache line.
+const LINE_BYTES: usize = 64;
 /// The most rows that a tile of registers has with any instruction set.
 const MOST_ROWS: usize = 8;
 
@@ -44,12 +57,48 @@ pub(crate) enum Epilogue<'a> {
     Scale(&'a [f32]),
 }
 
+/// A packed right matrix in some number format.
+pub(super) trait Matrix: Sync {
+    /// An element of the left matrices that it multiplies: one number or several.
+    type Left: Plain;
+
+    /// Elements of a left matrix's row.
+    fn k(&self) -> usize;
+
+    /// Columns.
+    fn n(&self) -> usize;
+
+    /// Columns of a panel.
+    fn panel_width(&self) -> usize;
+
+    /// The left element of zeros, in rows with such integers.
+    fn zero(&self, scale: RowScale) -> Self::Left;
+
+    /// Writes every element of `out`, the product of some rows and some panels. Scales are those of
+    /// the rows from `origin` on; only integers have them.
+    fn multiply<R: Rows<Element = Self::Left>>(
+        &self,
+        rows: &R,
+        origin: Origin,
+        scales: RowScales,
+        epilogue: Epilogue,
+        out: Tile,
+    );
+}
+
+/// What the first element of an output is computed from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub first_row: usize,
+    pub first_panel: usize,
+}
+
 /// The product of some rows and some panels.
-pub(super) struct Gemm<'a, R> {
+pub(super) struct Gemm<'a, R, E = f32> {
     pub rows: &'a R,
     /// The row that the output's first row is computed from.
     pub first_row: usize,
-    pub matrix: Panels<'a>,
+    pub matrix: Panels<'a, E>,
     /// The panel that the output's first column is computed from.
     pub first_panel: usize,
     pub epilogue: Epilogue<'a>,
@@ -58,24 +107,29 @@ pub(super) struct Gemm<'a, R> {
     pub out: Tile<'a>,
 }
 
-impl<R: Rows> Kernel for Gemm<'_, R> {
+impl<R: Rows<Element = f32>> Kernel for Gemm<'_, R> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
-        self.multiply::<S, MR, NV>(simd);
+        self.multiply::<S, F32, MR, NV>(simd, F32);
     }
 }
 
-impl<R: Rows> Gemm<'_, R> {
+impl<R: Rows, E: Plain> Gemm<'_, R, E> {
     /// Writes every element of the output.
     ///
     /// # Panics
     /// If the matrices do not fit each other, the output or the instruction set.
     #[inline(always)]
-    pub(super) fn multiply<S: Simd, const MR: usize, const NV: usize>(mut self, simd: S) {
+    pub(super) fn multiply<S, P, const MR: usize, const NV: usize>(mut self, simd: S, product: P)
+    where
+        S: Simd,
+        P: Product<S, Left = R::Element, Right = E>,
+    {
         const { assert!(MR <= MOST_ROWS) };
         let panels = self.checked_panels(NV * S::LANES);
+        assert_eq!(self.matrix.integers().is_some(), P::INTEGER, "sums of another kind");
         let chunks = self.rows.chunks();
         let (k, width) = (self.matrix.k(), self.matrix.width());
         for panel in panels {
@@ -102,7 +156,7 @@ impl<R: Rows> Gemm<'_, R> {
                 };
                 // SAFETY: the checks above; the chunks of all passes together are the panel's k rows,
                 // and the first pass stores what the others load.
-                unsafe { self.pass::<S, MR, NV>(simd, &pass) };
+                unsafe { self.pass::<S, P, MR, NV>(simd, product, &pass) };
                 start = end;
                 first_chunk = end_chunk.max(1);
             }
@@ -126,6 +180,12 @@ impl<R: Rows> Gemm<'_, R> {
         if let Epilogue::Scale(factors) = self.epilogue {
             assert!(factors.len() >= out_rows, "fewer factors than rows");
         }
+        if let Some(integers) = matrix.integers() {
+            assert!(!self.out.accumulates(), "integers added to something else");
+            if let RowScales::Each(scales) = integers.rows {
+                assert!(scales.len() >= out_rows, "fewer scales than rows");
+            }
+        }
         panels
     }
 
@@ -133,10 +193,19 @@ impl<R: Rows> Gemm<'_, R> {
     /// `checked_panels` has looked at the operands, and the pass is part of one of its panels. The
     /// output holds the sums of the passes before this one.
     #[inline(always)]
-    unsafe fn pass<S: Simd, const MR: usize, const NV: usize>(&mut self, simd: S, pass: &Pass) {
+    unsafe fn pass<S, P, const MR: usize, const NV: usize>(
+        &mut self,
+        simd: S,
+        product: P,
+        pass: &Pass,
+    ) where
+        S: Simd,
+        P: Product<S, Left = R::Element, Right = E>,
+    {
+        let line = LINE_BYTES / size_of::<E>();
         let rows = self.out.rows();
         let tiles = rows.div_ceil(MR).max(1);
-        let lines = pass.elements.len().div_ceil(16 * tiles);
+        let lines = pass.elements.len().div_ceil(line * tiles);
         let mut next = pass.elements.end;
         let mut row = 0;
         while row < rows {
@@ -144,20 +213,20 @@ impl<R: Rows> Gemm<'_, R> {
             // SAFETY: the rows from `row` on are the output's, `height` of them: at most MR.
             unsafe {
                 match height {
-                    1 => self.tile::<S, 1, NV>(simd, pass, row),
-                    2 => self.tile::<S, 2, NV>(simd, pass, row),
-                    3 => self.tile::<S, 3, NV>(simd, pass, row),
-                    4 => self.tile::<S, 4, NV>(simd, pass, row),
-                    5 => self.tile::<S, 5, NV>(simd, pass, row),
-                    6 => self.tile::<S, 6, NV>(simd, pass, row),
-                    7 => self.tile::<S, 7, NV>(simd, pass, row),
-                    _ => self.tile::<S, MOST_ROWS, NV>(simd, pass, row),
+                    1 => self.tile::<S, P, 1, NV>(simd, product, pass, row),
+                    2 => self.tile::<S, P, 2, NV>(simd, product, pass, row),
+                    3 => self.tile::<S, P, 3, NV>(simd, product, pass, row),
+                    4 => self.tile::<S, P, 4, NV>(simd, product, pass, row),
+                    5 => self.tile::<S, P, 5, NV>(simd, product, pass, row),
+                    6 => self.tile::<S, P, 6, NV>(simd, product, pass, row),
+                    7 => self.tile::<S, P, 7, NV>(simd, product, pass, row),
+                    _ => self.tile::<S, P, MOST_ROWS, NV>(simd, product, pass, row),
                 }
             }
             // What the next pass reads, a little with every tile; nothing is read beyond the end.
             for _ in 0..lines {
-                simd.prefetch(self.matrix.data().as_ptr().wrapping_add(next));
-                next += 16;
+                simd.prefetch(self.matrix.data().as_ptr().wrapping_add(next).cast());
+                next += line;
             }
             row += height;
         }
@@ -168,15 +237,25 @@ impl<R: Rows> Gemm<'_, R> {
     /// # Safety
     /// As for [`pass`](Self::pass), and the output has the rows `row..row + MR`.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const MR: usize, const NV: usize>(
+    unsafe fn tile<S, P, const MR: usize, const NV: usize>(
         &mut self,
         simd: S,
+        product: P,
         pass: &Pass,
         row: usize,
-    ) {
+    ) where
+        S: Simd,
+        P: Product<S, Left = R::Element, Right = E>,
+    {
         let width = NV * S::LANES;
         let column = (pass.panel - self.first_panel) * width;
         let valid = width.min(self.out.columns() - column);
+        // `NV` vectors of the panel's part of a slice that has a value for each column of the panels.
+        let of_panel = |values: &[f32]| -> [S::V; NV] {
+            let values = &values[pass.panel * width..][..width];
+            // SAFETY: the slice has as many elements as `NV` vectors.
+            unsafe { load_columns(simd, values.as_ptr(), width) }
+        };
         let mut sums = [[simd.splat(0.0); NV]; MR];
         if !pass.first {
             for (line, sums) in sums.iter_mut().enumerate() {
@@ -184,10 +263,8 @@ impl<R: Rows> Gemm<'_, R> {
                 // them, or the output accumulates.
                 *sums = unsafe { self.out.load(simd, row + line, column, valid) };
             }
-        } else if let Some(bias) = self.matrix.bias() {
-            let bias = &bias[pass.panel * width..][..width];
-            // SAFETY: the slice has as many elements as `NV` vectors.
-            sums = [unsafe { load_columns(simd, bias.as_ptr(), width) }; MR];
+        } else if let (false, Some(bias)) = (P::INTEGER, self.matrix.bias()) {
+            sums = [of_panel(bias); MR];
         }
         // SAFETY: the pass's elements lie in the panels.
         let mut b = unsafe { self.matrix.data().as_ptr().add(pass.elements.start) };
@@ -197,11 +274,29 @@ impl<R: Rows> Gemm<'_, R> {
             // there; the panel has `len` rows from `b` on, as all the chunks' lengths are its k.
             unsafe {
                 let a = self.rows.pointers::<MR>(self.first_row + row, chunk);
-                simd.multiply_add_rows(&mut sums, &a, b, len);
+                product.multiply_add_rows(simd, &mut sums, &a, b, len);
                 b = b.add(len * width);
             }
         }
         if pass.last {
+            if P::INTEGER
+                && let Some(integers) = self.matrix.integers()
+            {
+                let scale = of_panel(integers.scale);
+                let column_sums = of_panel(integers.sums);
+                let bias = self.matrix.bias().map_or([simd.splat(0.0); NV], of_panel);
+                for (line, sums) in sums.iter_mut().enumerate() {
+                    let of_row = match integers.rows {
+                        RowScales::All(scale) => scale,
+                        RowScales::Each(scales) => scales[row + line],
+                    };
+                    for v in 0..NV {
+                        let sum = simd.integer_sub_mul(sums[v], of_row.zero, column_sums[v]);
+                        let scale = simd.mul(scale[v], simd.splat(of_row.scale));
+                        sums[v] = simd.mul_add(simd.float(sum), scale, bias[v]);
+                    }
+                }
+            }
             match self.epilogue {
                 Epilogue::Store => {}
                 Epilogue::Gelu => {

@@ -1,7 +1,9 @@
 //! The right matrix of a product, packed into panels.
 
-use super::super::buffer::AlignedBuffer;
-use super::super::dispatch::Isa;
+use super::super::buffer::{AlignedBuffer, Plain};
+use super::super::dispatch::{Isa, dispatch};
+use super::super::parts::Tile;
+use super::{Epilogue, Gemm, Matrix, Origin, Rows};
 
 /// A matrix `[k, n]` and a bias, packed for an instruction set.
 #[derive(Clone)]
@@ -65,10 +67,6 @@ impl PackedMatrix {
         PackedMatrix { isa, k, n, panels, bias }
     }
 
-    pub(in crate::cpu) fn isa(&self) -> Isa {
-        self.isa
-    }
-
     /// Rows.
     pub(crate) fn k(&self) -> usize {
         self.k
@@ -79,25 +77,96 @@ impl PackedMatrix {
         self.n
     }
 
-    pub(in crate::cpu) fn panels(&self) -> Panels<'_> {
+    fn panels(&self) -> Panels<'_> {
         let width = self.isa.panel_width();
         let bias = Some(self.bias.as_slice());
         Panels::new(self.k, self.n, width, self.panels.as_slice(), bias)
     }
 }
 
-/// A packed matrix, wherever its panels lie.
+impl Matrix for PackedMatrix {
+    type Left = f32;
+
+    fn k(&self) -> usize {
+        self.k
+    }
+
+    fn n(&self) -> usize {
+        self.n
+    }
+
+    fn panel_width(&self) -> usize {
+        self.isa.panel_width()
+    }
+
+    fn zero(&self, _: RowScale) -> f32 {
+        0.0
+    }
+
+    fn multiply<R: Rows<Element = f32>>(
+        &self,
+        rows: &R,
+        origin: Origin,
+        _: RowScales,
+        epilogue: Epilogue,
+        out: Tile,
+    ) {
+        let Origin { first_row, first_panel } = origin;
+        let matrix = self.panels();
+        dispatch(self.isa, Gemm { rows, first_row, matrix, first_panel, epilogue, out });
+    }
+}
+
+/// A packed matrix of any format, wherever its panels lie.
 #[derive(Clone, Copy)]
-pub(in crate::cpu) struct Panels<'a> {
+pub(in crate::cpu) struct Panels<'a, E = f32> {
     k: usize,
     n: usize,
     width: usize,
-    data: &'a [f32],
+    data: &'a [E],
     bias: Option<&'a [f32]>,
+    integers: Option<Integers<'a>>,
 }
 
-impl<'a> Panels<'a> {
-    /// A matrix `[k, n]` in panels `[panel][k][width]`, with a bias `[panel * width]`.
+/// What the sums of an integer product stand for:
+/// `scale * row_scale * (sum - row_zero * column_sum)`.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Integers<'a> {
+    /// The sums of the columns, as bits of i32. `[panel * width]`
+    pub sums: &'a [f32],
+    /// The scales of the columns, `[panel * width]`.
+    pub scale: &'a [f32],
+    pub rows: RowScales<'a>,
+}
+
+/// What the integers of the left matrix's rows stand for.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) enum RowScales<'a> {
+    /// Of every row.
+    All(RowScale),
+    /// Row by row.
+    Each(&'a [RowScale]),
+}
+
+impl RowScales<'_> {
+    pub(in crate::cpu) const NONE: Self = RowScales::All(RowScale::NONE);
+}
+
+/// An integer `i` of a row stands for `scale * (i - zero)`.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct RowScale {
+    pub scale: f32,
+    pub zero: i32,
+}
+
+impl RowScale {
+    /// Numbers are what they are.
+    pub(in crate::cpu) const NONE: Self = RowScale { scale: 1.0, zero: 0 };
+}
+
+impl<'a, E: Plain> Panels<'a, E> {
+    /// A matrix `[k, n]` in panels `[panel][k][width]`, with a bias `[panel * width]`. `k` counts the
+    /// elements `E`, which may hold several numbers each.
     ///
     /// # Panics
     /// If a slice has another size. (The kernel relies on it.)
@@ -105,14 +174,25 @@ impl<'a> Panels<'a> {
         k: usize,
         n: usize,
         width: usize,
-        data: &'a [f32],
+        data: &'a [E],
         bias: Option<&'a [f32]>,
     ) -> Self {
         let padded = n.div_ceil(width).checked_mul(width);
         let len = padded.and_then(|padded| padded.checked_mul(k));
         assert_eq!(Some(data.len()), len, "panels of another size");
         assert!(bias.is_none_or(|bias| Some(bias.len()) == padded), "a bias of another size");
-        Panels { k, n, width, data, bias }
+        Panels { k, n, width, data, bias, integers: None }
+    }
+
+    /// The same for sums of integers.
+    ///
+    /// # Panics
+    /// If a slice has another size.
+    pub(in crate::cpu) fn with_integers(self, integers: Integers<'a>) -> Self {
+        let padded = self.count() * self.width;
+        let same = integers.sums.len() == padded && integers.scale.len() == padded;
+        assert!(same, "scales of another size");
+        Panels { integers: Some(integers), ..self }
     }
 
     /// Rows.
@@ -136,12 +216,16 @@ impl<'a> Panels<'a> {
     }
 
     /// `[panel][k][width]`
-    pub(super) fn data(&self) -> &'a [f32] {
+    pub(super) fn data(&self) -> &'a [E] {
         self.data
     }
 
     /// `[panel * width]`
     pub(super) fn bias(&self) -> Option<&'a [f32]> {
         self.bias
+    }
+
+    pub(super) fn integers(&self) -> Option<Integers<'a>> {
+        self.integers
     }
 }

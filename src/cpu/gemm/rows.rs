@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::super::buffer::Plain;
 use super::PASS_DEPTH;
 
 /// The left matrix. Its rows come in chunks, each of which is contiguous.
@@ -11,6 +12,9 @@ use super::PASS_DEPTH;
 /// [`pointers`](Rows::pointers) gives pointers behind which [`chunk_len`](Rows::chunk_len) elements
 /// are readable for as long as the value is borrowed. All functions always answer the same.
 pub(in crate::cpu) unsafe trait Rows: Sync {
+    /// An element: an f32, or a word of several narrower numbers.
+    type Element: Plain;
+
     /// The number of rows.
     fn count(&self) -> usize;
 
@@ -24,30 +28,34 @@ pub(in crate::cpu) unsafe trait Rows: Sync {
     ///
     /// # Safety
     /// `row + MR` is at most [`count`](Rows::count), `chunk` below [`chunks`](Rows::chunks).
-    unsafe fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const f32; MR];
+    unsafe fn pointers<const MR: usize>(
+        &self,
+        row: usize,
+        chunk: usize,
+    ) -> [*const Self::Element; MR];
 }
 
 /// Rows of a matrix with a fixed distance from one to the next.
 #[derive(Clone, Copy)]
-pub(in crate::cpu) struct DenseRows<'a> {
-    start: *const f32,
+pub(in crate::cpu) struct DenseRows<'a, E = f32> {
+    start: *const E,
     count: usize,
     stride: usize,
     k: usize,
     /// Elements of a chunk; the last may have fewer.
     chunk: usize,
-    values: PhantomData<&'a [f32]>,
+    values: PhantomData<&'a [E]>,
 }
 
 // SAFETY: it stands for a shared slice, which threads may share.
-unsafe impl Sync for DenseRows<'_> {}
+unsafe impl<E: Plain> Sync for DenseRows<'_, E> {}
 
-impl<'a> DenseRows<'a> {
+impl<'a, E: Plain> DenseRows<'a, E> {
     /// `count` rows of `k` elements, `stride` apart, from the start of `values` on.
     ///
     /// # Panics
     /// If the slice is too short for them.
-    pub(in crate::cpu) fn new(values: &'a [f32], count: usize, stride: usize, k: usize) -> Self {
+    pub(in crate::cpu) fn new(values: &'a [E], count: usize, stride: usize, k: usize) -> Self {
         let end = |count: usize| (count - 1).checked_mul(stride)?.checked_add(k);
         let inside = count == 0 || end(count).is_some_and(|end| end <= values.len());
         assert!(inside, "rows beyond the matrix");
@@ -59,7 +67,9 @@ impl<'a> DenseRows<'a> {
 
 // SAFETY: `new` has seen that row `count - 1`, and so every row, ends inside the slice; a chunk ends
 // with its row at the latest.
-unsafe impl Rows for DenseRows<'_> {
+unsafe impl<E: Plain> Rows for DenseRows<'_, E> {
+    type Element = E;
+
     #[inline(always)]
     fn count(&self) -> usize {
         self.count
@@ -76,7 +86,7 @@ unsafe impl Rows for DenseRows<'_> {
     }
 
     #[inline(always)]
-    unsafe fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const f32; MR] {
+    unsafe fn pointers<const MR: usize>(&self, row: usize, chunk: usize) -> [*const E; MR] {
         debug_assert!(row + MR <= self.count && chunk < self.chunks());
         // SAFETY: the caller asks for rows and a chunk that exist: they start inside the slice.
         let pointer = |i| unsafe { self.start.add((row + i) * self.stride + chunk * self.chunk) };

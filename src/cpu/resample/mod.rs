@@ -5,6 +5,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon;
 
 use super::dispatch::Isa;
 
@@ -103,6 +105,17 @@ fn resample_for(
             None => rows.into_compact(),
         };
     }
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    if !isa.is_portable() {
+        let rows = horizontal.map(|filter| neon::resample_rows(rgb, filter));
+        let rows = rows.unwrap_or_else(|| rgb.to_vec());
+        return match vertical {
+            Some(filter) => neon::resample_columns(&rows, new_width * 3, filter),
+            None => rows,
+        };
+    }
+    // No other instruction set has a version of its own.
+    let _ = isa;
     let rows = horizontal.map_or_else(|| rgb.to_vec(), |filter| rows_plain(rgb, filter));
     match vertical {
         Some(filter) => columns_plain(&rows, new_width * 3, filter),

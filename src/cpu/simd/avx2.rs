@@ -124,6 +124,21 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn float(self, v: Self::V) -> Self::V {
+        // SAFETY: proven.
+        unsafe { _mm256_cvtepi32_ps(_mm256_castps_si256(v)) }
+    }
+
+    #[inline(always)]
+    fn integer_sub_mul(self, a: Self::V, b: i32, c: Self::V) -> Self::V {
+        // SAFETY: proven.
+        unsafe {
+            let product = _mm256_mullo_epi32(_mm256_set1_epi32(b), _mm256_castps_si256(c));
+            _mm256_castsi256_ps(_mm256_sub_epi32(_mm256_castps_si256(a), product))
+        }
+    }
+
+    #[inline(always)]
     fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V {
         // SAFETY: proven.
         unsafe {

@@ -123,6 +123,21 @@ unsafe impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn float(self, v: Self::V) -> Self::V {
+        // SAFETY: proven.
+        unsafe { _mm512_cvtepi32_ps(_mm512_castps_si512(v)) }
+    }
+
+    #[inline(always)]
+    fn integer_sub_mul(self, a: Self::V, b: i32, c: Self::V) -> Self::V {
+        // SAFETY: proven.
+        unsafe {
+            let product = _mm512_mullo_epi32(_mm512_set1_epi32(b), _mm512_castps_si512(c));
+            _mm512_castsi512_ps(_mm512_sub_epi32(_mm512_castps_si512(a), product))
+        }
+    }
+
+    #[inline(always)]
     fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V {
         // SAFETY: proven.
         unsafe {

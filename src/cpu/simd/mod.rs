@@ -4,7 +4,15 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(feature = "train")]
+mod bf16;
+mod int8;
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+mod neon;
 mod portable;
+mod product;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod wasm;
 
 use std::mem::MaybeUninit;
 
@@ -12,7 +20,21 @@ use std::mem::MaybeUninit;
 pub(super) use avx2::Avx2;
 #[cfg(target_arch = "x86_64")]
 pub(super) use avx512::Avx512;
+#[cfg(all(feature = "train", target_arch = "x86_64"))]
+pub(super) use bf16::Avx512Bf16;
+#[cfg(feature = "train")]
+pub(super) use bf16::{Bf16Product, PlainBf16, word as bf16_word};
+#[cfg(target_arch = "x86_64")]
+pub(super) use int8::{Avx2Int8, Avx512Vnni, AvxVnni};
+pub(super) use int8::{FOUR, Int8Product, PlainInt8, int8_word};
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub(super) use neon::Neon;
 pub(super) use portable::Portable;
+#[cfg(feature = "train")]
+pub(super) use product::RowProduct;
+pub(super) use product::{F32, Product};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) use wasm::Wasm;
 
 /// The most lanes that an instruction set has.
 pub(super) const MOST_LANES: usize = 16;
@@ -57,6 +79,10 @@ pub(super) unsafe trait Simd: Copy {
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
     fn max(self, a: Self::V, b: Self::V) -> Self::V;
     fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The values of the integers (i32) that the bits of the elements are.
+    fn float(self, v: Self::V) -> Self::V;
+    /// `a - b * c` of integers (i32), which the bits of the elements are; sums wrap.
+    fn integer_sub_mul(self, a: Self::V, b: i32, c: Self::V) -> Self::V;
     /// Adds the lowest 9 bits of `n`, as an integer, to the exponent of `a`.
     fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V;
 
@@ -208,6 +234,20 @@ mod tests {
                     "add_exponent",
                     found(simd.add_exponent(x, load(&n))),
                     a.iter().zip(&n).map(power).collect(),
+                ),
+                (
+                    "float",
+                    found(simd.float(simd.splat(f32::from_bits(-70_000i32 as u32)))),
+                    vec![-70_000.0; S::LANES],
+                ),
+                (
+                    "integer_sub_mul",
+                    found(simd.float(simd.integer_sub_mul(
+                        simd.splat(f32::from_bits(1000)),
+                        -7,
+                        simd.splat(f32::from_bits(-300i32 as u32)),
+                    ))),
+                    vec![-1100.0; S::LANES],
                 ),
                 ("largest", vec![simd.largest(x)], vec![a.iter().copied().fold(-2.0, f32::max)]),
                 ("sum of ones", vec![simd.sum(simd.splat(1.0))], vec![S::LANES as f32]),

@@ -118,6 +118,19 @@ unsafe impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn float(self, v: Self::V) -> Self::V {
+        v.map(|x| x.to_bits() as i32 as f32)
+    }
+
+    #[inline(always)]
+    fn integer_sub_mul(self, a: Self::V, b: i32, c: Self::V) -> Self::V {
+        zip(a, c, |a, c| {
+            let product = b.wrapping_mul(c.to_bits() as i32);
+            f32::from_bits((a.to_bits() as i32).wrapping_sub(product) as u32)
+        })
+    }
+
+    #[inline(always)]
     fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V {
         zip(a, n, |a, n| f32::from_bits(a.to_bits().wrapping_add(n.to_bits() << 23)))
     }

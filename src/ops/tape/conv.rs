@@ -3,14 +3,17 @@
 use candle_core::Tensor;
 
 use super::{Tape, Tracked, values, with_values};
-use crate::cpu::backward::{ConvShape, column_sums, conv_input_gradient, conv_weight_gradient};
-use crate::cpu::{self, Epilogue, PackedConv};
+use crate::cpu::Epilogue;
+use crate::cpu::backward::{
+    ConvShape, Products, column_sums, conv_forward, conv_input_gradient, conv_weight_gradient,
+};
 use crate::error::Result;
 use crate::ops::{ConvConfig, ConvParameters, Grid};
 
 /// A convolution with padding 1, plus `residual` if there is one.
 pub(super) fn conv(
     tape: &Tape,
+    products: Products,
     layer: &ConvParameters<Tensor>,
     x: &Tracked,
     grid: Grid,
@@ -28,20 +31,20 @@ pub(super) fn conv(
         Some(bias) => values(bias)?,
         None => vec![0.0; out_dim],
     };
-    let packed = with_values(&weight, |weight| {
-        PackedConv::new(weight, &bias_values, in_dim, groups, stride)
-    })?;
     let epilogue = residual.map_or(Epilogue::Store, |other| Epilogue::Add(other.values()));
     let Grid { height, width } = grid;
-    let y = cpu::conv(x.values(), height, width, &packed, epilogue);
     let shape = ConvShape { in_dim, out_dim, groups, stride, height, width };
+    let y = with_values(&weight, |weight| {
+        conv_forward(products, x.values(), weight, &bias_values, shape, epilogue)
+    })?;
     let bias = bias.filter(|bias| bias.is_variable());
     let parameters = weight.is_variable() || bias.is_some();
     let tracked = parameters || x.is_tracked() || residual.is_some_and(Tracked::is_tracked);
     let (x, residual) = (x.clone(), residual.cloned());
     Ok(tape.record(tracked, y, out_dim, move |dy, gradients| {
         if weight.is_variable() {
-            gradients.add_parameter(&weight, conv_weight_gradient(x.values(), &dy, shape));
+            gradients
+                .add_parameter(&weight, conv_weight_gradient(products, x.values(), &dy, shape));
         }
         if let Some(bias) = &bias {
             gradients.add_parameter(bias, column_sums(&dy, out_dim));
@@ -49,7 +52,7 @@ pub(super) fn conv(
         if x.is_tracked() {
             let so_far = gradients.take(&x);
             let gradient = with_values(&weight, |weight| {
-                conv_input_gradient(&dy, weight, shape, so_far.as_deref())
+                conv_input_gradient(products, &dy, weight, shape, so_far.as_deref())
             })?;
             gradients.add(&x, gradient);
         }

@@ -3,37 +3,40 @@
 use candle_core::Tensor;
 
 use super::{Gradients, Tape, Tracked, values, with_values};
+use crate::cpu::Epilogue;
 use crate::cpu::backward::{
-    self, column_sums, gelu_backward, linear_input_gradient, linear_weight_gradient,
+    self, Products, column_sums, gelu_backward, linear_forward, linear_input_gradient,
+    linear_weight_gradient,
 };
-use crate::cpu::{self, Epilogue};
 use crate::error::Result;
 use crate::ops::LinearParameters;
 
-/// A layer, and which of its parameters a gradient is asked for.
-struct Layer(LinearParameters<Tensor>);
+/// A layer, and what its products multiply.
+struct Layer {
+    parameters: LinearParameters<Tensor>,
+    products: Products,
+}
 
 impl Layer {
     fn forward(&self, x: &[f32], residual: Option<&Tracked>) -> Result<Vec<f32>> {
-        let LinearParameters { weight, bias, out_dim, .. } = &self.0;
+        let LinearParameters { weight, bias, out_dim, .. } = &self.parameters;
         let bias = bias.as_ref().map(values).transpose()?;
         let residual = residual.map_or(Epilogue::Store, |other| Epilogue::Add(other.values()));
         Ok(with_values(weight, |weight| {
-            let packed = cpu::pack_linear(weight, *out_dim, bias.as_deref());
-            cpu::linear(x, &packed, residual)
+            linear_forward(self.products, x, weight, *out_dim, bias.as_deref(), residual)
         })?)
     }
 
     fn is_tracked(&self) -> bool {
-        let LinearParameters { weight, bias, .. } = &self.0;
+        let LinearParameters { weight, bias, .. } = &self.parameters;
         weight.is_variable() || bias.as_ref().is_some_and(|bias| bias.is_variable())
     }
 
     /// Adds the gradients for the parameters.
     fn parameters_backward(&self, x: &[f32], dy: &[f32], gradients: &mut Gradients) {
-        let LinearParameters { weight, bias, in_dim, out_dim } = &self.0;
+        let LinearParameters { weight, bias, in_dim, out_dim } = &self.parameters;
         if weight.is_variable() {
-            let gradient = linear_weight_gradient(x, dy, *in_dim, *out_dim);
+            let gradient = linear_weight_gradient(self.products, x, dy, *in_dim, *out_dim);
             gradients.add_parameter(weight, gradient);
         }
         if let Some(bias) = bias.as_ref().filter(|bias| bias.is_variable()) {
@@ -42,14 +45,18 @@ impl Layer {
     }
 
     fn input_backward(&self, dy: &[f32], other: Option<&[f32]>) -> Result<Vec<f32>> {
-        let LinearParameters { weight, out_dim, .. } = &self.0;
-        Ok(with_values(weight, |weight| linear_input_gradient(dy, weight, *out_dim, other))?)
+        let LinearParameters { weight, out_dim, .. } = &self.parameters;
+        let products = self.products;
+        Ok(with_values(weight, |weight| {
+            linear_input_gradient(products, dy, weight, *out_dim, other)
+        })?)
     }
 }
 
 /// `x W^T + b`, plus `residual` if there is one.
 pub(super) fn linear(
     tape: &Tape,
+    products: Products,
     layer: &LinearParameters<Tensor>,
     x: &Tracked,
     residual: Option<&Tracked>,
@@ -59,7 +66,7 @@ pub(super) fn linear(
         residual.check("linear's residual", x.rows(), layer.out_dim)?;
     }
     let out_dim = layer.out_dim;
-    let layer = Layer(layer.clone());
+    let layer = Layer { parameters: layer.clone(), products };
     let y = layer.forward(x.values(), residual)?;
     let tracked = x.is_tracked() || layer.is_tracked() || residual.is_some_and(Tracked::is_tracked);
     let (x, residual) = (x.clone(), residual.cloned());
@@ -90,6 +97,7 @@ pub(super) fn gelu(tape: &Tape, x: &Tracked) -> Tracked {
 /// `fc2(gelu(fc1(x)))`, plus `residual` if there is one.
 pub(super) fn mlp(
     tape: &Tape,
+    products: Products,
     fc1: &LinearParameters<Tensor>,
     fc2: &LinearParameters<Tensor>,
     x: &Tracked,
@@ -100,7 +108,8 @@ pub(super) fn mlp(
         residual.check("mlp's residual", x.rows(), fc2.out_dim)?;
     }
     let out_dim = fc2.out_dim;
-    let (fc1, fc2) = (Layer(fc1.clone()), Layer(fc2.clone()));
+    let layer = |of: &LinearParameters<Tensor>| Layer { parameters: of.clone(), products };
+    let (fc1, fc2) = (layer(fc1), layer(fc2));
     let hidden = fc1.forward(x.values(), None)?;
     let activated = backward::gelu(&hidden);
     let y = fc2.forward(&activated, residual)?;

@@ -1,4 +1,4 @@
-//! Training on a CPU in f32: the CPU operations, with hand-written gradients.
+//! Training on a CPU: the CPU operations, with hand-written gradients.
 //!
 //! A [`Tape`] records each operation of a pass as it runs, and then runs the backward pass. It
 //! stands in for candle's differentiable operations, whose gradients take several times longer on
@@ -22,6 +22,7 @@ use super::{
     Ops, VerticalAttentionParameters,
 };
 use crate::cpu;
+use crate::cpu::backward::Products;
 use crate::error::{ComputeError, Result};
 
 /// The backward pass of an operation: takes the gradient for its result, adds those for its
@@ -193,6 +194,8 @@ impl Tape {
 #[derive(Clone, Copy)]
 pub(crate) struct Recording<'a> {
     pub tape: &'a Tape,
+    /// What the products of linear layers and convolutions multiply.
+    pub products: Products,
     pub context: &'a dyn TrainingContext,
 }
 
@@ -225,7 +228,9 @@ impl Ops for Recording<'_> {
         x: &Tracked,
         epilogue: Epilogue<Tracked>,
     ) -> Result<Tracked> {
-        self.with_epilogue(epilogue, |residual| linear::linear(self.tape, layer, x, residual))
+        self.with_epilogue(epilogue, |residual| {
+            linear::linear(self.tape, self.products, layer, x, residual)
+        })
     }
 
     fn mlp(
@@ -237,7 +242,9 @@ impl Ops for Recording<'_> {
         depth: f64,
     ) -> Result<Tracked> {
         let epilogue = Epilogue::Add { residual, depth };
-        self.with_epilogue(epilogue, |residual| linear::mlp(self.tape, fc1, fc2, x, residual))
+        self.with_epilogue(epilogue, |residual| {
+            linear::mlp(self.tape, self.products, fc1, fc2, x, residual)
+        })
     }
 
     fn conv(
@@ -247,7 +254,9 @@ impl Ops for Recording<'_> {
         grid: Grid,
         epilogue: Epilogue<Tracked>,
     ) -> Result<Tracked> {
-        self.with_epilogue(epilogue, |residual| conv::conv(self.tape, layer, x, grid, residual))
+        self.with_epilogue(epilogue, |residual| {
+            conv::conv(self.tape, self.products, layer, x, grid, residual)
+        })
     }
 
     fn attention(&self, qkv: &Tracked, heads: usize, length: usize) -> Result<Tracked> {
@@ -277,9 +286,10 @@ impl Ops for Recording<'_> {
         x: &Tracked,
         grid: Grid,
     ) -> Result<Tracked> {
-        let kv = linear::linear(self.tape, &layer.key_value, x, None)?;
+        let products = self.products;
+        let kv = linear::linear(self.tape, products, &layer.key_value, x, None)?;
         let pooled = attention::vertical(self.tape, &layer.token, &kv, grid)?;
-        linear::linear(self.tape, &layer.classifier, &pooled, None)
+        linear::linear(self.tape, products, &layer.classifier, &pooled, None)
     }
 }
 

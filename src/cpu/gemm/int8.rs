@@ -1,0 +1,384 @@
+//! Matrices of integers of 8 bits.
+
+use super::super::buffer::{AlignedBuffer, Scratch};
+use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
+use super::super::parts::{Chunks, Tile, for_each_part};
+use super::super::simd::{FOUR, Int8Product, Simd, int8_word};
+use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
+
+/// Steps between the least and the largest integer of a row.
+const STEPS: f32 = 255.0;
+/// Numbers of a task that rounds rows.
+const TASK_NUMBERS: usize = 1 << 15;
+
+/// A matrix `[k, n]` of integers with a scale a column and a bias, packed for an instruction set.
+#[derive(Clone)]
+pub(crate) struct Int8Matrix {
+    isa: Int8Isa,
+    k: usize,
+    n: usize,
+    /// `[panel][word][width]`; a word is two bytes or four.
+    panels: AlignedBuffer<u16>,
+    /// The sums of the columns, as bits of i32, `[panel * width]`.
+    sums: AlignedBuffer,
+    /// `[panel * width]`
+    scale: AlignedBuffer,
+    /// `[panel * width]`
+    bias: AlignedBuffer,
+}
+
+impl std::fmt::Debug for Int8Matrix {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "Int8Matrix({} x {}, {:?})", self.k, self.n, self.isa)
+    }
+}
+
+impl Int8Matrix {
+    /// Packs the matrix whose element in row `k` and column `n` is `scales[n] * element(k, n)`.
+    pub(in crate::cpu) fn new(
+        isa: Int8Isa,
+        k: usize,
+        element: impl Fn(usize, usize) -> i8,
+        scales: &[f32],
+        bias: Option<&[f32]>,
+    ) -> Self {
+        let n = scales.len();
+        let (width, numbers) = (isa.panel_width(), isa.numbers());
+        let words = k.div_ceil(numbers);
+        let padded = n.div_ceil(width) * width;
+        let mut panels = AlignedBuffer::<u16>::zeroed(padded * words * numbers / 2);
+        let mut sums = AlignedBuffer::<f32>::zeroed(padded);
+        let panel_len = (width * words * numbers).max(1);
+        let bytes = panels.bytes_mut();
+        for (panel, packed) in bytes.chunks_exact_mut(panel_len).enumerate() {
+            for column in panel * width..n.min((panel + 1) * width) {
+                let mut sum = 0i32;
+                for row in 0..k {
+                    let value = element(row, column);
+                    sum = sum.wrapping_add(i32::from(value));
+                    let word = row / numbers * width + column % width;
+                    packed[word * numbers + row % numbers] = value as u8;
+                }
+                sums.as_mut_slice()[column] = f32::from_bits(sum as u32);
+            }
+        }
+        let pad = |values: &[f32]| {
+            let mut buffer = AlignedBuffer::zeroed(padded);
+            buffer.as_mut_slice()[..n].copy_from_slice(&values[..n]);
+            buffer
+        };
+        let scale = pad(scales);
+        let bias = bias.map_or_else(|| AlignedBuffer::zeroed(padded), pad);
+        Int8Matrix { isa, k, n, panels, sums, scale, bias }
+    }
+
+    pub(in crate::cpu) fn isa(&self) -> Int8Isa {
+        self.isa
+    }
+
+    /// Rows.
+    pub(crate) fn rows(&self) -> usize {
+        self.k
+    }
+
+    /// Columns.
+    pub(crate) fn columns(&self) -> usize {
+        self.n
+    }
+}
+
+impl Matrix for Int8Matrix {
+    type Left = u32;
+
+    fn k(&self) -> usize {
+        self.k.div_ceil(self.isa.numbers())
+    }
+
+    fn n(&self) -> usize {
+        self.n
+    }
+
+    fn panel_width(&self) -> usize {
+        self.isa.panel_width()
+    }
+
+    fn zero(&self, scale: RowScale) -> u32 {
+        u32::from_ne_bytes([scale.zero as u8; FOUR])
+    }
+
+    fn multiply<R: Rows<Element = u32>>(
+        &self,
+        rows: &R,
+        origin: Origin,
+        scales: RowScales,
+        epilogue: Epilogue,
+        out: Tile,
+    ) {
+        let kernel = Int8Gemm { rows, matrix: self, origin, scales, epilogue, out };
+        dispatch_int8(self.isa, kernel);
+    }
+}
+
+struct Int8Gemm<'a, R> {
+    rows: &'a R,
+    matrix: &'a Int8Matrix,
+    origin: Origin,
+    scales: RowScales<'a>,
+    epilogue: Epilogue<'a>,
+    out: Tile<'a>,
+}
+
+impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S, P, const MR: usize, const NV: usize>(self, simd: S, product: P)
+    where
+        S: Simd,
+        P: Int8Product<S>,
+    {
+        let Int8Gemm { rows, matrix, origin, scales, epilogue, out } = self;
+        let integers =
+            Integers { sums: matrix.sums.as_slice(), scale: matrix.scale.as_slice(), rows: scales };
+        let data = matrix.panels.view::<P::Right>();
+        let width = matrix.isa.panel_width();
+        let bias = Some(matrix.bias.as_slice());
+        let matrix = Panels::new(Matrix::k(matrix), matrix.n, width, data, bias);
+        let matrix = matrix.with_integers(integers);
+        let Origin { first_row, first_panel } = origin;
+        Gemm { rows, first_row, matrix, first_panel, epilogue, out }
+            .multiply::<S, P, MR, NV>(simd, product);
+    }
+}
+
+/// A left matrix in integers.
+pub(in crate::cpu) struct Int8Rows {
+    /// Rows of words, the last of which may hold zeros behind the row's numbers.
+    pub words: Scratch<u32>,
+    /// What the integers stand for, row by row.
+    pub scales: Vec<RowScale>,
+}
+
+impl Int8Rows {
+    /// Rounds rows of `k` numbers to integers: 255 steps from the least number, or 0 if that is less,
+    /// to the largest one, or 0. 0 is among them. The integers are the same with every instruction
+    /// set.
+    pub(in crate::cpu) fn new(isa: Int8Isa, x: &[f32], k: usize) -> Self {
+        let words = k.div_ceil(isa.numbers());
+        let rows = x.len().checked_div(k).unwrap_or(0);
+        let none = RowScale { scale: 0.0, zero: 0 };
+        let mut rounded = Int8Rows { words: Scratch::new(rows * words), scales: vec![none; rows] };
+        let task_rows = TASK_NUMBERS.div_ceil(k.max(1));
+        let parts = (
+            Chunks::new(&mut rounded.words, task_rows * words),
+            Chunks::new(&mut rounded.scales, task_rows),
+        );
+        for_each_part(parts, &|task, (words, scales)| {
+            let x = &x[task * task_rows * k..];
+            dispatch_int8(isa, Round { x, k, words, scales });
+        });
+        rounded
+    }
+}
+
+struct Round<'a> {
+    x: &'a [f32],
+    k: usize,
+    words: &'a mut [u32],
+    scales: &'a mut [RowScale],
+}
+
+impl Int8Kernel for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S, P, const MR: usize, const NV: usize>(self, simd: S, product: P)
+    where
+        S: Simd,
+        P: Int8Product<S>,
+    {
+        let Round { x, k, words, scales } = self;
+        let row_words = k.div_ceil(P::NUMBERS);
+        let rows = x.chunks_exact(k).zip(words.chunks_exact_mut(row_words));
+        for ((x, words), of_row) in rows.zip(scales) {
+            let (least, largest) = range(simd, x);
+            let scale = (largest - least) / STEPS;
+            // Where a number is infinite or none, everything that comes of the row is none either.
+            let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
+            let zero = (-least * factor).round_ties_even().clamp(0.0, STEPS) as i32;
+            let (vectors, rest) = S::split(x);
+            let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / P::NUMBERS);
+            for (words, vector) in whole.chunks_exact_mut(S::LANES / P::NUMBERS).zip(vectors) {
+                let numbers = simd.mul(simd.load(vector), simd.splat(factor));
+                words.copy_from_slice(&product.words(simd, numbers, zero)[..S::LANES / P::NUMBERS]);
+            }
+            for (word, x) in last.iter_mut().zip(rest.chunks(P::NUMBERS)) {
+                let mut numbers = [0.0; FOUR];
+                for (number, x) in numbers.iter_mut().zip(x) {
+                    *number = x * factor;
+                }
+                *word = int8_word(P::NUMBERS, &numbers, zero);
+            }
+            let offset = if P::NUMBERS == FOUR { zero } else { 0 };
+            *of_row = RowScale { scale, zero: offset };
+        }
+    }
+}
+
+/// The least number, or 0, and the largest number, or 0. NaN if a number is infinite or none.
+#[inline(always)]
+fn range<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
+    let (vectors, rest) = S::split(x);
+    let zero = simd.splat(0.0);
+    let (mut least, mut largest) = (zero, zero);
+    // 0 unless a number is infinite or none.
+    let mut odd = zero;
+    for vector in vectors {
+        let x = simd.load(vector);
+        least = simd.min(least, x);
+        largest = simd.max(largest, x);
+        odd = simd.mul_add(x, zero, odd);
+    }
+    let least = -simd.largest(simd.sub(zero, least));
+    let largest = simd.largest(largest);
+    let odd = rest.iter().fold(simd.sum(odd), |odd, x| odd + x * 0.0);
+    let least = rest.iter().fold(least, |least, &x| least.min(x));
+    let largest = rest.iter().fold(largest, |largest, &x| largest.max(x));
+    (least + odd, largest + odd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::conv::tests::int8_conv_for;
+    use super::super::super::linear::tests::{int8_linear_for, noise};
+    use super::*;
+
+    /// Integers -128..=127, the ends first in every `row` that has room, so that they are not scaled.
+    fn integers(seed: u32, count: usize, row: usize) -> Vec<f32> {
+        let mut x: Vec<f32> = noise(seed, count).iter().map(|x| (x * 127.0).round()).collect();
+        for row in x.chunks_mut(row) {
+            match row {
+                [least, .., largest] => (*least, *largest) = (-128.0, 127.0),
+                row => row.fill(255.0),
+            }
+        }
+        x
+    }
+
+    fn levels(seed: u32, count: usize) -> Vec<i8> {
+        noise(seed, count).iter().map(|x| (x * 127.0).round() as i8).collect()
+    }
+
+    /// Sums of integers are exact, so that every instruction set gives the same: what plain integers
+    /// give.
+    #[test]
+    fn sums_are_exact() {
+        for (rows, k, n) in [
+            (1, 1, 1),
+            (2, 3, 5),
+            (7, 33, 17),
+            (13, 385, 31),
+            (128, 96, 33),
+            (33, 128, 64),
+            (9, 1531, 40),
+        ] {
+            let x = integers(1, rows * k, k);
+            let mut levels = levels(2, n * k);
+            // The largest sum there is, in the first row and column.
+            levels[..k].fill(-127);
+            let mut x = x;
+            x[..k].fill(255.0);
+            let expected: Vec<f32> = (0..rows * n)
+                .map(|at| {
+                    let (x, w) = (&x[at / n * k..][..k], &levels[at % n * k..][..k]);
+                    x.iter().zip(w).map(|(&x, &w)| x as i32 * i32::from(w)).sum::<i32>() as f32
+                })
+                .collect();
+            for isa in Int8Isa::all() {
+                let found = int8_linear_for(isa, &x, &levels, &vec![1.0; n], None);
+                assert!(found == expected, "{isa:?}, {rows} x {k} x {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_convolutions_are_exact() {
+        let (height, width, in_dim, out_dim) = (5, 7, 16, 10);
+        for (groups, stride) in [(1, (1, 1)), (2, (2, 1)), (2, (1, 1))] {
+            let x = integers(3, 2 * height * width * in_dim, height * width * in_dim);
+            let levels = levels(4, out_dim * in_dim / groups * 9);
+            let scales = vec![1.0; out_dim];
+            let run =
+                |isa| int8_conv_for(isa, &x, (height, width), &levels, &scales, groups, stride);
+            let all = Int8Isa::all();
+            let expected = run(all[0]);
+            assert!(expected.iter().any(|&sum| sum != 0.0));
+            for isa in all {
+                assert!(run(isa) == expected, "{isa:?}, {groups} groups, {stride:?}");
+            }
+        }
+    }
+
+    /// The numbers of words.
+    fn numbers(isa: Int8Isa, rounded: &Int8Rows, k: usize) -> Vec<i32> {
+        let row = k.div_ceil(isa.numbers()).max(1);
+        let of_word = |word: u32, zero: i32| -> Vec<i32> {
+            let bytes = word.to_ne_bytes().map(|byte| i32::from(byte) - zero);
+            let halves = [word as u16, (word >> 16) as u16].map(|half| i32::from(half as i16));
+            if isa.numbers() == FOUR { bytes.to_vec() } else { halves.to_vec() }
+        };
+        let rows = rounded.words.chunks(row).zip(&rounded.scales);
+        rows.flat_map(|(row, of_row)| {
+            row.iter().flat_map(|&word| of_word(word, of_row.zero)).take(k).collect::<Vec<_>>()
+        })
+        .collect()
+    }
+
+    #[test]
+    fn rows_are_rounded_alike() {
+        for k in [1, 2, 3, 4, 5, 16, 31, 64, 67] {
+            let mut x = noise(5, 9 * k);
+            x[..k].fill(0.0);
+            // One sign only, and ties.
+            x[k..2 * k].iter_mut().for_each(|x| *x = (x.abs() * 255.0).floor() + 0.5);
+            x[2 * k..3 * k].iter_mut().for_each(|x| *x = -x.abs());
+            let expected: Vec<i32> = x
+                .chunks(k)
+                .flat_map(|row| {
+                    let least = row.iter().fold(0.0f32, |least, &x| least.min(x));
+                    let largest = row.iter().fold(0.0f32, |largest, &x| largest.max(x));
+                    let scale = (largest - least) / 255.0;
+                    let factor = if scale > 0.0 { scale.recip() } else { 0.0 };
+                    let zero = (-least * factor).round_ties_even() as i32;
+                    let integer = move |x: &f32| (x * factor).round_ties_even() as i32;
+                    row.iter().map(move |x| integer(x).clamp(-zero, 255 - zero))
+                })
+                .collect();
+            for isa in Int8Isa::all() {
+                let rounded = Int8Rows::new(isa, &x, k);
+                assert_eq!(numbers(isa, &rounded, k), expected, "{isa:?}, {k}");
+                assert_eq!(rounded.scales[0].scale, 0.0);
+                for (i, (x, integer)) in x.iter().zip(&expected).enumerate() {
+                    let scale = rounded.scales[i / k].scale;
+                    let error = (x - *integer as f32 * scale).abs();
+                    assert!(error <= 1.001 * scale, "{isa:?}, {k}: {x} at {i}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_stays_so() {
+        let levels = vec![1i8; 20];
+        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            for at in [0, 16, 19] {
+                let mut x = noise(6, 40);
+                x[at] = bad;
+                for isa in Int8Isa::all() {
+                    let found = int8_linear_for(isa, &x, &levels, &[1.0], None);
+                    assert!(found[0].is_nan() && found[1].is_finite(), "{isa:?}: {bad} at {at}");
+                }
+            }
+        }
+    }
+}

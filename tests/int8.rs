@@ -1,0 +1,140 @@
+//! Inference with products in int8, against f32.
+
+mod support;
+
+use svtrv2::inference::{Model, Precision};
+use svtrv2::model::Config;
+use svtrv2::weights::{Coding, QuantizeOptions, Rate, Weights};
+use svtrv2::{Charset, Crop, Options, Recognizer};
+
+use support::{pattern_weights, toy_config};
+
+/// Weights of the embedded model: a trained network, small enough for a test.
+fn weights() -> Weights {
+    Weights::embedded().unwrap()
+}
+
+fn images(count: usize) -> (Vec<f32>, [usize; 4]) {
+    let shape = [count, 3, 32, 128];
+    let values = (0..shape.iter().product::<usize>()).map(|i| (0.37 * i as f32).sin() * 0.9);
+    (values.collect(), shape)
+}
+
+/// The mean over time steps of the divergence of the probabilities of `b` from those of `a`, in nats.
+fn divergence(a: &[f32], b: &[f32], classes: usize) -> f64 {
+    let log_probs = |row: &[f32]| -> Vec<f64> {
+        let most = row.iter().fold(f32::MIN, |most, &x| most.max(x));
+        let sum: f64 = row.iter().map(|x| f64::from(x - most).exp()).sum();
+        row.iter().map(|x| f64::from(x - most) - sum.ln()).collect()
+    };
+    let rows = a.chunks_exact(classes).zip(b.chunks_exact(classes));
+    let total: f64 = rows
+        .map(|(a, b)| {
+            let (a, b) = (log_probs(a), log_probs(b));
+            a.iter().zip(&b).map(|(a, b)| a.exp() * (a - b)).sum::<f64>()
+        })
+        .sum();
+    total / (a.len() / classes) as f64
+}
+
+#[test]
+fn logits_are_close_to_those_in_f32() {
+    let weights = weights();
+    let (images, shape) = images(4);
+    let exact = weights.model().unwrap().forward(&images, shape).unwrap();
+    let model = weights.int8_model().unwrap();
+    assert_eq!(model.precision(), Precision::Int8);
+    let found = model.forward(&images, shape).unwrap();
+    assert_eq!(found.shape, exact.shape);
+    assert!(found.values != exact.values);
+    let divergence = divergence(&exact.values, &found.values, exact.shape[2]);
+    println!("{divergence:.1e} nats a time step");
+    assert!(divergence < 0.03, "{divergence}");
+}
+
+/// The result for an image does not depend on the others or on threads.
+#[test]
+fn batches_and_threads_change_nothing() {
+    let model = weights().int8_model().unwrap();
+    let (images, shape) = images(5);
+    let run = |images: &[f32], count: usize| {
+        model.forward(images, [count, shape[1], shape[2], shape[3]]).unwrap().values
+    };
+    let all = run(&images, 5);
+    let image_len = images.len() / 5;
+    for (i, image) in images.chunks_exact(image_len).enumerate() {
+        let len = all.len() / 5;
+        assert!(run(image, 1) == all[i * len..][..len], "image {i}");
+    }
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert!(pool.install(|| run(&images, 5)) == all, "{threads} threads");
+    }
+}
+
+/// Other architectures than the trained one, with weights of a pattern.
+#[test]
+fn other_architectures() {
+    for config in [toy_config(), Config::tiny()] {
+        let weights = pattern_weights(&config);
+        let (images, shape) = images(1);
+        let check = |model: &Model| {
+            let logits = model.forward(&images, shape).unwrap();
+            assert_eq!(logits.shape, [1, 32, config.num_classes]);
+            assert!(logits.values.iter().all(|x| x.is_finite()));
+            logits.values
+        };
+        let exact = check(&weights.model().unwrap());
+        let found = check(&weights.int8_model().unwrap());
+        assert!(divergence(&exact, &found, config.num_classes) < 0.03);
+    }
+}
+
+/// A file that states int8 runs in int8, unless the options say otherwise, and holds the integers.
+#[test]
+fn files_state_the_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("int8.safetensors");
+    let exact = weights();
+    assert_eq!(exact.precision(), Precision::F32);
+    let stated = exact.clone().with_precision(Precision::Int8).unwrap();
+    let options = QuantizeOptions {
+        rate: Rate::Bits(8),
+        coding: Coding::Plain,
+        ..QuantizeOptions::default()
+    };
+    stated.save_quantized(&path, &options).unwrap();
+    let read = Weights::open(&path).unwrap();
+    assert_eq!(read.precision(), Precision::Int8);
+    let bytes = std::fs::metadata(&path).unwrap().len();
+    let parameters: usize =
+        read.names().map(|name| read.tensor(name).unwrap().unwrap().0.len()).sum();
+    assert!((bytes as f64) < 1.05 * parameters as f64, "{bytes} bytes, {parameters} parameters");
+    // A second reading is the same to the bit.
+    let (images, shape) = images(1);
+    let run = |weights: &Weights| weights.int8_model().unwrap().forward(&images, shape).unwrap();
+    assert!(run(&read).values == run(&Weights::open(&path).unwrap()).values);
+
+    let crop = Crop::open("examples/crops/harbour.png").unwrap();
+    let recognize = |weights: &Weights, precision| {
+        let options = Options { precision, ..Options::default() };
+        Recognizer::new(weights, options).unwrap().recognize(&crop).unwrap()
+    };
+    let by_default = recognize(&read, None);
+    assert_eq!(by_default.text, "Harbour");
+    assert_eq!(by_default.score, recognize(&read, Some(Precision::Int8)).score);
+    assert!(by_default.score != recognize(&read, Some(Precision::F32)).score);
+    assert!(exact.with_precision(Precision::F16).is_err());
+    assert_eq!(read.charset(), Some(&Charset::english()));
+}
+
+#[test]
+fn not_a_number_gives_not_a_number() {
+    let model = weights().int8_model().unwrap();
+    let (mut images, shape) = images(2);
+    images[5] = f32::NAN;
+    let logits = model.forward(&images, shape).unwrap().values;
+    let (first, second) = logits.split_at(logits.len() / 2);
+    assert!(first.iter().any(|x| x.is_nan()));
+    assert!(second.iter().all(|x| x.is_finite()));
+}

@@ -1,0 +1,112 @@
+/** A point of an image in pixels: to the right, downwards. The left upper corner is [0, 0]. */
+export type Point = [x: number, y: number];
+
+/** An upright rectangle in pixels. */
+export interface Rect {
+  x: number;
+  y: number;
+  width: number;
+  height: number;
+}
+
+/** Four corners, clockwise from the text's top left. */
+export type Quad = [Point, Point, Point, Point];
+
+/**
+ * Where text lies in a page: a rectangle, four corners, or a polygon around curved text: an even
+ * number of points, clockwise, the first half of them along the upper edge.
+ */
+export type Region = Rect | Quad | Point[];
+
+/** Pixels, or the bytes of a PNG or JPEG file. */
+export type Image = ImageData | Uint8Array | ArrayBuffer;
+
+/** How a recognizer is set up. */
+export interface Setup {
+  /** The symbols, for weights that carry none. */
+  charset?: string[];
+  /** The largest aspect ratio that crops keep; wider ones are squeezed. Default: the weights'. */
+  maxRatio?: number;
+  /** The temperature of confidences. Default: the weights'. */
+  temperature?: number;
+  /** Crops more than 1.5 times as tall as wide: recognised as they are (default), turned, or both. */
+  orientation?: "as-is" | "rotate" | "best";
+}
+
+export interface SetupWithModel extends Setup {
+  /** The bytes of a language model (`english.ngram`). */
+  languageModel?: Uint8Array | ArrayBuffer;
+}
+
+/** How texts are found. */
+export interface Options {
+  /** Default: greedy, or beam where another option needs one. */
+  decoder?: "greedy" | "beam" | "languageModel";
+  /** Texts at most, the best and its alternatives. Default: 1. */
+  nBest?: number;
+  /** Prefixes that the beam search keeps. Default: 10. */
+  beamWidth?: number;
+  /** The only characters that a text may have. */
+  allow?: string;
+  /** The only texts that there may be. */
+  lexicon?: string[];
+}
+
+export interface Character {
+  symbol: string;
+  /** The probability (0 to 1) that the character is right. */
+  confidence: number;
+  /** Its probability (0 to 1) in its first frame. */
+  score: number;
+  /** The upright rectangle around it. */
+  bounds: Rect;
+  /** The rectangle along the line of text; the first corner is the character's own top left. */
+  quad: Quad;
+}
+
+export interface Alternative {
+  text: string;
+  /** The natural-log probability of the text in the beam. */
+  logProb: number;
+  /** What texts are ranked by. */
+  score: number;
+}
+
+export interface Recognition {
+  /** May be empty. */
+  text: string;
+  /** The probability (0 to 1) that the text is right. */
+  confidence: number;
+  /** The mean of the characters' scores. */
+  score: number;
+  /** The natural-log probability of the text; null if none fits. */
+  logProb: number | null;
+  /** In reading order; in pixels of the image. */
+  characters: Character[];
+  /** The next texts, best first. */
+  alternatives: Alternative[];
+  /** By how many degrees the crop was turned clockwise before recognition. */
+  turned: 0 | 90 | -90;
+}
+
+/** A region that could not be recognised. */
+export interface Failure {
+  error: string;
+}
+
+/** Recognises the text in crops of images and in regions of pages. Computes on the calling thread. */
+export class Recognizer {
+  private constructor();
+  /** The English model of the package, with its language model. */
+  static embedded(setup?: Setup): Promise<Recognizer>;
+  /** A weights file (safetensors, PyTorch) in memory. */
+  static fromBytes(weights: Uint8Array | ArrayBuffer, setup?: SetupWithModel): Promise<Recognizer>;
+  /** The symbols that the network knows. */
+  readonly charset: string[];
+  /** Recognises an image of one word or line of text. Throws an Error for bad input. */
+  recognize(image: Image, options?: Options): Recognition;
+  /** Recognises regions of a page, in their order; positions are in pixels of the page. */
+  recognizeRegions(image: Image, regions: Region[], options?: Options): (Recognition | Failure)[];
+  /** Gives the memory back; the recognizer cannot be used any more. */
+  free(): void;
+}

@@ -1,0 +1,334 @@
+// The page: a picture, regions of it, and their texts.
+
+import { showCards } from "./cards.js";
+import { contains, rectangle, View } from "./view.js";
+
+const find = (id) => document.getElementById(id);
+const [stage, canvas, list, status] = ["stage", "canvas", "list", "status"].map(find);
+const view = new View(stage, canvas, find("overlay"));
+
+/** Pixels beyond which a picture is shrunk: phones take larger ones than their memory holds. */
+const MOST_PIXELS = 12e6;
+/** Pictures up to this height are taken for a single word. */
+const WORD_HEIGHT = 160;
+
+let regions = [];
+let chosen;
+/** What is being drawn: points of the picture. */
+let draft = [];
+let hasPicture = false;
+let hasLanguageModel = true;
+
+// The worker: a promise for every task.
+
+const worker = new Worker("./worker.js", { type: "module" });
+const waiting = new Map();
+let tasks = 0;
+
+worker.onmessage = ({ data: { id, value, error } }) => {
+  const { resolve, reject } = waiting.get(id);
+  waiting.delete(id);
+  if (error === undefined) resolve(value);
+  else reject(new Error(error));
+};
+worker.onerror = (event) => say(event.message || "the worker failed", true);
+
+function ask(task, argument) {
+  return new Promise((resolve, reject) => {
+    waiting.set(++tasks, { resolve, reject });
+    worker.postMessage({ id: tasks, task, argument });
+  });
+}
+
+function say(text, isError = false) {
+  status.textContent = text;
+  status.classList.toggle("error", isError);
+}
+
+// Recognition.
+
+function options() {
+  const allow = find("allow").value;
+  const lexicon = find("lexicon").value.split(",").map((word) => word.trim()).filter(Boolean);
+  let decoder = find("decoder").value;
+  if (decoder === "languageModel" && !hasLanguageModel) decoder = "beam";
+  if (decoder === "greedy" && lexicon.length > 0) decoder = "beam";
+  return {
+    decoder,
+    ...(decoder === "greedy" ? {} : { nBest: 5 }),
+    ...(allow ? { allow } : {}),
+    ...(lexicon.length > 0 ? { lexicon } : {}),
+  };
+}
+
+async function recognize(some) {
+  if (some.length === 0) return;
+  try {
+    const { results, milliseconds } = await ask("recognize", {
+      regions: some.map((region) => region.points),
+      options: options(),
+    });
+    some.forEach((region, index) => (region.result = results[index]));
+    say(`${some.length === 1 ? "1 region" : `${some.length} regions`} in ${Math.round(milliseconds)} ms`);
+  } catch (error) {
+    some.forEach((region) => (region.result = { error: error.message }));
+    say(error.message, true);
+  }
+  draw();
+}
+
+function add(points) {
+  const region = { points };
+  regions.push(region);
+  chosen = region;
+  draw();
+  return recognize([region]);
+}
+
+// Pictures.
+
+async function show(blob) {
+  try {
+    const bitmap = await createImageBitmap(blob);
+    const shrink = Math.min(1, Math.sqrt(MOST_PIXELS / (bitmap.width * bitmap.height)));
+    canvas.width = Math.max(1, Math.round(bitmap.width * shrink));
+    canvas.height = Math.max(1, Math.round(bitmap.height * shrink));
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    context.fillStyle = "#fff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+    bitmap.close();
+    const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+    [regions, chosen, draft, hasPicture] = [[], undefined, [], true];
+    stage.classList.remove("empty");
+    find("whole").disabled = find("clear").disabled = false;
+    view.fit();
+    draw();
+    await ask("show", pixels);
+    say("Drag over a word, or set its four corners");
+    if (canvas.height <= WORD_HEIGHT || canvas.height > 3 * canvas.width) await whole();
+  } catch {
+    say("This file is no picture that the browser can show", true);
+  }
+}
+
+const whole = () => add(rectangle([0, 0], [canvas.width, canvas.height]));
+
+async function showUrl(url) {
+  const response = await fetch(url);
+  if (response.ok) await show(await response.blob());
+}
+
+const imageOf = (items) => [...items].find((item) => item.type.startsWith("image/"));
+
+for (const id of ["open", "photograph"]) {
+  find(id).onchange = ({ target }) => {
+    if (target.files[0]) show(target.files[0]);
+    target.value = "";
+  };
+}
+find("samples").onchange = ({ target }) => {
+  if (target.value) showUrl(target.value);
+  target.value = "";
+};
+find("paste").onclick = async () => {
+  try {
+    for (const item of await navigator.clipboard.read()) {
+      const type = item.types.find((name) => name.startsWith("image/"));
+      if (type) return show(await item.getType(type));
+    }
+    say("There is no picture on the clipboard", true);
+  } catch {
+    say("The browser gives no clipboard to buttons: press Ctrl+V", true);
+  }
+};
+addEventListener("paste", (event) => {
+  const item = imageOf(event.clipboardData?.items ?? []);
+  if (item) show(item.getAsFile());
+});
+addEventListener("dragover", (event) => {
+  event.preventDefault();
+  stage.classList.add("dropping");
+});
+addEventListener("dragleave", () => stage.classList.remove("dropping"));
+addEventListener("drop", (event) => {
+  event.preventDefault();
+  stage.classList.remove("dropping");
+  const file = imageOf(event.dataTransfer?.files ?? []);
+  if (file) show(file);
+});
+
+// Drawing.
+
+function draw() {
+  view.clear();
+  if (!hasPicture) return;
+  for (const region of regions) {
+    view.draw(region.points, region === chosen ? "region chosen" : "region");
+  }
+  if (chosen) {
+    for (const { quad } of chosen.result?.characters ?? []) view.draw(quad, "box");
+    for (const point of chosen.points) view.dot(point, "corner");
+  }
+  if (draft.length > 0) {
+    view.draw(draft, "draft", draft.length > 2);
+    for (const point of draft) view.dot(point, "corner");
+  }
+  showCards(list, regions, chosen, {
+    choose(region) {
+      chosen = region;
+      draw();
+    },
+    remove(region) {
+      regions = regions.filter((other) => other !== region);
+      if (chosen === region) chosen = regions.at(-1);
+      draw();
+    },
+  });
+}
+
+const tool = () => document.querySelector("[name=tool]:checked").value;
+
+/** Pointers that are down, and what the first of them does. */
+const pointers = new Map();
+let gesture;
+
+stage.onpointerdown = (event) => {
+  if (!hasPicture || event.button > 0) return;
+  stage.setPointerCapture(event.pointerId);
+  const at = view.at(event);
+  pointers.set(event.pointerId, at);
+  if (pointers.size > 1) {
+    // A second finger: both move and zoom.
+    if (gesture?.kind === "rectangle") draft = [];
+    gesture = { kind: "pinch" };
+    draw();
+    return;
+  }
+  const point = view.toPicture(at);
+  const corner = chosen?.points.findIndex((other) => {
+    const [x, y] = view.toStage(other);
+    return Math.hypot(x - at[0], y - at[1]) < (event.pointerType === "touch" ? 22 : 11);
+  });
+  if (draft.length === 0 && corner >= 0) gesture = { kind: "corner", corner, region: chosen };
+  else if (tool() === "move") gesture = { kind: "move" };
+  else if (tool() === "corners") gesture = { kind: "corners" };
+  else gesture = { kind: "rectangle", start: point, from: at };
+};
+
+stage.onpointermove = (event) => {
+  const last = pointers.get(event.pointerId);
+  if (!last) return;
+  const at = view.at(event);
+  const point = view.toPicture(at);
+  if (gesture.kind === "pinch") {
+    const [other] = [...pointers].filter(([id]) => id !== event.pointerId).map(([, where]) => where);
+    if (other) {
+      const distance = ([x, y]) => Math.max(Math.hypot(x - other[0], y - other[1]), 1);
+      view.zoom(distance(at) / distance(last), other);
+    }
+  } else if (gesture.kind === "move") {
+    view.move(at[0] - last[0], at[1] - last[1]);
+  } else if (gesture.kind === "corner") {
+    gesture.region.points[gesture.corner] = point;
+    gesture.moved = true;
+  } else if (gesture.kind === "rectangle") {
+    draft = rectangle(gesture.start, point);
+  }
+  pointers.set(event.pointerId, at);
+  draw();
+};
+
+stage.onpointerup = (event) => {
+  if (!pointers.delete(event.pointerId)) return;
+  const at = view.at(event);
+  const point = view.toPicture(at);
+  const done = gesture;
+  if (pointers.size > 0) return;
+  gesture = undefined;
+  if (done.kind === "corner" && done.moved) {
+    recognize([done.region]);
+  } else if (done.kind === "corners") {
+    draft.push(point);
+    if (draft.length === 4) add(draft.splice(0));
+  } else if (done.kind === "rectangle") {
+    const points = draft;
+    draft = [];
+    if (Math.abs(at[0] - done.from[0]) > 5 && Math.abs(at[1] - done.from[1]) > 5) add(points);
+    // A tap chooses.
+    else chosen = regions.findLast((region) => contains(region.points, point)) ?? chosen;
+  }
+  draw();
+};
+stage.onpointercancel = (event) => {
+  pointers.delete(event.pointerId);
+  [gesture, draft] = [pointers.size > 0 ? { kind: "pinch" } : undefined, []];
+  draw();
+};
+stage.addEventListener(
+  "wheel",
+  (event) => {
+    if (!hasPicture) return;
+    event.preventDefault();
+    view.zoom(Math.exp(-event.deltaY / 500), view.at(event));
+    draw();
+  },
+  { passive: false },
+);
+addEventListener("keydown", (event) => {
+  if (event.key === "Escape") draft = [];
+  if (event.key === "Delete" && document.activeElement === stage) {
+    regions = regions.filter((region) => region !== chosen);
+    chosen = regions.at(-1);
+  }
+  draw();
+});
+new ResizeObserver(() => {
+  if (hasPicture) view.fit();
+  draw();
+}).observe(stage);
+for (const input of document.querySelectorAll("[name=tool]")) {
+  input.onchange = () => {
+    draft = [];
+    stage.classList.toggle("move", tool() === "move");
+    draw();
+  };
+}
+find("whole").onclick = whole;
+find("clear").onclick = () => {
+  [regions, chosen, draft] = [[], undefined, []];
+  draw();
+};
+
+// The model and settings.
+
+let weights;
+
+async function load() {
+  document.body.dataset.state = "loading";
+  say("Loading the model");
+  try {
+    const setup = { orientation: find("orientation").value };
+    const loaded = await ask("load", { weights, setup });
+    hasLanguageModel = loaded.hasLanguageModel;
+    say(hasPicture ? "Drag over a word, or set its four corners" : `Ready: ${loaded.symbols} symbols`);
+    document.body.dataset.state = "ready";
+  } catch (error) {
+    say(error.message, true);
+    document.body.dataset.state = "failed";
+  }
+  await recognize(regions);
+}
+
+find("orientation").onchange = load;
+for (const id of ["decoder", "allow", "lexicon"]) find(id).onchange = () => recognize(regions);
+find("weights").onchange = async ({ target }) => {
+  if (!target.files[0]) return;
+  weights = new Uint8Array(await target.files[0].arrayBuffer());
+  target.value = "";
+  load();
+};
+
+stage.classList.add("empty");
+load();
+navigator.serviceWorker?.register("./service-worker.js").catch(() => {});

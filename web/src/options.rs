@@ -1,0 +1,133 @@
+//! What JavaScript may ask for, as JSON.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use svtrv2::decode::{BeamSearch, ClassMask, CompactNgram, Decoder, Lexicon, Search};
+use svtrv2::{Charset, Options, Orientation, Point, Quad, Rect};
+use wasm_bindgen::JsError;
+
+/// How a recogniser is set up.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct Setup {
+    /// The symbols, for weights that carry none.
+    charset: Option<Vec<String>>,
+    max_ratio: Option<u32>,
+    temperature: Option<f32>,
+    orientation: Tall,
+}
+
+/// What to do with tall crops.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "kebab-case")]
+enum Tall {
+    #[default]
+    AsIs,
+    Rotate,
+    Best,
+}
+
+impl Setup {
+    pub(crate) fn options(self) -> Result<Options, JsError> {
+        Ok(Options {
+            charset: self.charset.map(Charset::new).transpose()?,
+            max_ratio: self.max_ratio,
+            temperature: self.temperature,
+            orientation: match self.orientation {
+                Tall::AsIs => Orientation::AsIs,
+                Tall::Rotate => Orientation::RotateTall,
+                Tall::Best => Orientation::BestOfTall,
+            },
+            ..Options::default()
+        })
+    }
+}
+
+/// How texts are found in one call.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(crate) struct Decoding {
+    decoder: Option<SearchKind>,
+    /// Texts that are returned at most; more than one need a beam.
+    n_best: Option<usize>,
+    beam_width: Option<usize>,
+    /// The only characters that a text may have.
+    allow: Option<String>,
+    /// The only texts that there may be.
+    lexicon: Option<Vec<String>>,
+}
+
+/// How texts are searched.
+#[derive(Deserialize, Clone, Copy, PartialEq)]
+#[serde(rename_all = "camelCase")]
+enum SearchKind {
+    Greedy,
+    Beam,
+    LanguageModel,
+}
+
+impl Decoding {
+    /// Without a word about the decoder: greedily, or a beam search where the options need one.
+    pub(crate) fn decoder(
+        self,
+        charset: &Charset,
+        ngram: Option<&Arc<CompactNgram>>,
+    ) -> Result<Decoder, JsError> {
+        let Decoding { decoder, n_best, beam_width, allow, lexicon } = self;
+        let needs_beam = n_best.is_some_and(|n| n > 1) || beam_width.is_some() || lexicon.is_some();
+        let kind = match decoder {
+            Some(SearchKind::Greedy) if needs_beam => {
+                return Err(JsError::new(
+                    "nBest above 1, beamWidth and lexicon need the decoder beam or languageModel",
+                ));
+            }
+            Some(kind) => kind,
+            None if needs_beam => SearchKind::Beam,
+            None => SearchKind::Greedy,
+        };
+        let mut decoder = match (kind, ngram) {
+            (SearchKind::Greedy, _) => Decoder::greedy(),
+            (SearchKind::Beam, _) => Decoder::beam(BeamSearch::default()),
+            (SearchKind::LanguageModel, Some(ngram)) => Decoder::with_ngram(ngram.clone(), charset),
+            (SearchKind::LanguageModel, None) => {
+                return Err(JsError::new("the recognizer has no language model"));
+            }
+        };
+        if let Search::Beam(search) = &mut decoder.search {
+            search.n_best = n_best.unwrap_or(search.n_best);
+            search.beam_width = beam_width.unwrap_or(search.beam_width.max(search.n_best));
+            search.lexicon = lexicon.map(|words| Arc::new(Lexicon::closed(charset, &words)));
+        }
+        if let Some(allow) = allow {
+            decoder.classes = Some(ClassMask::allow(charset, allow.chars().map(String::from))?);
+        }
+        Ok(decoder)
+    }
+}
+
+/// Where text lies in a page.
+#[derive(Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Region {
+    Rect { x: f32, y: f32, width: f32, height: f32 },
+    /// Four corners, clockwise from the text's top left, or a polygon of an even number of points.
+    Points(Vec<[f32; 2]>),
+}
+
+impl From<Region> for svtrv2::Region {
+    fn from(region: Region) -> Self {
+        match region {
+            Region::Rect { x, y, width, height } => {
+                Rect::new(x, y, x + width, y + height).into()
+            }
+            Region::Points(points) => {
+                let points: Vec<Point> = points.into_iter().map(Point::from).collect();
+                match <[Point; 4]>::try_from(points) {
+                    Ok(corners) => Quad(corners).into(),
+                    Err(points) => svtrv2::Region::Polygon(points),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,143 @@
+// The package in headless Chromium, beside the native program: needs `web/build` and `npm ci`.
+
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readdir, readFile, writeFile } from "node:fs/promises";
+import { after, before, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
+
+import { launch, root, serve } from "./browser.mjs";
+
+const crops = (await readdir(`${root}examples/crops`)).filter((name) => /\.(png|jpg)$/.test(name)).sort();
+let browser, server, page;
+
+before(async () => {
+  server = await serve(`${root}target/web/site`);
+  browser = await launch();
+  page = await browser.newPage();
+  await page.goto(server.url);
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+/** Every crop's result by one of the builds: what index.js does, but with a choice. */
+function recognizeAll(variant, options) {
+  return page.evaluate(
+    async ([variant, crops, options]) => {
+      const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
+      const { Recognizer } = await import(`/svtrv2/index.js?${variant}`);
+      const module = await import(`/svtrv2/${variant}/svtrv2.js`);
+      await module.default();
+      const [weights, ngram] = await Promise.all(["safetensors", "ngram"].map((kind) => bytes(`/svtrv2/models/english.${kind}`)));
+      const recognizer = new Recognizer(new module.Recognizer(weights, ngram, "{}"));
+      const results = {};
+      for (const crop of crops) results[crop] = recognizer.recognize(await bytes(`/samples/${crop}`), options);
+      return results;
+    },
+    [variant, crops, options],
+  );
+}
+
+test("the builds and the native program agree", async () => {
+  const native = execFileSync(
+    process.env.CARGO_NATIVE ?? "cargo",
+    // prettier-ignore
+    ["run", "--quiet", "--release", "--no-default-features", "--features", "embedded", "--example", "recognize", "--",
+     "--json", "examples/crops"],
+    { cwd: root, encoding: "utf8" },
+  );
+  const expected = Object.fromEntries(
+    native.trim().split("\n").map((line) => JSON.parse(line)).map((line) => [line.path.replace(/.*\//, ""), line]),
+  );
+  let furthest = 0;
+  for (const variant of ["simd", "relaxed"]) {
+    const found = await recognizeAll(variant, {});
+    assert.deepEqual(Object.keys(found), crops);
+    for (const crop of crops) {
+      const [result, wanted] = [found[crop], expected[crop]];
+      assert.equal(result.text, wanted.text, `${variant}, ${crop}`);
+      for (const [a, b] of [[result.confidence, wanted.confidence], [result.score, wanted.score]]) {
+        furthest = Math.max(furthest, Math.abs(a - b));
+        assert.ok(Math.abs(a - b) <= 1e-4, `${variant}, ${crop}: ${a} instead of ${b}`);
+      }
+    }
+  }
+  console.log(`scores and confidences differ from the native ones by at most ${furthest.toExponential(1)}`);
+});
+
+test("the language model, alternatives and pixels", async () => {
+  const found = await recognizeAll("simd", { decoder: "languageModel", nBest: 3 });
+  assert.equal(found["harbour.png"].text, "Harbour");
+  assert.equal(found["harbour.png"].alternatives.length, 2);
+  const results = await page.evaluate(async () => {
+    const { Recognizer } = await import("/svtrv2/index.js");
+    const recognizer = await Recognizer.embedded();
+    const file = new Uint8Array(await (await fetch("/samples/harbour.png")).arrayBuffer());
+    const bitmap = await createImageBitmap(new Blob([file]));
+    const context = new OffscreenCanvas(bitmap.width, bitmap.height).getContext("2d");
+    context.drawImage(bitmap, 0, 0);
+    const pixels = context.getImageData(0, 0, bitmap.width, bitmap.height);
+    const whole = { x: 0, y: 0, width: bitmap.width, height: bitmap.height };
+    const errors = [];
+    for (const wrong of [
+      () => recognizer.recognize(new Uint8Array([1, 2, 3])),
+      () => recognizer.recognize({ data: pixels.data, width: 3, height: 3 }),
+      () => recognizer.recognize(pixels, { decoder: "none" }),
+      () => recognizer.recognize(pixels, { decoder: "greedy", nBest: 2 }),
+      () => recognizer.recognize(pixels, { unknown: 1 }),
+      () => recognizer.recognizeRegions(pixels, [{ x: 1 }]),
+    ]) {
+      try {
+        errors.push(JSON.stringify(wrong()));
+      } catch (error) {
+        errors.push(error instanceof Error && error.message.length > 5);
+      }
+    }
+    const [symbols, fromFile, fromPixels] = [recognizer.charset.length, recognizer.recognize(file), recognizer.recognize(pixels)];
+    const regions = recognizer.recognizeRegions(pixels, [whole, [[0, 0], [1, 0], [1, 0], [0, 0]]]);
+    recognizer.free();
+    return { symbols, fromFile, fromPixels, regions, errors };
+  });
+  assert.equal(results.symbols, 94);
+  assert.deepEqual(results.fromPixels, results.fromFile);
+  assert.equal(results.regions[0].text, "Harbour");
+  assert.equal(typeof results.regions[1].error, "string");
+  assert.deepEqual(results.errors, Array(6).fill(true));
+});
+
+test("the modules are small", async () => {
+  for (const variant of ["simd", "relaxed"]) {
+    const size = gzipSync(await readFile(`${root}target/web/package/${variant}/svtrv2_bg.wasm`), { level: 9 }).length;
+    console.log(`${variant}: ${size} bytes compressed`);
+    assert.ok(size <= 600_000, `${variant}: ${size} bytes`);
+  }
+});
+
+test("the declarations are those that programs need", async () => {
+  const program = `${root}target/web/program.ts`;
+  await writeFile(
+    program,
+    `import { Recognizer, type Recognition } from "./package/index.js";
+const recognizer = await Recognizer.embedded({ orientation: "best" });
+const other: Recognizer = await Recognizer.fromBytes(new Uint8Array(1), { languageModel: new ArrayBuffer(1) });
+const found: Recognition = recognizer.recognize(new ImageData(1, 1), { decoder: "languageModel", nBest: 2 });
+const [x, y] = found.characters[0].quad[0];
+for (const word of other.recognizeRegions(new Uint8Array(1), [{ x, y, width: 1, height: 2 }, [[0, 0], [1, 0], [1, 1], [0, 1]]]))
+  console.log("error" in word ? word.error : word.alternatives[0].logProb);
+// @ts-expect-error: there is no such decoder
+recognizer.recognize(new Uint8Array(1), { decoder: "best" });
+`,
+  );
+  const compiler = fileURLToPath(new URL("node_modules/typescript/bin/tsc", import.meta.url));
+  execFileSync(process.execPath, [compiler, "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom", program]);
+});
+
+test("the package works in Node", async () => {
+  const { Recognizer } = await import(`${root}target/web/package/index.js`);
+  const recognizer = await Recognizer.embedded();
+  const { text } = recognizer.recognize(await readFile(`${root}examples/crops/harbour.png`));
+  assert.equal(text, "Harbour");
+});
