@@ -53,6 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(target_family = "wasm", ignore = "no files")]
     fn released_bytes_are_read_again() {
         let path = std::env::temp_dir().join(format!("svtrv2-map-{}", std::process::id()));
         let bytes: Vec<u8> = (0..30_000u32).map(|i| (i % 251) as u8).collect();
@@ -67,6 +68,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(target_family = "wasm", ignore = "no files")]
     fn an_empty_file_has_no_bytes() {
         let path = std::env::temp_dir().join(format!("svtrv2-empty-{}", std::process::id()));
         std::fs::write(&path, []).unwrap();

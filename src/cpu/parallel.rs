@@ -119,6 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(target_family = "wasm", ignore = "no threads")]
     fn every_task_once() {
         for threads in [1, 2, 5] {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
@@ -138,6 +139,7 @@ mod tests {
     /// While a thread waits for the others, it may run a job that has nothing to do with the
     /// operation.
     #[test]
+    #[cfg_attr(target_family = "wasm", ignore = "no threads")]
     fn foreign_jobs_are_not_waiting() {
         let foreign = Duration::from_millis(200);
         let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();

@@ -110,6 +110,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(target_family = "wasm", ignore = "panics end the program")]
     fn no_rows_beyond_the_matrix() {
         let values = [0.0; 10];
         DenseRows::new(&values, 3, 4, 2);
