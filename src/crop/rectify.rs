@@ -26,7 +26,7 @@ pub(crate) struct Raster<'a> {
 }
 
 /// The longest side of a rectified crop: twice the widest input of a network.
-const LONGEST: f64 = 65_536.0;
+const LONGEST: f64 = 8192.0;
 /// The spacing of samples, in pixels, above which several are averaged.
 const WIDEST_SPACING: f64 = 1.25;
 /// The most samples for a pixel along one axis, and for a crop.

@@ -18,7 +18,7 @@ use crafted::png_of_size;
 use support::{pattern_weights, random_crop, toy_file};
 use svtrv2::model::Config;
 use svtrv2::weights::{StorageType, Weights};
-use svtrv2::{Charset, Crop, Error, Options, Recognizer};
+use svtrv2::{Charset, Crop, Error, Options, Page, PixelFormat, Recognizer};
 
 /// Counts the bytes that are allocated now, and the most since [`Peak::start`].
 struct Counting;
@@ -124,6 +124,31 @@ fn images() {
         case("truncated JPEG", cut, "truncated", MB),
     ];
     check("image", cases, |bytes| Crop::decode(&bytes).map_err(|error| error.to_string()));
+}
+
+/// Found by fuzzing: points that coincide, and one at the end of the range of f32.
+#[test]
+fn a_region_with_far_points_is_no_large_crop() {
+    let _alone = alone();
+    let pixels = vec![100; 69 * 58];
+    let page = Page::from_raw(PixelFormat::Grey8, 69, 58, 69, &pixels).unwrap();
+    let near = -5e-35;
+    let points = [
+        (51.0, 51.0),
+        (51.0, 51.0),
+        (51.0, 51.0),
+        (51.0, 51.0),
+        (near, near),
+        (near, 8.94e37),
+        (near, near),
+        (117.488_28, 0.0),
+    ];
+    // An error or a crop: neither takes long, nor much memory.
+    let start = Instant::now();
+    let (most, _) = peak(|| page.crop(points.to_vec()).map(|crop| crop.crop().width()));
+    println!("| page: far points | 73 | {most} | {} |", 16 * MB);
+    assert!(most <= 16 * MB, "{most} bytes");
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
 }
 
 #[test]
