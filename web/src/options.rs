@@ -110,7 +110,12 @@ impl Decoding {
 #[derive(Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Region {
-    Rect { x: f32, y: f32, width: f32, height: f32 },
+    Rect {
+        x: f32,
+        y: f32,
+        width: f32,
+        height: f32,
+    },
     /// Four corners, clockwise from the text's top left, or a polygon of an even number of points.
     Points(Vec<[f32; 2]>),
 }
@@ -118,9 +123,7 @@ pub(crate) enum Region {
 impl From<Region> for svtrv2::Region {
     fn from(region: Region) -> Self {
         match region {
-            Region::Rect { x, y, width, height } => {
-                Rect::new(x, y, x + width, y + height).into()
-            }
+            Region::Rect { x, y, width, height } => Rect::new(x, y, x + width, y + height).into(),
             Region::Points(points) => {
                 let points: Vec<Point> = points.into_iter().map(Point::from).collect();
                 match <[Point; 4]>::try_from(points) {

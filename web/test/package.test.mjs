@@ -30,7 +30,7 @@ function recognizeAll(variant, options) {
       const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
       const { Recognizer } = await import(`/svtrv2/index.js?${variant}`);
       const module = await import(`/svtrv2/${variant}/svtrv2.js`);
-      await module.default();
+      await module.default({ module_or_path: `/svtrv2/${variant}/svtrv2_bg.wasm` });
       const [weights, ngram] = await Promise.all(["safetensors", "ngram"].map((kind) => bytes(`/svtrv2/models/english.${kind}`)));
       const recognizer = new Recognizer(new module.Recognizer(weights, ngram, "{}"));
       const results = {};
@@ -117,7 +117,7 @@ test("the modules are small", async () => {
 });
 
 test("the declarations are those that programs need", async () => {
-  const program = `${root}target/web/program.ts`;
+  const program = `${root}target/web/program.mts`;
   await writeFile(
     program,
     `import { Recognizer, type Recognition } from "./package/index.js";
@@ -132,7 +132,7 @@ recognizer.recognize(new Uint8Array(1), { decoder: "best" });
 `,
   );
   const compiler = fileURLToPath(new URL("node_modules/typescript/bin/tsc", import.meta.url));
-  execFileSync(process.execPath, [compiler, "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom", program]);
+  execFileSync(process.execPath, [compiler, "--noEmit", "--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom", program], { stdio: "inherit" });
 });
 
 test("the package works in Node", async () => {
