@@ -3,10 +3,9 @@
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Error, Options, Recognizer};
 
-use crate::crafted::{
-    dictionary, field, initializer, int, ints, node, number, onnx, pth, safetensors, tensor, text,
-    zip,
-};
+use crate::crafted::{dictionary, int, ints, pth, safetensors, tensor, text, zip};
+#[cfg(feature = "onnx")]
+use crate::crafted::{field, initializer, node, number, onnx};
 use crate::support::toy_config;
 use crate::{KB, MB, alone, case, check};
 
