@@ -5,12 +5,12 @@
         pyctcdecode pygtrie fast-ctc-decode
     weights/venv/bin/python benches/compare.py [SECTION ..]
 
-Sections: network (of this CPU's instruction set), neighbour, resizer, end-to-end, decoding, training
+Sections: network and int8 (of this CPU's instruction set), neighbour, resizer, end-to-end, decoding, training
 (needs Debian's python3-torch and libopenblas0-pthread); those that are not named keep what
 BENCHMARKS.md says of them. Without any, all are measured.
 
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
-for B; T and S run on pattern weights in graphs that benches/onnx_model.py writes. Decoding takes
+for B; T and S run on pattern weights in graphs that benches/reference_graph.py writes. Decoding takes
 the word list of Debian's package wamerican for its language model. Everything runs in
 turn, round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
 """
@@ -32,7 +32,7 @@ from safetensors.numpy import save_file
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT / "tests/reference"), str(ROOT / "benches")]
-import onnx_model  # noqa: E402
+import reference_graph  # noqa: E402
 import pattern  # noqa: E402
 
 WEIGHTS = ROOT / "weights"
@@ -132,12 +132,8 @@ def rounds(systems, count, passes):
     return times
 
 
-def network_rows(crate):
-    """Cells of one and two threads, measured in the same rounds.
-
-    The machine's speed drifts by more than the differences at hand, so what counts is the ratio
-    within a round: a row holds the median of every system, and the rounds themselves.
-    """
+def models():
+    """The letter, the weights file, and what makes the ONNX graph of a batch, height and width."""
     for letter, stages in [("B", None), ("S", pattern.SMALL), ("T", pattern.TINY)]:
         if stages is None:
             own, graph = B_OWN, lambda *_: B_ONNX.read_bytes()
@@ -145,7 +141,17 @@ def network_rows(crate):
             checkpoint = pattern.checkpoint(stages)
             own = WEIGHTS / f"pattern_{letter.lower()}.safetensors"
             save_file(checkpoint, own)
-            graph = lambda *size: onnx_model.build(stages, checkpoint, *size)
+            graph = lambda *size, s=stages, c=checkpoint: reference_graph.build(s, c, *size)
+        yield letter, own, graph
+
+
+def network_rows(crate):
+    """Cells of one and two threads, measured in the same rounds.
+
+    The machine's speed drifts by more than the differences at hand, so what counts is the ratio
+    within a round: a row holds the median of every system, and the rounds themselves.
+    """
+    for letter, own, graph in models():
         for batch in (1, 8):
             for height, width in SIZES:
                 model = graph(batch, height, width)
@@ -301,8 +307,17 @@ def train(crate):
     return training.section(executable("train_step", "--features", "train"), rounds, ROUNDS)
 
 
+def in_int8(crate):
+    import int8
+
+    tools = (onnx_runtime, open_vino, timed)
+    title = SECTIONS["int8"][0]
+    return int8.section(title, crate, models(), images, tools, rounds, ratio, ROUNDS)
+
+
 SECTIONS = {
     "network": (f"## Network, {cpu_name().split()[-1]}", network),
+    "int8": (f"## int8, {cpu_name().split()[-1]}", in_int8),
     "neighbour": ("## Beside a busy neighbour", neighbour),
     "resizer": ("## Resizer", resizer),
     "end-to-end": ("## End to end", end_to_end),

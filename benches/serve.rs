@@ -3,7 +3,7 @@
 //!
 //! Each line of standard input is a request, answered by milliseconds of every pass on one line:
 //!
-//! - `network WEIGHTS HEIGHT WIDTH BATCH THREADS PASSES`
+//! - `network WEIGHTS HEIGHT WIDTH BATCH THREADS PASSES`, `network-int8 ..` with products in int8
 //! - `resize WIDTH HEIGHT NEW_WIDTH NEW_HEIGHT PASSES`: behind a `|` those of fast_image_resize
 //! - `recognize WEIGHTS IMAGE PASSES`: from the file's bytes to text, on one thread; behind a `|`
 //!   those of the network alone
@@ -33,7 +33,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         let line = line?;
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words[..] {
-            ["network", weights, ref numbers @ ..] => network(&mut models, weights, numbers)?,
+            [kind @ ("network" | "network-int8"), weights, ref numbers @ ..] => {
+                let int8 = kind == "network-int8";
+                network(&mut models, weights, int8, numbers)?
+            }
             ["resize", ref numbers @ ..] => resize(numbers)?,
             ["recognize", weights, image, passes] => recognize(weights, image, passes.parse()?)?,
             ["open", weights, image] => open(weights, image)?,
@@ -68,16 +71,19 @@ fn in_threads<T: Send>(
 }
 
 fn network(
-    models: &mut HashMap<String, Model>,
+    models: &mut HashMap<(String, bool), Model>,
     weights: &str,
+    int8: bool,
     numbers: &[&str],
 ) -> Result<String, Box<dyn Error>> {
     let [height, width, batch, threads, passes] = parse(numbers)?;
-    if !models.contains_key(weights) {
-        let model = Weights::open(weights)?.model()?;
-        models.insert(weights.to_owned(), model);
+    let key = (weights.to_owned(), int8);
+    if !models.contains_key(&key) {
+        let weights = Weights::open(weights)?;
+        let model = if int8 { weights.int8_model()? } else { weights.model()? };
+        models.insert(key.clone(), model);
     }
-    let model = &models[weights];
+    let model = &models[&key];
     let shape = [batch, 3, height, width];
     let images: Vec<f32> =
         (0..shape.iter().product()).map(|i: usize| (0.37 * i as f32).sin()).collect();

@@ -56,6 +56,10 @@ pub struct Arguments {
     /// TEXT=BITS; may be given more than once
     #[arg(long, value_name = "TEXT=BITS", value_parser = extra_bits)]
     extra_bits: Vec<(String, f64)>,
+    /// Do not round parameters whose name contains a text; may be given more than once. With --int8
+    /// their layers compute in f32
+    #[arg(long, value_name = "TEXT")]
+    keep: Vec<String>,
     /// Store the integers of quantised weights without entropy coding
     #[arg(long)]
     plain: bool,
@@ -108,7 +112,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let plain = arguments.plain || arguments.int8;
             let coding = if plain { Coding::Plain } else { Coding::Entropy };
             let extra_bits = arguments.extra_bits.clone();
-            let options = QuantizeOptions { rate, coding, extra_bits };
+            let keep = arguments.keep.clone();
+            let options = QuantizeOptions { rate, coding, extra_bits, keep };
             weights.save_quantized(&arguments.output, &options)?;
         }
         None => weights.save(&arguments.output, storage)?,

@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use svtrv2::weights::Weights;
-use svtrv2::{Charset, Options, Recognizer};
+use svtrv2::{Charset, Options, Precision, Recognizer};
 
 /// Ends the process when an input takes more memory than its target permits.
 struct Budget;
@@ -66,7 +66,8 @@ pub fn within<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
 
 pub const MB: usize = 1 << 20;
 
-/// Opens weights, builds the network, reads every parameter, and recognises a small crop.
+/// Opens weights, reads every parameter, builds the network in f32 and in int8, and recognises a
+/// small crop.
 pub fn open_weights(bytes: Vec<u8>) {
     let budget = 16 * MB + 300 * bytes.len();
     within(budget, || {
@@ -89,11 +90,14 @@ pub fn open_weights(bytes: Vec<u8>) {
             .charset()
             .cloned()
             .or_else(|| Charset::new((1..classes).map(|class| format!("<{class}>"))).ok());
-        let options = Options { charset, ..Options::default() };
-        if let Ok(recognizer) = Recognizer::new(&weights, options) {
-            let pixels = [128; 3 * 8 * 8];
-            let crop = svtrv2::Crop::from_raw(svtrv2::PixelFormat::Rgb8, 8, 8, 24, &pixels);
-            let _ = recognizer.recognize(crop.expect("a crop of 8 x 8"));
+        for precision in [Precision::F32, Precision::Int8] {
+            let (charset, precision) = (charset.clone(), Some(precision));
+            let options = Options { charset, precision, ..Options::default() };
+            if let Ok(recognizer) = Recognizer::new(&weights, options) {
+                let pixels = [128; 3 * 8 * 8];
+                let crop = svtrv2::Crop::from_raw(svtrv2::PixelFormat::Rgb8, 8, 8, 24, &pixels);
+                let _ = recognizer.recognize(crop.expect("a crop of 8 x 8"));
+            }
         }
     });
 }

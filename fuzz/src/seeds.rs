@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use svtrv2::Charset;
 use svtrv2::decode::{CompactNgram, Ngram};
 use svtrv2::model::{Config, StageConfig, parameter_shapes};
 use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
+use svtrv2::{Charset, Precision};
 
 use crate::crafted::{dictionary, initializer, ints, node, onnx, pth, safetensors, tensor, text};
 
@@ -20,6 +20,8 @@ pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         let options = QuantizeOptions { rate: Rate::Bits(4), coding, ..QuantizeOptions::default() };
         weights.save_quantized(target.join(name), &options)?;
     }
+    let options = QuantizeOptions { rate: Rate::Bits(8), ..QuantizeOptions::default() };
+    weights.with_precision(Precision::Int8)?.save_quantized(target.join("int8"), &options)?;
     for (name, bytes) in [("pth", pytorch()?), ("onnx", exported()?)] {
         let target = folder.join(name);
         std::fs::create_dir_all(&target)?;

@@ -4,7 +4,7 @@
 //! A weight is an integer times the scale of its output channel. What it is multiplied with is
 //! rounded when it is there: each row of a linear layer, and each image of a convolution, to 255
 //! steps of its own range. The first convolution, whose input are the three channels of the image,
-//! and the classifier compute in f32.
+//! and the classifier compute in f32, and so does a layer whose weight is [exact](Values::Exact).
 
 use std::convert::Infallible;
 
@@ -13,25 +13,25 @@ use super::{
     BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::{self, Int8Matrix, PackedConv};
+use crate::cpu::{self, Int8Matrix, PackedConv, PackedMatrix};
 use crate::error::Result;
 
 /// Values of a parameter.
 #[derive(Debug, Clone)]
 pub(crate) enum Values {
+    /// To be rounded where a layer computes in int8.
     F32(Vec<f32>),
+    /// Of a layer that computes in f32.
+    Exact(Vec<f32>),
     /// Integers times a scale a row.
-    Int8 {
-        levels: Vec<i8>,
-        scales: Vec<f32>,
-    },
+    Int8 { levels: Vec<i8>, scales: Vec<f32> },
 }
 
 impl Values {
     /// In f32.
     fn into_f32(self) -> Vec<f32> {
         match self {
-            Values::F32(values) => values,
+            Values::F32(values) | Values::Exact(values) => values,
             Values::Int8 { levels, scales } => {
                 let columns = levels.len().checked_div(scales.len()).unwrap_or(0).max(1);
                 let rows = levels.chunks_exact(columns).zip(scales);
@@ -45,7 +45,7 @@ impl Values {
     fn into_int8(self, rows: usize) -> (Vec<i8>, Vec<f32>) {
         match self {
             Values::Int8 { levels, scales } => (levels, scales),
-            Values::F32(values) => {
+            Values::F32(values) | Values::Exact(values) => {
                 let columns = values.len().checked_div(rows).unwrap_or(0).max(1);
                 let mut levels = Vec::with_capacity(values.len());
                 let mut scales = Vec::with_capacity(rows);
@@ -57,6 +57,21 @@ impl Values {
                 }
                 (levels, scales)
             }
+        }
+    }
+}
+
+/// A linear layer, packed.
+pub(crate) enum Linear {
+    F32(PackedMatrix),
+    Int8(Int8Matrix),
+}
+
+impl Linear {
+    fn dims(&self) -> (usize, usize) {
+        match self {
+            Linear::F32(layer) => (layer.k(), layer.n()),
+            Linear::Int8(layer) => (layer.rows(), layer.columns()),
         }
     }
 }
@@ -83,31 +98,39 @@ fn in_f32(parameters: LinearParameters<Values>) -> LinearParameters<Vec<f32>> {
 
 impl Layers for PackedInt8 {
     type Parameter = Values;
-    type Linear = Int8Matrix;
+    type Linear = Linear;
     type Conv = Conv;
     type LayerNorm = native::LayerNorm;
     /// Batch norms are folded before.
     type BatchNorm = Infallible;
     type VerticalAttention = native::VerticalAttention;
 
-    fn linear(parameters: LinearParameters<Values>) -> Result<Int8Matrix> {
+    fn linear(parameters: LinearParameters<Values>) -> Result<Linear> {
+        if let Values::Exact(_) = parameters.weight {
+            return Ok(Linear::F32(Packed::linear(in_f32(parameters))?));
+        }
         let LinearParameters { weight, bias, out_dim, .. } = parameters;
         let (levels, scales) = weight.into_int8(out_dim);
-        Ok(cpu::pack_linear_int8(&levels, &scales, bias.map(Values::into_f32).as_deref()))
+        let bias = bias.map(Values::into_f32);
+        Ok(Linear::Int8(cpu::pack_linear_int8(&levels, &scales, bias.as_deref())))
     }
 
     fn conv(parameters: ConvParameters<Values>) -> Result<Conv> {
         let ConvParameters { weight, bias, config } = parameters;
         let ConvConfig { in_dim, out_dim, groups, stride } = config;
         let bias = bias.map_or_else(|| vec![0.0; out_dim], Values::into_f32);
-        let (levels, scales) = weight.clone().into_int8(out_dim);
-        match cpu::pack_conv_int8(&levels, &scales, &bias, in_dim, groups, stride) {
-            Some(packed) => Ok(Conv::Int8 { packed, config }),
-            None => {
-                let (weight, bias) = (weight.into_f32(), Some(bias));
-                Ok(Conv::F32(Packed::conv(ConvParameters { weight, bias, config })?))
+        let packed = match &weight {
+            Values::Exact(_) => None,
+            _ => {
+                let (levels, scales) = weight.clone().into_int8(out_dim);
+                cpu::pack_conv_int8(&levels, &scales, &bias, in_dim, groups, stride)
             }
+        };
+        if let Some(packed) = packed {
+            return Ok(Conv::Int8 { packed, config });
         }
+        let (weight, bias) = (weight.into_f32(), Some(bias));
+        Ok(Conv::F32(Packed::conv(ConvParameters { weight, bias, config })?))
     }
 
     fn layer_norm(parameters: LayerNormParameters<Values>) -> Result<native::LayerNorm> {
@@ -146,24 +169,39 @@ impl Ops for Int8 {
     type Layers = PackedInt8;
     type Tensor = Tokens;
 
-    fn linear(&self, layer: &Int8Matrix, x: &Tokens, then: Epilogue<Tokens>) -> Result<Tokens> {
-        x.check("linear", layer.rows())?;
-        let then = epilogue("linear's residual", then, x.rows(), layer.columns())?;
-        Ok(Tokens { values: cpu::linear_int8(&x.values, layer, then), channels: layer.columns() })
+    fn linear(&self, layer: &Linear, x: &Tokens, then: Epilogue<Tokens>) -> Result<Tokens> {
+        match layer {
+            Linear::F32(layer) => Native.linear(layer, x, then),
+            Linear::Int8(layer) => {
+                x.check("linear", layer.rows())?;
+                let then = epilogue("linear's residual", then, x.rows(), layer.columns())?;
+                let values = cpu::linear_int8(&x.values, layer, then);
+                Ok(Tokens { values, channels: layer.columns() })
+            }
+        }
     }
 
     fn mlp(
         &self,
-        fc1: &Int8Matrix,
-        fc2: &Int8Matrix,
+        fc1: &Linear,
+        fc2: &Linear,
         x: &Tokens,
         residual: &Tokens,
-        _: f64,
+        depth: f64,
     ) -> Result<Tokens> {
-        x.check("mlp", fc1.rows())?;
-        residual.check_like("mlp's residual", x.rows(), fc2.columns())?;
-        let values = cpu::mlp_int8(&x.values, fc1, fc2, &residual.values);
-        Ok(Tokens { values, channels: fc2.columns() })
+        x.check("mlp", fc1.dims().0)?;
+        residual.check_like("mlp's residual", x.rows(), fc2.dims().1)?;
+        match (fc1, fc2) {
+            (Linear::F32(fc1), Linear::F32(fc2)) => Native.mlp(fc1, fc2, x, residual, depth),
+            (Linear::Int8(fc1), Linear::Int8(fc2)) => {
+                let values = cpu::mlp_int8(&x.values, fc1, fc2, &residual.values);
+                Ok(Tokens { values, channels: fc2.columns() })
+            }
+            _ => {
+                let hidden = self.linear(fc1, x, Epilogue::Gelu)?;
+                self.linear(fc2, &hidden, Epilogue::Add { residual, depth })
+            }
+        }
     }
 
     fn conv(&self, layer: &Conv, x: &Tokens, grid: Grid, then: Epilogue<Tokens>) -> Result<Tokens> {

@@ -400,6 +400,8 @@ impl ParameterSource<int8::Values> for Weights {
         let tensor = self.parameter(name, shape)?;
         let values = match tensor.levels(name)? {
             Some(QuantizedTensor { levels, scales, .. }) => int8::Values::Int8 { levels, scales },
+            // A file that is made to run in int8 has in integers what may be.
+            None if self.precision == Precision::Int8 => int8::Values::Exact(tensor.values(name)?),
             None => int8::Values::F32(tensor.values(name)?),
         };
         tensor.release();

@@ -29,12 +29,20 @@ pub struct QuantizeOptions {
     /// Bits more, or fewer, for every parameter whose name holds the text; the first that matches
     /// counts.
     pub extra_bits: Vec<(String, f64)>,
+    /// Parameters whose name holds one of the texts are not rounded but stored in f16. Their layers
+    /// compute in f32 in a file that states int8 ([`Weights::with_precision`]).
+    pub keep: Vec<String>,
 }
 
 impl Default for QuantizeOptions {
     /// 8 bits, entropy-coded.
     fn default() -> Self {
-        QuantizeOptions { rate: Rate::Bits(8), coding: Coding::Entropy, extra_bits: Vec::new() }
+        QuantizeOptions {
+            rate: Rate::Bits(8),
+            coding: Coding::Entropy,
+            extra_bits: Vec::new(),
+            keep: Vec::new(),
+        }
     }
 }
 
@@ -77,7 +85,8 @@ impl Weights {
         let mut matrices = Vec::new();
         for (name, tensor) in &self.tensors {
             let (values, shape) = (tensor.values(name)?, tensor.shape().to_vec());
-            if shape.len() > 1 && shape[0] > 1 && !values.is_empty() {
+            let keep = options.keep.iter().any(|part| name.contains(part.as_str()));
+            if shape.len() > 1 && shape[0] > 1 && !values.is_empty() && !keep {
                 let extra =
                     options.extra_bits.iter().find(|(part, _)| name.contains(part.as_str()));
                 let extra_bits = extra.map_or(0.0, |extra| extra.1);

@@ -217,7 +217,7 @@ impl File {
                 ("sources.weight", source.weight, most),
                 ("sources.augment", source.augment, 1.0),
             ]);
-            for synthetic in &source.synthetic {
+            if let Some(synthetic) = &source.synthetic {
                 ranges.extend([
                     ("sources.synthetic.least_score", synthetic.least_score, 1.0),
                     ("sources.synthetic.random", synthetic.random, 1.0),
