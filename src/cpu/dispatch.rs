@@ -214,16 +214,14 @@ impl Int8Isa {
     pub(super) fn all() -> Vec<Self> {
         let mut all = vec![Int8Isa(Int8Kind::Portable)];
         #[cfg(target_arch = "x86_64")]
-        {
-            if Isa::best() != Isa(Kind::Portable) {
-                all.push(Int8Isa(Int8Kind::Avx2));
-                if is_x86_feature_detected!("avxvnni") {
-                    all.push(Int8Isa(Int8Kind::AvxVnni));
-                }
+        if Isa::best() != Isa(Kind::Portable) {
+            all.push(Int8Isa(Int8Kind::Avx2));
+            if is_x86_feature_detected!("avxvnni") {
+                all.push(Int8Isa(Int8Kind::AvxVnni));
             }
-            if Int8Isa::best() == Int8Isa(Int8Kind::Avx512Vnni) {
-                all.push(Int8Isa::best());
-            }
+        }
+        if !all.contains(&Int8Isa::best()) {
+            all.push(Int8Isa::best());
         }
         all
     }

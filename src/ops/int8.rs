@@ -32,12 +32,7 @@ impl Values {
     fn into_f32(self) -> Vec<f32> {
         match self {
             Values::F32(values) | Values::Exact(values) => values,
-            Values::Int8 { levels, scales } => {
-                let columns = levels.len().checked_div(scales.len()).unwrap_or(0).max(1);
-                let rows = levels.chunks_exact(columns).zip(scales);
-                rows.flat_map(|(row, scale)| row.iter().map(move |&x| f32::from(x) * scale))
-                    .collect()
-            }
+            Values::Int8 { levels, scales } => dequantized(&levels, &scales),
         }
     }
 
@@ -59,6 +54,13 @@ impl Values {
             }
         }
     }
+}
+
+/// Integers times a scale a row.
+pub(crate) fn dequantized(levels: &[i8], scales: &[f32]) -> Vec<f32> {
+    let columns = levels.len().checked_div(scales.len()).unwrap_or(0).max(1);
+    let rows = levels.chunks_exact(columns).zip(scales);
+    rows.flat_map(|(row, &scale)| row.iter().map(move |&level| f32::from(level) * scale)).collect()
 }
 
 /// A linear layer, packed.

@@ -18,6 +18,7 @@
 //! ```
 
 mod augment;
+mod average;
 mod blur;
 mod checkpoint;
 mod context;
@@ -37,6 +38,7 @@ mod sgm;
 mod sgm_labels;
 mod sgm_layers;
 mod source;
+mod supervision;
 pub mod synth;
 mod trainer;
 

@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::SharedBuffer;
 use super::shape::element_count;
 use crate::error::{Result, WeightsError};
+use crate::ops::int8;
 use crate::rans;
 
 pub(super) const FORMAT: &str = "quantised safetensors";
@@ -30,10 +31,7 @@ pub struct QuantizedTensor {
 impl QuantizedTensor {
     /// The weights.
     pub(super) fn values(&self) -> Vec<f32> {
-        let columns = self.levels.len().checked_div(self.scales.len()).unwrap_or(0).max(1);
-        let rows = self.levels.chunks_exact(columns).zip(&self.scales);
-        rows.flat_map(|(row, &scale)| row.iter().map(move |&level| f32::from(level) * scale))
-            .collect()
+        int8::dequantized(&self.levels, &self.scales)
     }
 
     /// The highest magnitude of an integer, at least 1.

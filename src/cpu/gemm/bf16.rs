@@ -4,6 +4,7 @@ use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Bf16Isa, Bf16Kernel, dispatch_bf16};
 use super::super::parts::{Chunks, Tile, for_each_part};
 use super::super::simd::{Bf16Product, Simd, bf16_word};
+use super::packed::padded;
 use super::{Epilogue, Gemm, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
 /// Words of a task that rounds a matrix.
@@ -45,11 +46,8 @@ impl Bf16Matrix {
                 }
             }
         }
-        let mut padded = AlignedBuffer::zeroed(n.div_ceil(width) * width);
-        if let Some(bias) = bias {
-            padded.as_mut_slice()[..n].copy_from_slice(&bias[..n]);
-        }
-        Bf16Matrix { isa, words, n, panels, bias: padded }
+        let bias = padded(bias.unwrap_or_default(), n, width);
+        Bf16Matrix { isa, words, n, panels, bias }
     }
 }
 

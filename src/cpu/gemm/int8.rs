@@ -4,6 +4,7 @@ use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::parts::{Chunks, Tile, for_each_part};
 use super::super::simd::{FOUR, Int8Product, Simd, int8_word};
+use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
 /// Steps between the least and the largest integer of a row.
@@ -45,9 +46,9 @@ impl Int8Matrix {
         let n = scales.len();
         let (width, numbers) = (isa.panel_width(), isa.numbers());
         let words = k.div_ceil(numbers);
-        let padded = n.div_ceil(width) * width;
-        let mut panels = AlignedBuffer::<u16>::zeroed(padded * words * numbers / 2);
-        let mut sums = AlignedBuffer::<f32>::zeroed(padded);
+        let columns = n.div_ceil(width) * width;
+        let mut panels = AlignedBuffer::<u16>::zeroed(columns * words * numbers / 2);
+        let mut sums = AlignedBuffer::<f32>::zeroed(columns);
         let panel_len = (width * words * numbers).max(1);
         let bytes = panels.bytes_mut();
         for (panel, packed) in bytes.chunks_exact_mut(panel_len).enumerate() {
@@ -62,13 +63,8 @@ impl Int8Matrix {
                 sums.as_mut_slice()[column] = f32::from_bits(sum as u32);
             }
         }
-        let pad = |values: &[f32]| {
-            let mut buffer = AlignedBuffer::zeroed(padded);
-            buffer.as_mut_slice()[..n].copy_from_slice(&values[..n]);
-            buffer
-        };
-        let scale = pad(scales);
-        let bias = bias.map_or_else(|| AlignedBuffer::zeroed(padded), pad);
+        let scale = padded(scales, n, width);
+        let bias = padded(bias.unwrap_or_default(), n, width);
         Int8Matrix { isa, k, n, panels, sums, scale, bias }
     }
 

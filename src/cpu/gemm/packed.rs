@@ -43,11 +43,8 @@ impl PackedMatrix {
                 }
             }
         }
-        let mut padded = AlignedBuffer::zeroed(n.div_ceil(width) * width);
-        if let Some(bias) = bias {
-            padded.as_mut_slice()[..n].copy_from_slice(&bias[..n]);
-        }
-        PackedMatrix { isa, k, n, panels, bias: padded }
+        let bias = padded(bias.unwrap_or_default(), n, width);
+        PackedMatrix { isa, k, n, panels, bias }
     }
 
     /// Packs the matrix whose rows lie one behind the other.
@@ -63,7 +60,7 @@ impl PackedMatrix {
                 packed[..columns.len()].copy_from_slice(&values[row * n..][columns.clone()]);
             }
         }
-        let bias = AlignedBuffer::zeroed(n.div_ceil(width) * width);
+        let bias = padded(&[], n, width);
         PackedMatrix { isa, k, n, panels, bias }
     }
 
@@ -82,6 +79,14 @@ impl PackedMatrix {
         let bias = Some(self.bias.as_slice());
         Panels::new(self.k, self.n, width, self.panels.as_slice(), bias)
     }
+}
+
+/// A value for each of `n` columns and zeros behind them, up to whole panels; without values all zeros.
+pub(super) fn padded(values: &[f32], n: usize, width: usize) -> AlignedBuffer {
+    assert!(values.is_empty() || values.len() == n, "a value for each column");
+    let mut padded = AlignedBuffer::zeroed(n.div_ceil(width) * width);
+    padded.as_mut_slice()[..values.len()].copy_from_slice(values);
+    padded
 }
 
 impl Matrix for PackedMatrix {

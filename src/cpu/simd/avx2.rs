@@ -2,7 +2,6 @@
 
 use std::arch::asm;
 use std::arch::x86_64::*;
-use std::mem::MaybeUninit;
 
 use super::Simd;
 
@@ -24,49 +23,13 @@ impl Avx2 {
 // be called: in code that runs on a CPU with them.
 unsafe impl Simd for Avx2 {
     type V = __m256;
-    type Lanes = [f32; 8];
-    type UninitLanes = [MaybeUninit<f32>; 8];
-    const LANES: usize = 8;
 
-    #[inline(always)]
-    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
-        values.as_chunks()
-    }
-
-    #[inline(always)]
-    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
-        values.as_chunks_mut()
-    }
-
-    #[inline(always)]
-    fn split_uninit(
-        values: &mut [MaybeUninit<f32>],
-    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
-        values.as_chunks_mut()
-    }
+    lanes!(8);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         // SAFETY: proven.
         unsafe { _mm256_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    fn load(self, from: &Self::Lanes) -> Self::V {
-        // SAFETY: proven; the array has the 8 elements that are read, in any alignment.
-        unsafe { _mm256_loadu_ps(from.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn store(self, v: Self::V, to: &mut Self::Lanes) {
-        // SAFETY: proven; the array has the 8 elements that are written, in any alignment.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr(), v) }
-    }
-
-    #[inline(always)]
-    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
-        // SAFETY: as for `store`; writing initialises.
-        unsafe { _mm256_storeu_ps(to.as_mut_ptr().cast(), v) }
     }
 
     #[inline(always)]

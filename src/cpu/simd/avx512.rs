@@ -1,7 +1,6 @@
 //! AVX-512.
 
 use std::arch::x86_64::*;
-use std::mem::MaybeUninit;
 
 use super::Simd;
 
@@ -23,49 +22,13 @@ impl Avx512 {
 // called: in code that runs on a CPU with it.
 unsafe impl Simd for Avx512 {
     type V = __m512;
-    type Lanes = [f32; 16];
-    type UninitLanes = [MaybeUninit<f32>; 16];
-    const LANES: usize = 16;
 
-    #[inline(always)]
-    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
-        values.as_chunks()
-    }
-
-    #[inline(always)]
-    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
-        values.as_chunks_mut()
-    }
-
-    #[inline(always)]
-    fn split_uninit(
-        values: &mut [MaybeUninit<f32>],
-    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
-        values.as_chunks_mut()
-    }
+    lanes!(16);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         // SAFETY: proven.
         unsafe { _mm512_set1_ps(x) }
-    }
-
-    #[inline(always)]
-    fn load(self, from: &Self::Lanes) -> Self::V {
-        // SAFETY: proven; the array has the 16 elements that are read, in any alignment.
-        unsafe { _mm512_loadu_ps(from.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn store(self, v: Self::V, to: &mut Self::Lanes) {
-        // SAFETY: proven; the array has the 16 elements that are written, in any alignment.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), v) }
-    }
-
-    #[inline(always)]
-    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
-        // SAFETY: as for `store`; writing initialises.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr().cast(), v) }
     }
 
     #[inline(always)]

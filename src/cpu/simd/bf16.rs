@@ -134,37 +134,15 @@ unsafe impl Product<Avx512> for Avx512Bf16 {
     type Right = u32;
     const INTEGER: bool = false;
 
-    #[inline(always)]
-    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
-        self,
-        _: Avx512,
-        sums: &mut [[__m512; NV]; MR],
-        rows: &[*const u32; MR],
-        panel: *const u32,
-        len: usize,
-    ) {
-        for k in 0..len {
-            // SAFETY: proven; k < len, so that what is read is readable.
-            unsafe {
-                let mut columns = [_mm512_setzero_ps(); NV];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = _mm512_loadu_ps(panel.add((k * NV + v) * 16).cast());
-                }
-                for row in 0..MR {
-                    let x = _mm512_set1_ps(f32::from_bits(*rows[row].add(k)));
-                    for v in 0..NV {
-                        sums[row][v] = _mm512_dpbf16_ps(sums[row][v], bf16(x), bf16(columns[v]));
-                    }
-                }
-            }
-        }
-    }
+    multiply_add_rows!(Avx512, |at| _mm512_loadu_si512(at), _mm512_set1_epi32, |sum, x, column| {
+        _mm512_dpbf16_ps(sum, bf16(x), bf16(column))
+    });
 }
 
 /// The same bits.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-fn bf16(words: __m512) -> __m512bh {
+fn bf16(words: __m512i) -> __m512bh {
     // SAFETY: both are 64 bytes in which every pattern of bits is a value.
     unsafe { std::mem::transmute(words) }
 }
@@ -189,20 +167,18 @@ impl RowProduct<Avx512> for Avx512Bf16 {
         left: &[[u32; MR]],
         panel: *const u32,
     ) {
-        for (k, left) in left.iter().enumerate() {
-            // SAFETY: proven; k is below the tile's length, so that the panel has its row.
-            unsafe {
-                let mut columns = [_mm512_setzero_ps(); NV];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = _mm512_loadu_ps(panel.add((k * NV + v) * 16).cast());
-                }
-                for row in 0..MR {
-                    let x = _mm512_set1_ps(f32::from_bits(left[row]));
-                    for v in 0..NV {
-                        sums[row][v] = _mm512_dpbf16_ps(sums[row][v], bf16(x), bf16(columns[v]));
-                    }
-                }
-            }
+        // SAFETY: proven; the panel has a row for each of the tile's.
+        unsafe {
+            multiply_add_words!(
+                Avx512,
+                sums,
+                panel,
+                left.len(),
+                |k, row| left[k][row],
+                |at| _mm512_loadu_si512(at),
+                _mm512_set1_epi32,
+                |sum, x, column| _mm512_dpbf16_ps(sum, bf16(x), bf16(column))
+            );
         }
     }
 

@@ -116,34 +116,15 @@ unsafe impl Product<Avx2> for Avx2Int8 {
     type Right = u16;
     const INTEGER: bool = true;
 
-    #[inline(always)]
-    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
-        self,
-        _: Avx2,
-        sums: &mut [[__m256; NV]; MR],
-        rows: &[*const u32; MR],
-        panel: *const u16,
-        len: usize,
-    ) {
-        for k in 0..len {
-            // SAFETY: proven; k < len, so that what is read is readable.
-            unsafe {
-                let mut columns = [_mm256_setzero_si256(); NV];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    let bytes = _mm_loadu_si128(panel.add((k * NV + v) * 8).cast());
-                    *column = _mm256_cvtepi8_epi16(bytes);
-                }
-                for row in 0..MR {
-                    let x = _mm256_set1_epi32(*rows[row].add(k) as i32);
-                    for v in 0..NV {
-                        let sum = _mm256_castps_si256(sums[row][v]);
-                        let sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x, columns[v]));
-                        sums[row][v] = _mm256_castsi256_ps(sum);
-                    }
-                }
-            }
+    multiply_add_rows!(
+        Avx2,
+        |at| _mm256_cvtepi8_epi16(_mm_loadu_si128(at)),
+        _mm256_set1_epi32,
+        |sum, x, column| {
+            let products = _mm256_madd_epi16(x, column);
+            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(sum), products))
         }
-    }
+    );
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -187,33 +168,9 @@ unsafe impl Product<Avx2> for AvxVnni {
     type Right = u32;
     const INTEGER: bool = true;
 
-    #[inline(always)]
-    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
-        self,
-        _: Avx2,
-        sums: &mut [[__m256; NV]; MR],
-        rows: &[*const u32; MR],
-        panel: *const u32,
-        len: usize,
-    ) {
-        for k in 0..len {
-            // SAFETY: proven; k < len, so that what is read is readable.
-            unsafe {
-                let mut columns = [_mm256_setzero_si256(); NV];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = _mm256_loadu_si256(panel.add((k * NV + v) * 8).cast());
-                }
-                for row in 0..MR {
-                    let x = _mm256_set1_epi32(*rows[row].add(k) as i32);
-                    for v in 0..NV {
-                        let sum = _mm256_castps_si256(sums[row][v]);
-                        let sum = _mm256_dpbusd_avx_epi32(sum, x, columns[v]);
-                        sums[row][v] = _mm256_castsi256_ps(sum);
-                    }
-                }
-            }
-        }
-    }
+    multiply_add_rows!(Avx2, |at| _mm256_loadu_si256(at), _mm256_set1_epi32, |sum, x, column| {
+        _mm256_castsi256_ps(_mm256_dpbusd_avx_epi32(_mm256_castps_si256(sum), x, column))
+    });
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -257,33 +214,9 @@ unsafe impl Product<Avx512> for Avx512Vnni {
     type Right = u32;
     const INTEGER: bool = true;
 
-    #[inline(always)]
-    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
-        self,
-        _: Avx512,
-        sums: &mut [[__m512; NV]; MR],
-        rows: &[*const u32; MR],
-        panel: *const u32,
-        len: usize,
-    ) {
-        for k in 0..len {
-            // SAFETY: proven; k < len, so that what is read is readable.
-            unsafe {
-                let mut columns = [_mm512_setzero_si512(); NV];
-                for (v, column) in columns.iter_mut().enumerate() {
-                    *column = _mm512_loadu_si512(panel.add((k * NV + v) * 16).cast());
-                }
-                for row in 0..MR {
-                    let x = _mm512_set1_epi32(*rows[row].add(k) as i32);
-                    for v in 0..NV {
-                        let sum = _mm512_castps_si512(sums[row][v]);
-                        let sum = _mm512_dpbusd_epi32(sum, x, columns[v]);
-                        sums[row][v] = _mm512_castsi512_ps(sum);
-                    }
-                }
-            }
-        }
-    }
+    multiply_add_rows!(Avx512, |at| _mm512_loadu_si512(at), _mm512_set1_epi32, |sum, x, column| {
+        _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(sum), x, column))
+    });
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,87 @@
 //! Vectors of f32 for every instruction set: the kernels are written once over [`Simd`].
 
+/// What [`Simd`] has of arrays of as many elements as a vector has.
+macro_rules! lanes {
+    ($lanes:expr) => {
+        type Lanes = [f32; $lanes];
+        type UninitLanes = [std::mem::MaybeUninit<f32>; $lanes];
+        const LANES: usize = $lanes;
+
+        #[inline(always)]
+        fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
+            values.as_chunks()
+        }
+
+        #[inline(always)]
+        fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
+            values.as_chunks_mut()
+        }
+
+        #[inline(always)]
+        fn split_uninit(
+            values: &mut [std::mem::MaybeUninit<f32>],
+        ) -> (&mut [Self::UninitLanes], &mut [std::mem::MaybeUninit<f32>]) {
+            values.as_chunks_mut()
+        }
+    };
+}
+
+/// Adds words of the left matrix times rows of a panel to sums: the loop of a [`Product`] whose
+/// words are multiplied by one instruction or two. It has to stand inside `unsafe`: `panel` is the
+/// address of `len` rows.
+///
+/// A macro, because of a function that takes closures compilers keep the sums in memory (measured:
+/// a third of the speed).
+#[cfg(target_arch = "x86_64")]
+macro_rules! multiply_add_words {
+    (
+        $simd:ty, $sums:ident, $panel:ident, $len:expr, |$k:ident, $row:ident| $word:expr,
+        $load:expr, $splat:expr, $step:expr
+    ) => {
+        for $k in 0..$len {
+            let columns: [_; NV] = std::array::from_fn(|v| {
+                $load($panel.add(($k * NV + v) * <$simd as Simd>::LANES).cast())
+            });
+            for $row in 0..MR {
+                let x = $splat($word as i32);
+                for v in 0..NV {
+                    $sums[$row][v] = $step($sums[$row][v], x, columns[v]);
+                }
+            }
+        }
+    };
+}
+
+/// [`Product::multiply_add_rows`] by [`multiply_add_words`], on a CPU that the product proves.
+#[cfg(target_arch = "x86_64")]
+macro_rules! multiply_add_rows {
+    ($simd:ty, $load:expr, $splat:expr, $step:expr) => {
+        #[inline(always)]
+        unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
+            self,
+            _: $simd,
+            sums: &mut [[<$simd as Simd>::V; NV]; MR],
+            rows: &[*const u32; MR],
+            panel: *const Self::Right,
+            len: usize,
+        ) {
+            // SAFETY: proven; what is read lies below `len`.
+            unsafe {
+                multiply_add_words!(
+                    $simd,
+                    sums,
+                    panel,
+                    len,
+                    |k, row| *rows[row].add(k),
+                    $load,
+                    $splat,
+                    $step
+                );
+            }
+        }
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -46,8 +128,9 @@ pub(super) const MOST_LANES: usize = 16;
 /// for a promise. All of them are inlined into the functions of `dispatch.rs`.
 ///
 /// # Safety
-/// `LANES` is at most [`MOST_LANES`], and [`load_from`](Simd::load_from) and
-/// [`store_to`](Simd::store_to) access as many elements and no more.
+/// `LANES` is at most [`MOST_LANES`]; [`load_from`](Simd::load_from) and
+/// [`store_to`](Simd::store_to) access as many elements and no more; [`Lanes`](Simd::Lanes) and
+/// [`UninitLanes`](Simd::UninitLanes) are arrays of as many. (The macro `lanes` writes these.)
 pub(super) unsafe trait Simd: Copy {
     /// A vector.
     type V: Copy;
@@ -68,9 +151,6 @@ pub(super) unsafe trait Simd: Copy {
     ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]);
 
     fn splat(self, x: f32) -> Self::V;
-    fn load(self, from: &Self::Lanes) -> Self::V;
-    fn store(self, v: Self::V, to: &mut Self::Lanes);
-    fn init(self, v: Self::V, to: &mut Self::UninitLanes);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
@@ -95,6 +175,24 @@ pub(super) unsafe trait Simd: Copy {
     /// [`LANES`](Simd::LANES) elements behind the pointer are writable. It need not be aligned to
     /// a vector.
     unsafe fn store_to(self, v: Self::V, to: *mut f32);
+
+    #[inline(always)]
+    fn load(self, from: &Self::Lanes) -> Self::V {
+        // SAFETY: the array has LANES elements.
+        unsafe { self.load_from(std::ptr::from_ref(from).cast()) }
+    }
+
+    #[inline(always)]
+    fn store(self, v: Self::V, to: &mut Self::Lanes) {
+        // SAFETY: the array has LANES elements.
+        unsafe { self.store_to(v, std::ptr::from_mut(to).cast()) }
+    }
+
+    #[inline(always)]
+    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
+        // SAFETY: the array has LANES elements; writing initialises.
+        unsafe { self.store_to(v, std::ptr::from_mut(to).cast()) }
+    }
 
     /// The first elements of a slice that is shorter than a vector, and `fill` behind them.
     #[inline(always)]

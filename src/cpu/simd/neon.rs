@@ -1,7 +1,6 @@
 //! NEON, the vectors that every 64-bit ARM CPU has.
 
 use std::arch::aarch64::*;
-use std::mem::MaybeUninit;
 
 use super::Simd;
 
@@ -15,49 +14,13 @@ pub(in crate::cpu) struct Neon;
 // this file is.
 unsafe impl Simd for Neon {
     type V = float32x4_t;
-    type Lanes = [f32; 4];
-    type UninitLanes = [MaybeUninit<f32>; 4];
-    const LANES: usize = 4;
 
-    #[inline(always)]
-    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
-        values.as_chunks()
-    }
-
-    #[inline(always)]
-    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
-        values.as_chunks_mut()
-    }
-
-    #[inline(always)]
-    fn split_uninit(
-        values: &mut [MaybeUninit<f32>],
-    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
-        values.as_chunks_mut()
-    }
+    lanes!(4);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         // SAFETY: baseline.
         unsafe { vdupq_n_f32(x) }
-    }
-
-    #[inline(always)]
-    fn load(self, from: &Self::Lanes) -> Self::V {
-        // SAFETY: baseline; the array has the 4 elements that are read.
-        unsafe { vld1q_f32(from.as_ptr()) }
-    }
-
-    #[inline(always)]
-    fn store(self, v: Self::V, to: &mut Self::Lanes) {
-        // SAFETY: baseline; the array has the 4 elements that are written.
-        unsafe { vst1q_f32(to.as_mut_ptr(), v) }
-    }
-
-    #[inline(always)]
-    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
-        // SAFETY: as for `store`; writing initialises.
-        unsafe { vst1q_f32(to.as_mut_ptr().cast(), v) }
     }
 
     #[inline(always)]

@@ -3,8 +3,6 @@
 //! Where vectors belong to the target's baseline (NEON on 64-bit ARM, SSE2 on x86-64, `simd128` where
 //! WebAssembly is built with it), compilers make them of these arrays.
 
-use std::mem::MaybeUninit;
-
 use super::Simd;
 
 /// Eight lanes of plain arithmetic.
@@ -24,46 +22,12 @@ fn zip(a: [f32; LANES], b: [f32; LANES], op: impl Fn(f32, f32) -> f32) -> [f32; 
 // SAFETY: vectors are arrays of LANES = 8 elements, read and written as such.
 unsafe impl Simd for Portable {
     type V = [f32; LANES];
-    type Lanes = [f32; LANES];
-    type UninitLanes = [MaybeUninit<f32>; LANES];
-    const LANES: usize = LANES;
 
-    #[inline(always)]
-    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
-        values.as_chunks()
-    }
-
-    #[inline(always)]
-    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
-        values.as_chunks_mut()
-    }
-
-    #[inline(always)]
-    fn split_uninit(
-        values: &mut [MaybeUninit<f32>],
-    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
-        values.as_chunks_mut()
-    }
+    lanes!(LANES);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         [x; LANES]
-    }
-
-    #[inline(always)]
-    fn load(self, from: &Self::Lanes) -> Self::V {
-        *from
-    }
-
-    #[inline(always)]
-    fn store(self, v: Self::V, to: &mut Self::Lanes) {
-        *to = v;
-    }
-
-    #[inline(always)]
-    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
-        // SAFETY: it is an array of as many elements; writing initialises.
-        unsafe { to.as_mut_ptr().cast::<Self::V>().write(v) };
     }
 
     #[inline(always)]

@@ -5,7 +5,6 @@
 //! rounding is the CPU's.
 
 use std::arch::wasm32::*;
-use std::mem::MaybeUninit;
 
 use super::Simd;
 
@@ -16,48 +15,12 @@ pub(in crate::cpu) struct Wasm;
 // SAFETY: a load and a store access the four elements of a vector.
 unsafe impl Simd for Wasm {
     type V = v128;
-    type Lanes = [f32; 4];
-    type UninitLanes = [MaybeUninit<f32>; 4];
-    const LANES: usize = 4;
 
-    #[inline(always)]
-    fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]) {
-        values.as_chunks()
-    }
-
-    #[inline(always)]
-    fn split_mut(values: &mut [f32]) -> (&mut [Self::Lanes], &mut [f32]) {
-        values.as_chunks_mut()
-    }
-
-    #[inline(always)]
-    fn split_uninit(
-        values: &mut [MaybeUninit<f32>],
-    ) -> (&mut [Self::UninitLanes], &mut [MaybeUninit<f32>]) {
-        values.as_chunks_mut()
-    }
+    lanes!(4);
 
     #[inline(always)]
     fn splat(self, x: f32) -> Self::V {
         f32x4_splat(x)
-    }
-
-    #[inline(always)]
-    fn load(self, from: &Self::Lanes) -> Self::V {
-        // SAFETY: the array has the 4 elements that are read, in any alignment.
-        unsafe { v128_load(from.as_ptr().cast()) }
-    }
-
-    #[inline(always)]
-    fn store(self, v: Self::V, to: &mut Self::Lanes) {
-        // SAFETY: the array has the 4 elements that are written, in any alignment.
-        unsafe { v128_store(to.as_mut_ptr().cast(), v) }
-    }
-
-    #[inline(always)]
-    fn init(self, v: Self::V, to: &mut Self::UninitLanes) {
-        // SAFETY: as for `store`; writing initialises.
-        unsafe { v128_store(to.as_mut_ptr().cast(), v) }
     }
 
     #[inline(always)]
