@@ -4,7 +4,7 @@ mod support;
 
 use svtrv2::inference::{Model, Precision};
 use svtrv2::model::Config;
-use svtrv2::weights::{Coding, QuantizeOptions, Rate, Weights};
+use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
 use svtrv2::{Charset, Crop, Options, Recognizer};
 
 use support::{pattern_weights, toy_config};
@@ -124,6 +124,9 @@ fn files_state_the_precision() {
     assert_eq!(by_default.text, "Harbour");
     assert_eq!(by_default.score, recognize(&read, Some(Precision::Int8)).score);
     assert!(by_default.score != recognize(&read, Some(Precision::F32)).score);
+    // An exact file is for f32.
+    read.save(&path, StorageType::F32).unwrap();
+    assert_eq!(Weights::open(&path).unwrap().precision(), Precision::F32);
     assert!(exact.with_precision(Precision::F16).is_err());
     assert_eq!(read.charset(), Some(&Charset::english()));
 }

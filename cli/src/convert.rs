@@ -104,9 +104,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let bits = if arguments.int8 { Some(8) } else { arguments.bits };
     let rate = bits.map(Rate::Bits).or(arguments.bytes.map(Rate::Bytes));
-    if arguments.int8 {
-        weights = weights.with_precision(Precision::Int8)?;
-    }
+    let precision = if arguments.int8 { Precision::Int8 } else { Precision::F32 };
+    weights = weights.with_precision(precision)?;
     match rate {
         Some(rate) => {
             let plain = arguments.plain || arguments.int8;

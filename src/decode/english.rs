@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::signs::FLOOR;
+use super::word_decoder::FLOOR;
 use super::{CasedLm, CompactNgram, Decoder};
 use crate::charset::Charset;
 use crate::error::Result;
@@ -50,6 +50,6 @@ impl Decoder {
     /// # Errors
     /// None today: the model is part of the program.
     pub fn english(charset: &Charset) -> Result<Self> {
-        Ok(Decoder::signs(CasedLm::english(charset)?))
+        Ok(Decoder::with_word_model(CasedLm::english(charset)?))
     }
 }

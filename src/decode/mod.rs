@@ -38,8 +38,8 @@ mod lexicon;
 mod log_probs;
 mod ngram;
 mod prune;
-mod signs;
 mod trie;
+mod word_decoder;
 
 pub use alignment::best_alignment;
 pub use beam::{BeamSearch, Hypothesis};

@@ -179,7 +179,8 @@ impl Weights {
         self.precision
     }
 
-    /// Replaces what the network runs in by default; files keep it.
+    /// Replaces what the network runs in by default; [`Weights::save_quantized`] writes it into the
+    /// file, [`Weights::save`] does not.
     ///
     /// # Errors
     /// [`ConfigError`] for another precision than f32 and int8.

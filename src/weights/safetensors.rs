@@ -216,7 +216,9 @@ pub(super) fn metadata(
         config: weights.config().clone(),
         charset: Symbols(charset.symbols().to_vec()),
         temperature: weights.temperature,
-        precision: (weights.precision == Precision::Int8).then_some(StatedPrecision::Int8),
+        // An exact file has nothing in integers.
+        precision: (quantized.is_some() && weights.precision == Precision::Int8)
+            .then_some(StatedPrecision::Int8),
         quantized,
     };
     Ok(serde_json::to_string(&metadata).map_err(bad_metadata)?)

@@ -27,7 +27,8 @@ use crate::failure::{Failure, Result, say, warn};
 /// The folder `out` of the settings receives last.safetensors and best.safetensors (weights and
 /// the state of the training), metrics.csv, validation.csv and curves.png. Run again, the command
 /// resumes at the last checkpoint and computes what an uninterrupted training would have computed,
-/// to the bit. Ctrl-C, SIGTERM and SIGHUP save a checkpoint and stop. docs/training.md explains the settings.
+/// to the bit. Ctrl-C, SIGTERM and SIGHUP save a checkpoint and stop. docs/training.md explains the
+/// settings.
 #[derive(Args)]
 #[command(after_help = "\
 Examples: start or resume; a shorter training; weights for inference

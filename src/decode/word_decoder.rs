@@ -1,4 +1,4 @@
-//! The decoder for signs: a beam search with a language model of words.
+//! The decoder of words: a beam search with a character model, weighted for text on signs.
 
 use std::sync::Arc;
 
@@ -14,10 +14,10 @@ impl Decoder {
     /// A beam search with a character model of words, weighted for signs as
     /// `Decoder::english` (feature `embedded`) is.
     pub fn with_ngram(ngram: Arc<CompactNgram>, charset: &Charset) -> Self {
-        Decoder::signs(CasedLm::new(ngram, charset, FLOOR))
+        Decoder::with_word_model(CasedLm::new(ngram, charset, FLOOR))
     }
 
-    pub(super) fn signs(model: CasedLm) -> Self {
+    pub(super) fn with_word_model(model: CasedLm) -> Self {
         Decoder::beam(BeamSearch {
             language_model: Some(Arc::new(model)),
             lm_weight: LM_WEIGHT,
