@@ -99,7 +99,7 @@ def onnx_runtime(model, threads):
 
 def open_vino(model, threads, shape):
     core = openvino.Core()
-    network = core.read_model(model)
+    network = model if isinstance(model, openvino.Model) else core.read_model(model)
     network.reshape({network.inputs[0]: shape})
     # Where the CPU has bf16, OpenVINO would compute in it.
     config = {

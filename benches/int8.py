@@ -1,8 +1,9 @@
 """The section of int8 in BENCHMARKS.md: B, S and T in int8 beside the same in f32, ONNX Runtime's
-dynamic and static int8, and OpenVINO's f32. `compare.py` calls it.
+dynamic and static int8, and OpenVINO's f32 and int8. `compare.py` calls it.
 
 ONNX Runtime quantises here: dynamically its matrix products, statically (QDQ, calibrated on the images
-that are timed) products and convolutions.
+that are timed) products and convolutions. OpenVINO's int8 is what NNCF makes of the graph with the same
+images.
 """
 
 import tempfile
@@ -50,7 +51,25 @@ def quantised(model, x, folder):
     return dynamic, target.read_bytes()
 
 
-NAMES = ["svtrv2 int8", "svtrv2 f32", "ONNX Runtime f32", "its dynamic int8", "its static int8", "OpenVINO f32"]
+def quantised_by_nncf(model, x):
+    """An OpenVINO model in int8."""
+    import nncf
+    import openvino
+
+    network = openvino.Core().read_model(model)
+    network.reshape({network.inputs[0]: x.shape})
+    return nncf.quantize(network, nncf.Dataset([x]), model_type=nncf.ModelType.TRANSFORMER, subset_size=1)
+
+
+NAMES = [
+    "svtrv2 int8",
+    "svtrv2 f32",
+    "ONNX Runtime f32",
+    "its dynamic int8",
+    "its static int8",
+    "OpenVINO f32",
+    "OpenVINO int8",
+]
 
 
 def section(title, crate, models, images, tools, rounds, ratio, count):
@@ -66,6 +85,7 @@ def section(title, crate, models, images, tools, rounds, ratio, count):
             model = graph(batch, 32, 128)
             with tempfile.TemporaryDirectory() as folder:
                 dynamic, static = quantised(model, x, Path(folder))
+            nncf_model = quantised_by_nncf(model, x)
             for threads in (1, 2):
                 words = (own, 32, 128, batch, threads)
                 systems = [
@@ -74,6 +94,7 @@ def section(title, crate, models, images, tools, rounds, ratio, count):
                 ]
                 runs = [onnx_runtime(graph, threads) for graph in (model, dynamic, static)]
                 runs.append(open_vino(model, threads, x.shape))
+                runs.append(open_vino(nncf_model, threads, x.shape))
                 systems += [lambda n, run=run: timed(run, x, n) for run in runs]
                 for system in systems:
                     system(1)

@@ -4,7 +4,7 @@ mod support;
 
 use svtrv2::inference::{Model, Precision};
 use svtrv2::model::Config;
-use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
+use svtrv2::weights::{CalibrationOptions, Coding, QuantizeOptions, Rate, StorageType, Weights};
 use svtrv2::{Charset, Crop, Options, Recognizer};
 
 use support::{pattern_weights, toy_config};
@@ -149,6 +149,66 @@ fn kept_parameters_are_exact() {
     let (none, some, all) = (distance(&[]), distance(&["mlp"]), distance(&["weight"]));
     println!("{none:.1e}, {some:.1e}, {all:.1e} nats a time step");
     assert!(all < 1e-5 && all < some && some < none, "{none}, {some}, {all}");
+}
+
+/// Calibration on crops finds which layers int8 damages, and a file with what it found is nearer to
+/// the network in f32.
+#[test]
+fn calibration() {
+    let weights = weights();
+    let recognizer = Recognizer::new(&weights, Options::default()).unwrap();
+    let mut crops = Vec::new();
+    for name in ["harbour.png", "hours.png"] {
+        let crop = Crop::open(format!("examples/crops/{name}")).unwrap();
+        crops.extend(recognizer.resize(&crop).unwrap());
+    }
+    let calibrate = |f32_share| {
+        let mut told = Vec::new();
+        let options = CalibrationOptions { f32_share };
+        let found =
+            weights.calibrate_int8(&crops, options, |done, all| told.push((done, all))).unwrap();
+        assert_eq!(told.len(), found.layers.len() + 1);
+        assert_eq!(told.last(), Some(&(found.layers.len(), found.layers.len())));
+        found
+    };
+    let found = calibrate(0.1);
+    let kept: f64 = found.layers.iter().filter(|l| l.keep).map(|l| l.share).sum();
+    let smoothed = found.layers.iter().filter(|l| l.input_factors.is_some()).count();
+    let (before, after) = (found.uncalibrated_divergence, found.divergence);
+    println!("{before:.1e}, {after:.1e} nats; {kept} kept, {smoothed} with factors");
+    assert!(found.layers.is_sorted_by(|a, b| a.divergence >= b.divergence));
+    assert!((found.layers.iter().map(|l| l.share).sum::<f64>() - 1.0).abs() < 0.05);
+    assert!(kept > 0.0 && kept <= 0.1 && smoothed > 5);
+    assert!(after < 0.8 * before, "{after} of {before}");
+
+    // The file computes what was measured, but for vectors in f16.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("calibrated.safetensors");
+    let mut options = QuantizeOptions { coding: Coding::Plain, ..QuantizeOptions::default() };
+    found.apply(&mut options);
+    weights
+        .clone()
+        .with_precision(Precision::Int8)
+        .unwrap()
+        .save_quantized(&path, &options)
+        .unwrap();
+    let read = Weights::open(&path).unwrap();
+    let log_probs = |weights: &Weights, precision| {
+        let options = Options { precision: Some(precision), ..Options::default() };
+        let emissions = Recognizer::new(weights, options).unwrap().emissions(&crops).unwrap();
+        emissions.iter().flat_map(|e| e.log_probs.as_slice().to_vec()).collect::<Vec<f32>>()
+    };
+    let exact = log_probs(&weights, Precision::F32);
+    let classes = weights.config().num_classes;
+    let of_file = divergence(&exact, &log_probs(&read, Precision::Int8), classes);
+    println!("{of_file:.1e} nats with the file");
+    assert!((of_file - after).abs() < 0.5 * after, "{of_file}, {after}");
+
+    assert!(calibrate(1.0).divergence < 1e-9);
+    for (crops, share) in [(&crops[..0], 0.1), (&crops[..], -0.1), (&crops[..], f64::NAN)] {
+        let options = CalibrationOptions { f32_share: share };
+        assert!(weights.calibrate_int8(crops, options, |_, _| {}).is_err());
+    }
 }
 
 #[test]

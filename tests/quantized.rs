@@ -136,6 +136,56 @@ fn extra_bits_go_where_they_are_asked_for() {
     assert_eq!(most(&weights, "decoder.fc.weight"), Some(7));
 }
 
+/// Weights are divided by the factors of the input before they are rounded, and come back as they were.
+#[test]
+fn input_factors() {
+    const CONV: &str = "encoder.stages.0.blocks.0.mixer.0.weight";
+    let factor = |i: usize| [0.25f32, 1.0, 3.0][i % 3];
+    let original = toy();
+    let shape = |name| original.tensor(name).unwrap().unwrap().1;
+    let (linear, conv) = (shape(LAYER), shape(CONV));
+    // The convolution's groups have their channels one behind the other.
+    let groups = conv[0] / conv[1];
+    assert!(groups > 1 && linear.len() == 2, "{conv:?}, {linear:?}");
+    let of_conv: Vec<f32> = (0..groups * conv[1]).map(factor).collect();
+    let of_linear: Vec<f32> = (0..linear[1]).map(factor).collect();
+    let options = QuantizeOptions {
+        input_factors: BTreeMap::from([
+            (CONV.to_owned(), of_conv.clone()),
+            (LAYER.to_owned(), of_linear.clone()),
+        ]),
+        ..options(Rate::Bits(8), Coding::Plain)
+    };
+    let bytes = quantized(&options);
+    assert_eq!(Parts::of(&bytes).metadata["quantized"]["version"], json!(2));
+    let weights = open(&bytes).unwrap();
+    for (name, factors, taps) in [(CONV, &of_conv, 9), (LAYER, &of_linear, 1)] {
+        let stored = weights.quantized_tensor(name).unwrap().unwrap();
+        assert_eq!(stored.input_factors.as_ref(), Some(factors));
+        let found = weights.tensor(name).unwrap().unwrap().0;
+        let exact = pattern_weight(name, &stored.shape);
+        let (rows, channels) = (stored.shape[0], stored.shape[1]);
+        let groups = factors.len() / channels;
+        for (i, (found, exact)) in found.iter().zip(&exact).enumerate() {
+            let (row, channel) = (i / (channels * taps), i / taps % channels);
+            let factor = factors[row * groups / rows * channels + channel];
+            let edge = 127.0 * stored.scales[row] * factor;
+            let off = (found - exact.clamp(-edge, edge)).abs();
+            assert!(off <= 0.5001 * stored.scales[row] * factor, "{name}[{i}]: {found}, {exact}");
+        }
+    }
+    assert!(max_difference(&emissions(&weights), &emissions(&original)) < 0.1);
+
+    let attempt = |factors: Vec<f32>| {
+        let input_factors = BTreeMap::from([(LAYER.to_owned(), factors)]);
+        let path = std::env::temp_dir().join("never-written.safetensors");
+        toy().save_quantized(path, &QuantizeOptions { input_factors, ..QuantizeOptions::default() })
+    };
+    for bad in [vec![], vec![1.0; linear[1] + 1], vec![1.0; 2 * linear[1]], vec![0.0; linear[1]]] {
+        assert!(matches!(attempt(bad).unwrap_err(), Error::Config(_)));
+    }
+}
+
 /// A safetensors file taken apart.
 #[derive(Clone)]
 struct Parts {
@@ -203,13 +253,26 @@ fn hostile_files() {
     assert!(fault(&coded.bytes()).is_none() && fault(&plain.bytes()).is_none());
     let scales = format!("{LAYER}.scales");
     let rans = format!("{LAYER}.rans");
+    let with_factors = |value: f32, count: usize| {
+        move |p: &mut Parts| {
+            let bytes = (0..count).flat_map(|_| value.to_le_bytes()).collect();
+            p.tensors.insert(format!("{LAYER}.input_factors"), (Dtype::F32, vec![count], bytes));
+        }
+    };
+    let columns = plain.tensors[LAYER].1[1];
+    assert!({
+        let mut parts = plain.clone();
+        with_factors(0.5, columns)(&mut parts);
+        fault(&parts.bytes()).is_none()
+    });
+    let no_fit = "input factors do not fit";
     type Attack<'a> = &'a dyn Fn(&mut Parts);
     let attacks: &[(&str, &Parts, Attack, &str)] = &[
         (
             "unknown version",
             &coded,
-            &|p| p.metadata["quantized"]["version"] = json!(2),
-            "version 2",
+            &|p| p.metadata["quantized"]["version"] = json!(3),
+            "version 3",
         ),
         ("no version", &coded, &|p| p.metadata["quantized"] = json!({}), "version"),
         ("negative size", &coded, &|p| *p.shape() = json!([-1, 8]), "metadata entry"),
@@ -241,6 +304,12 @@ fn hostile_files() {
             &|p| p.tensors.get_mut(&scales).unwrap().0 = Dtype::I16,
             "no floating-point vector",
         ),
+        ("a factor less", &plain, &with_factors(1.0, columns - 1), no_fit),
+        ("two factors a channel", &plain, &with_factors(1.0, 2 * columns), no_fit),
+        ("no factors", &plain, &with_factors(1.0, 0), no_fit),
+        ("factors of 0", &plain, &with_factors(0.0, columns), no_fit),
+        ("factors below 0", &plain, &with_factors(-1.0, columns), no_fit),
+        ("factors without end", &plain, &with_factors(f32::INFINITY, columns), "inf"),
         ("shape overflows", &coded, &|p| *p.shape() = json!([usize::MAX, 9]), "overflows"),
         ("no shape", &coded, &|p| *p.shape() = json!([]), "scale a row"),
         ("no columns", &coded, &|p| *p.shape() = json!([32, 0]), "scale a row"),

@@ -214,6 +214,38 @@ fn tape_and_candle_have_the_same_gradients() {
     }
 }
 
+/// A pass that is aware of quantisation computes what int8 inference does, on the tape and with
+/// candle; gradients pass straight through the rounding.
+#[test]
+fn quantization_aware_passes_compute_as_int8() {
+    /// Relative to the largest; measured: 1.
+    const TOLERANCE: f32 = 1e-2;
+    let config = toy_config();
+    let (input, shape) = support::pattern_input(2, 32, 64);
+    let weights = support::pattern_weights(&config);
+    let int8 = weights.int8_model().unwrap().forward(&input, shape).unwrap().values;
+    let exact = weights.model().unwrap().forward(&input, shape).unwrap().values;
+    let images = Tensor::from_vec(input, &shape, &Device::Cpu).unwrap();
+    let gradients = [true, false].map(|tape| {
+        let network = Network::from_weights(&weights, &Device::Cpu, 0).unwrap();
+        let options = PassOptions { tape, quantization_aware: true, ..PassOptions::evaluation() };
+        let pass = network.forward(&images, &options).unwrap();
+        let logits = values(pass.logits());
+        let error = assert_close(&logits, &int8, TOLERANCE, &format!("tape: {tape}"));
+        let of_rounding = logits.iter().zip(&exact).fold(0.0f32, |m, (a, b)| m.max((a - b).abs()));
+        println!("tape: {tape}: {error:.1e} from int8, {of_rounding:.1e} from f32");
+        let loss = ctc_loss(pass.logits(), &[vec![1, 2], vec![3]], true).unwrap();
+        pass.backward(&loss.mean(0).unwrap()).unwrap()
+    });
+    let [tape, candle] = &gradients;
+    let mut largest = 0.0f32;
+    for (name, expected) in candle.iter() {
+        let found = values(tape.get(name).unwrap());
+        largest = largest.max(assert_close(&found, &values(expected), TOLERANCE, name));
+    }
+    println!("gradients differ by {largest:.1e} of the largest at most");
+}
+
 /// Of every parameter some elements' gradients, of a sum of logits with pattern factors, equal
 /// differences of the network in 64 bits.
 #[test]

@@ -20,6 +20,7 @@ Examples:
     svtrv2 convert --english svtrv2.onnx svtrv2_b.safetensors
     svtrv2 convert --charset dict.txt --space --max-ratio 12 best.pth best.safetensors
     svtrv2 convert --int8 svtrv2_b.safetensors fast.safetensors
+    svtrv2 convert --int8 --calibrate crops svtrv2_b.safetensors fast.safetensors
     svtrv2 convert --bytes 8000000 svtrv2_b.safetensors small.safetensors")]
 pub struct Arguments {
     /// The weights file to read
@@ -46,6 +47,20 @@ pub struct Arguments {
     /// in int8: faster, with small errors
     #[arg(long, conflicts_with_all = ["storage", "bytes", "bits"])]
     int8: bool,
+    /// With --int8: try every layer on crops of this folder (a data set, or pictures; no labels are
+    /// needed), even out the channels of layers' inputs, and leave the layers that int8 damages most
+    /// in f32
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "FOLDER", requires = "int8")]
+    calibrate: Option<PathBuf>,
+    /// With --calibrate: how many crops are tried, evenly spread over the folder
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "COUNT", default_value_t = 32, requires = "calibrate")]
+    crops: usize,
+    /// With --calibrate: the share of the multiplications that may stay in f32, 0 to 1
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.08, requires = "calibrate")]
+    f32_share: f64,
     /// Quantise the weights: round them to integers of this many bits, 2 to 8
     #[arg(long, value_name = "BITS", conflicts_with_all = ["storage", "bytes"])]
     bits: Option<u8>,
@@ -112,7 +127,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let coding = if plain { Coding::Plain } else { Coding::Entropy };
             let extra_bits = arguments.extra_bits.clone();
             let keep = arguments.keep.clone();
-            let options = QuantizeOptions { rate, coding, extra_bits, keep };
+            let mut options =
+                QuantizeOptions { rate, coding, extra_bits, keep, ..QuantizeOptions::default() };
+            #[cfg(feature = "data")]
+            if let Some(folder) = &arguments.calibrate {
+                let (count, share) = (arguments.crops, arguments.f32_share);
+                crate::calibrate::calibrate(&weights, folder, count, share, &mut options)?;
+            }
             weights.save_quantized(&arguments.output, &options)?;
         }
         None => weights.save(&arguments.output, storage)?,

@@ -1,5 +1,7 @@
 //! `svtrv2`: evaluates, trains and converts text recognition networks.
 
+#[cfg(feature = "data")]
+mod calibrate;
 mod convert;
 #[cfg(feature = "train")]
 mod english_lm;

@@ -140,47 +140,63 @@ pub(super) fn gather<M: Matrix>(
     }
 }
 
-/// Packs a convolution's weight `scales[o] * levels[o, ..]`, `[out, in / groups, 3, 3]`, and bias.
-///
-/// There is no such convolution if the channels of a group do not make whole words.
-pub(crate) fn pack_conv_int8(
-    levels: &[i8],
-    scales: &[f32],
-    bias: &[f32],
+/// A convolution whose products are of int8, packed.
+#[derive(Debug, Clone)]
+pub(crate) struct Int8Conv {
+    packed: PackedConv<Int8Matrix>,
+    isa: Int8Isa,
+    /// Channels of the input.
     in_dim: usize,
-    groups: usize,
-    stride: (usize, usize),
-) -> Option<PackedConv<Int8Matrix>> {
-    pack_conv_int8_for(Int8Isa::best(), levels, scales, bias, in_dim, groups, stride)
+    /// What the input is multiplied with before it is rounded, a factor a channel.
+    factors: Option<Vec<f32>>,
 }
 
-fn pack_conv_int8_for(
-    isa: Int8Isa,
-    levels: &[i8],
-    scales: &[f32],
-    bias: &[f32],
-    in_dim: usize,
-    groups: usize,
-    stride: (usize, usize),
-) -> Option<PackedConv<Int8Matrix>> {
-    let out_dim = bias.len();
-    let (group_in, group_out) = (in_dim / groups, out_dim / groups);
-    assert_eq!(levels.len(), out_dim * group_in * TAPS, "the weight has another size");
-    assert_eq!(scales.len(), out_dim, "a scale for each output channel");
-    if !group_in.is_multiple_of(isa.numbers()) {
-        return None;
+impl Int8Conv {
+    /// Packs the weight `scales[o] * levels[o, ..]`, `[out, in / groups, 3, 3]`, and bias `[out]`.
+    ///
+    /// There is no such convolution if the channels of a group do not make whole words.
+    pub(crate) fn new(
+        (levels, scales): (&[i8], &[f32]),
+        bias: &[f32],
+        in_dim: usize,
+        groups: usize,
+        stride: (usize, usize),
+        factors: Option<Vec<f32>>,
+    ) -> Option<Self> {
+        let isa = Int8Isa::best();
+        Self::new_for(isa, (levels, scales), bias, in_dim, groups, stride, factors)
     }
-    let pack = |group: usize| {
-        let element = |k: usize, n: usize| {
-            let (tap, channel) = (k / group_in, k % group_in);
-            levels[((group * group_out + n) * group_in + channel) * TAPS + tap]
+
+    fn new_for(
+        isa: Int8Isa,
+        (levels, scales): (&[i8], &[f32]),
+        bias: &[f32],
+        in_dim: usize,
+        groups: usize,
+        stride: (usize, usize),
+        factors: Option<Vec<f32>>,
+    ) -> Option<Self> {
+        let out_dim = bias.len();
+        let (group_in, group_out) = (in_dim / groups, out_dim / groups);
+        assert_eq!(levels.len(), out_dim * group_in * TAPS, "the weight has another size");
+        assert_eq!(scales.len(), out_dim, "a scale for each output channel");
+        assert!(factors.as_ref().is_none_or(|f| f.len() == in_dim), "a factor for each channel");
+        if !group_in.is_multiple_of(isa.numbers()) {
+            return None;
+        }
+        let pack = |group: usize| {
+            let element = |k: usize, n: usize| {
+                let (tap, channel) = (k / group_in, k % group_in);
+                levels[((group * group_out + n) * group_in + channel) * TAPS + tap]
+            };
+            let of_group = |values: &[f32]| values[group * group_out..][..group_out].to_vec();
+            let (scales, bias) = (of_group(scales), of_group(bias));
+            Int8Matrix::new(isa, TAPS * group_in, element, &scales, Some(&bias))
         };
-        let of_group = |values: &[f32]| values[group * group_out..][..group_out].to_vec();
-        let (scales, bias) = (of_group(scales), of_group(bias));
-        Int8Matrix::new(isa, TAPS * group_in, element, &scales, Some(&bias))
-    };
-    let packed = (0..groups).map(pack).collect();
-    Some(PackedConv::from_groups(packed, in_dim / isa.numbers(), stride))
+        let groups = (0..groups).map(pack).collect();
+        let packed = PackedConv::from_groups(groups, in_dim / isa.numbers(), stride);
+        Some(Int8Conv { packed, isa, in_dim, factors })
+    }
 }
 
 /// [`conv`] with products of int8: `x` is rounded image by image.
@@ -188,14 +204,13 @@ pub(crate) fn conv_int8(
     x: &[f32],
     height: usize,
     width: usize,
-    layer: &PackedConv<Int8Matrix>,
+    layer: &Int8Conv,
     epilogue: Epilogue,
 ) -> Vec<f32> {
-    let isa = layer.groups[0].isa();
-    let image_len = height * width * layer.in_dim * isa.numbers();
-    let x = Int8Rows::new(isa, x, image_len);
-    let taps = Taps::of_output(height, width, layer.in_dim, layer.stride);
-    gather(&x.words, Some(&x.scales), &taps, layer, epilogue)
+    let Int8Conv { packed, isa, in_dim, factors } = layer;
+    let x = Int8Rows::new(*isa, x, height * width * in_dim, factors.as_deref());
+    let taps = Taps::of_output(height, width, packed.in_dim, packed.stride);
+    gather(&x.words, Some(&x.scales), &taps, packed, epilogue)
 }
 
 /// The grid of the output.
@@ -348,7 +363,8 @@ pub(super) mod tests {
     ) -> Vec<f32> {
         let in_dim = levels.len() / (scales.len() * TAPS) * groups;
         let bias = vec![0.0; scales.len()];
-        let layer = pack_conv_int8_for(isa, levels, scales, &bias, in_dim, groups, stride);
+        let weight = (levels, scales);
+        let layer = Int8Conv::new_for(isa, weight, &bias, in_dim, groups, stride, None);
         conv_int8(x, height, width, &layer.unwrap(), Epilogue::Store)
     }
 
@@ -380,8 +396,28 @@ pub(super) mod tests {
             );
             assert!(alone == found[..alone.len()], "{isa:?}");
         }
-        let odd = pack_conv_int8(&[1; 27], &[1.0], &[0.0], 3, 1, (1, 1));
+        let odd = Int8Conv::new((&[1; 27], &[1.0]), &[0.0], 3, 1, (1, 1), None);
         assert!(odd.is_none(), "three channels make no whole words");
+    }
+
+    #[test]
+    fn int8_factors_multiply_the_input() {
+        let (height, width, in_dim, groups) = (3, 5, 24, 2);
+        let x = noise(1, 2 * height * width * in_dim);
+        let factors: Vec<f32> = noise(2, in_dim).iter().map(|x| 1.5 + x).collect();
+        let products: Vec<f32> =
+            x.iter().zip(factors.iter().cycle()).map(|(x, factor)| x * factor).collect();
+        let levels: Vec<i8> =
+            noise(3, 8 * in_dim / groups * TAPS).iter().map(|x| (x * 127.0) as i8).collect();
+        let weight = (&levels[..], &[0.01; 8][..]);
+        for isa in Int8Isa::all() {
+            let layer = |factors| {
+                Int8Conv::new_for(isa, weight, &[0.5; 8], in_dim, groups, (1, 1), factors).unwrap()
+            };
+            let run = |x: &[f32], layer| conv_int8(x, height, width, &layer, Epilogue::Store);
+            let found = run(&x, layer(Some(factors.clone())));
+            assert!(found == run(&products, layer(None)), "{isa:?}");
+        }
     }
 
     /// The definition, in f64.

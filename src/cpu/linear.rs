@@ -87,47 +87,77 @@ fn linear_into<M: Matrix>(
     });
 }
 
-/// Packs a linear layer's weight `scales[o] * levels[o, i]`, `[out, in]`, and bias `[out]`.
-pub(crate) fn pack_linear_int8(levels: &[i8], scales: &[f32], bias: Option<&[f32]>) -> Int8Matrix {
-    pack_linear_int8_for(Int8Isa::best(), levels, scales, bias)
+/// A linear layer whose products are of int8, packed.
+#[derive(Debug, Clone)]
+pub(crate) struct Int8Linear {
+    matrix: Int8Matrix,
+    /// What the input is multiplied with before it is rounded, a factor a channel.
+    factors: Option<Vec<f32>>,
 }
 
-fn pack_linear_int8_for(
-    isa: Int8Isa,
-    levels: &[i8],
-    scales: &[f32],
-    bias: Option<&[f32]>,
-) -> Int8Matrix {
-    let in_dim = levels.len().checked_div(scales.len()).unwrap_or(0);
-    assert_eq!(levels.len(), in_dim * scales.len(), "a scale for each row");
-    Int8Matrix::new(isa, in_dim, |k, n| levels[n * in_dim + k], scales, bias)
+impl Int8Linear {
+    /// Packs the weight `scales[o] * levels[o, i]`, `[out, in]`, and bias `[out]`.
+    pub(crate) fn new(
+        levels: &[i8],
+        scales: &[f32],
+        bias: Option<&[f32]>,
+        factors: Option<Vec<f32>>,
+    ) -> Self {
+        Self::new_for(Int8Isa::best(), levels, scales, bias, factors)
+    }
+
+    fn new_for(
+        isa: Int8Isa,
+        levels: &[i8],
+        scales: &[f32],
+        bias: Option<&[f32]>,
+        factors: Option<Vec<f32>>,
+    ) -> Self {
+        let in_dim = levels.len().checked_div(scales.len()).unwrap_or(0);
+        assert_eq!(levels.len(), in_dim * scales.len(), "a scale for each row");
+        assert!(factors.as_ref().is_none_or(|f| f.len() == in_dim), "a factor for each channel");
+        let matrix = Int8Matrix::new(isa, in_dim, |k, n| levels[n * in_dim + k], scales, bias);
+        Int8Linear { matrix, factors }
+    }
+
+    /// Channels of the input.
+    pub(crate) fn in_dim(&self) -> usize {
+        self.matrix.rows()
+    }
+
+    /// Channels of the output.
+    pub(crate) fn out_dim(&self) -> usize {
+        self.matrix.columns()
+    }
+
+    /// Writes every element of `out`, `[rows, out]`.
+    fn run_into(&self, x: &[f32], rows: usize, epilogue: Epilogue, out: Output) {
+        assert_eq!(x.len(), rows * self.in_dim(), "the input has no whole rows");
+        let x = Int8Rows::new(self.matrix.isa(), x, self.in_dim(), self.factors.as_deref());
+        linear_into(&x.words, Some(&x.scales), rows, &self.matrix, epilogue, out);
+    }
 }
 
 /// [`linear`] with products of int8: `x` is rounded row by row.
-pub(crate) fn linear_int8(x: &[f32], layer: &Int8Matrix, epilogue: Epilogue) -> Vec<f32> {
-    let rows = x.len().checked_div(layer.rows()).unwrap_or(0);
-    assert_eq!(x.len(), rows * layer.rows(), "the input has no whole rows");
-    let x = Int8Rows::new(layer.isa(), x, layer.rows());
+pub(crate) fn linear_int8(x: &[f32], layer: &Int8Linear, epilogue: Epilogue) -> Vec<f32> {
+    let rows = x.len().checked_div(layer.in_dim()).unwrap_or(0);
     let write = |out: &mut [MaybeUninit<f32>]| {
-        linear_into(&x.words, Some(&x.scales), rows, layer, epilogue, Output::uninit(out));
+        layer.run_into(x, rows, epilogue, Output::uninit(out));
     };
-    // SAFETY: `linear_into` writes every row and column.
-    unsafe { filled(rows * layer.n(), write) }
+    // SAFETY: `run_into` writes every row and column.
+    unsafe { filled(rows * layer.out_dim(), write) }
 }
 
 /// [`mlp`] with products of int8.
 pub(crate) fn mlp_int8(
     x: &[f32],
-    fc1: &Int8Matrix,
-    fc2: &Int8Matrix,
+    fc1: &Int8Linear,
+    fc2: &Int8Linear,
     residual: &[f32],
 ) -> Vec<f32> {
-    let rows = x.len().checked_div(fc1.rows()).unwrap_or(0);
-    assert_eq!(x.len(), rows * fc1.rows(), "the input has no whole rows");
-    let mut hidden = Scratch::new(rows * fc1.n());
-    let x = Int8Rows::new(fc1.isa(), x, fc1.rows());
-    let out = Output::replace(&mut hidden);
-    linear_into(&x.words, Some(&x.scales), rows, fc1, Epilogue::Gelu, out);
+    let rows = x.len().checked_div(fc1.in_dim()).unwrap_or(0);
+    let mut hidden = Scratch::new(rows * fc1.out_dim());
+    fc1.run_into(x, rows, Epilogue::Gelu, Output::replace(&mut hidden));
     linear_int8(&hidden, fc2, Epilogue::Add(residual))
 }
 
@@ -176,7 +206,7 @@ pub(super) mod tests {
         scales: &[f32],
         bias: Option<&[f32]>,
     ) -> Vec<f32> {
-        linear_int8(x, &pack_linear_int8_for(isa, levels, scales, bias), Epilogue::Store)
+        linear_int8(x, &Int8Linear::new_for(isa, levels, scales, bias, None), Epilogue::Store)
     }
 
     /// The definition, in f64.
@@ -252,7 +282,7 @@ pub(super) mod tests {
         let first = int8_linear_for(all[0], &x, &levels, &scales, Some(&bias));
         assert_close(&first, &exact, 0.25, "portable");
         for isa in all {
-            let layer = pack_linear_int8_for(isa, &levels, &scales, Some(&bias));
+            let layer = Int8Linear::new_for(isa, &levels, &scales, Some(&bias), None);
             let found = linear_int8(&x, &layer, Epilogue::Store);
             let like: Vec<f64> = first.iter().map(|&x| f64::from(x)).collect();
             assert_close(&found, &like, 1e-5, &format!("{isa:?}"));
@@ -272,11 +302,28 @@ pub(super) mod tests {
         let (dim, hidden, rows) = (24, 96, 50);
         let (x, residual) = (noise(8, rows * dim), noise(9, rows * dim));
         let levels: Vec<i8> = noise(10, hidden * dim).iter().map(|x| (x * 127.0) as i8).collect();
-        let fc1 = pack_linear_int8(&levels, &vec![0.01; hidden], Some(&noise(11, hidden)));
-        let fc2 = pack_linear_int8(&levels, &vec![0.02; dim], Some(&noise(13, dim)));
+        let fc1 = Int8Linear::new(&levels, &vec![0.01; hidden], Some(&noise(11, hidden)), None);
+        let fc2 = Int8Linear::new(&levels, &vec![0.02; dim], Some(&noise(13, dim)), None);
         let first = linear_int8(&x, &fc1, Epilogue::Gelu);
         let expected = linear_int8(&first, &fc2, Epilogue::Add(&residual));
         assert!(mlp_int8(&x, &fc1, &fc2, &residual) == expected);
+    }
+
+    #[test]
+    fn int8_factors_multiply_the_input() {
+        for in_dim in [3, 37, 96] {
+            let x = noise(1, 5 * in_dim);
+            let factors: Vec<f32> = noise(2, in_dim).iter().map(|x| 1.5 + x).collect();
+            let products: Vec<f32> =
+                x.iter().zip(factors.iter().cycle()).map(|(x, factor)| x * factor).collect();
+            let levels: Vec<i8> = noise(3, 4 * in_dim).iter().map(|x| (x * 127.0) as i8).collect();
+            for isa in Int8Isa::all() {
+                let layer = |factors| Int8Linear::new_for(isa, &levels, &[0.01; 4], None, factors);
+                let found = linear_int8(&x, &layer(Some(factors.clone())), Epilogue::Store);
+                let expected = linear_int8(&products, &layer(None), Epilogue::Store);
+                assert!(found == expected, "{isa:?}, {in_dim}");
+            }
+        }
     }
 
     #[test]

@@ -53,22 +53,26 @@ mod memory;
 mod parallel;
 mod parts;
 mod resample;
+mod rounding;
 mod simd;
 mod softmax;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
 pub(crate) use clock::clock;
-pub(crate) use conv::{PackedConv, conv, conv_int8, output_grid, pack_conv_int8};
+pub(crate) use conv::{Int8Conv, PackedConv, conv, conv_int8, output_grid};
 pub(crate) use elementwise::{add, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
 pub(crate) use file_map::FileMap;
 pub(crate) use fold::fold_vertical_attention;
-pub(crate) use gemm::{Epilogue, Int8Matrix, PackedMatrix};
+pub(crate) use gemm::{Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
-pub(crate) use linear::{linear, linear_int8, mlp, mlp_int8, pack_linear, pack_linear_int8};
+pub(crate) use linear::{Int8Linear, linear, linear_int8, mlp, mlp_int8, pack_linear};
 #[cfg(feature = "train")]
 pub(crate) use memory::keep_freed_memory;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
+pub(crate) use rounding::weight_levels;
+#[cfg(feature = "train")]
+pub(crate) use rounding::{rounded_input, rounded_weight};
 pub(crate) use vertical_attention::vertical_attention;

@@ -46,15 +46,19 @@ impl Execution {
         }
     }
 
-    /// The fastest one in f32 on a device of candle's.
+    /// The fastest one on a device of candle's: in `precision` on a CPU, else in f32.
     #[cfg(feature = "train")]
-    pub(crate) fn on_device(
+    pub(crate) fn on_device<P>(
         config: &Config,
-        parameters: &dyn ParameterSource<Vec<f32>>,
+        parameters: &P,
         device: &candle_core::Device,
-    ) -> Result<Self> {
+        precision: Precision,
+    ) -> Result<Self>
+    where
+        P: ParameterSource<Vec<f32>> + ParameterSource<int8::Values>,
+    {
         if device.is_cpu() {
-            return Ok(Execution::Native(Model::new(config, parameters)?));
+            return Self::new(config, parameters, Device::Cpu, precision);
         }
         let dtype = candle_core::DType::F32;
         Ok(Execution::Candle(CandleModel::new(config, parameters, device, dtype)?))

@@ -13,8 +13,8 @@ use super::{
     BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::{self, Int8Matrix, PackedConv, PackedMatrix};
-use crate::error::Result;
+use crate::cpu::{self, Int8Conv, Int8Linear, PackedMatrix};
+use crate::error::{ComputeError, Result};
 
 /// Values of a parameter.
 #[derive(Debug, Clone)]
@@ -23,8 +23,44 @@ pub(crate) enum Values {
     F32(Vec<f32>),
     /// Of a layer that computes in f32.
     Exact(Vec<f32>),
-    /// Integers times a scale a row.
-    Int8 { levels: Vec<i8>, scales: Vec<f32> },
+    Int8(Levels),
+}
+
+/// A parameter in integers: `[out, in]`, or `[out, in / groups, taps]`.
+#[derive(Debug, Clone)]
+pub(crate) struct Levels {
+    pub levels: Vec<i8>,
+    /// What the integers of a row stand for: a scale an output channel.
+    pub scales: Vec<f32>,
+    /// Integers of an input channel in a row.
+    pub taps: usize,
+    /// What the input is multiplied with before it is rounded, a factor an input channel. A weight is
+    /// its integer times its scale times the factor.
+    pub factors: Option<Vec<f32>>,
+}
+
+impl Levels {
+    /// In f32. The number of factors is a multiple of the channels of a row.
+    pub(crate) fn dequantized(&self) -> Vec<f32> {
+        let rows = self.scales.len();
+        let columns = self.levels.len().checked_div(rows).unwrap_or(0).max(1);
+        let channels = columns / self.taps;
+        let mut values = Vec::with_capacity(self.levels.len());
+        for (row, (levels, &scale)) in
+            self.levels.chunks_exact(columns).zip(&self.scales).enumerate()
+        {
+            let Some(factors) = &self.factors else {
+                values.extend(levels.iter().map(|&level| f32::from(level) * scale));
+                continue;
+            };
+            let groups = factors.len() / channels;
+            let factors = &factors[row * groups / rows * channels..][..channels];
+            for (taps, factor) in levels.chunks_exact(self.taps).zip(factors) {
+                values.extend(taps.iter().map(|&level| f32::from(level) * scale * factor));
+            }
+        }
+        values
+    }
 }
 
 impl Values {
@@ -32,48 +68,32 @@ impl Values {
     fn into_f32(self) -> Vec<f32> {
         match self {
             Values::F32(values) | Values::Exact(values) => values,
-            Values::Int8 { levels, scales } => dequantized(&levels, &scales),
+            Values::Int8(levels) => levels.dequantized(),
         }
     }
 
-    /// In integers, with a scale a row: of numbers, 127 is the row's largest magnitude.
-    fn into_int8(self, rows: usize) -> (Vec<i8>, Vec<f32>) {
+    /// In integers, `[rows, in / groups, taps]`: of numbers, 127 is the row's largest magnitude.
+    fn into_int8(self, rows: usize, taps: usize) -> Levels {
         match self {
-            Values::Int8 { levels, scales } => (levels, scales),
+            Values::Int8(levels) => levels,
             Values::F32(values) | Values::Exact(values) => {
-                let columns = values.len().checked_div(rows).unwrap_or(0).max(1);
-                let mut levels = Vec::with_capacity(values.len());
-                let mut scales = Vec::with_capacity(rows);
-                for row in values.chunks_exact(columns) {
-                    let largest = row.iter().fold(0.0f32, |most, x| most.max(x.abs()));
-                    let factor = if largest > 0.0 { 127.0 / largest } else { 0.0 };
-                    levels.extend(row.iter().map(|x| (x * factor).round_ties_even() as i8));
-                    scales.push(largest / 127.0);
-                }
-                (levels, scales)
+                let (levels, scales) = cpu::weight_levels(&values, rows);
+                Levels { levels, scales, taps, factors: None }
             }
         }
     }
 }
-
-/// Integers times a scale a row.
-pub(crate) fn dequantized(levels: &[i8], scales: &[f32]) -> Vec<f32> {
-    let columns = levels.len().checked_div(scales.len()).unwrap_or(0).max(1);
-    let rows = levels.chunks_exact(columns).zip(scales);
-    rows.flat_map(|(row, &scale)| row.iter().map(move |&level| f32::from(level) * scale)).collect()
-}
-
 /// A linear layer, packed.
 pub(crate) enum Linear {
     F32(PackedMatrix),
-    Int8(Int8Matrix),
+    Int8(Int8Linear),
 }
 
 impl Linear {
     fn dims(&self) -> (usize, usize) {
         match self {
             Linear::F32(layer) => (layer.k(), layer.n()),
-            Linear::Int8(layer) => (layer.rows(), layer.columns()),
+            Linear::Int8(layer) => (layer.in_dim(), layer.out_dim()),
         }
     }
 }
@@ -81,11 +101,24 @@ impl Linear {
 /// A 3x3 convolution, packed.
 pub(crate) enum Conv {
     F32(native::Conv),
-    Int8 { packed: PackedConv<Int8Matrix>, config: ConvConfig },
+    Int8 { packed: Int8Conv, config: ConvConfig },
 }
+
+/// Taps of a convolution.
+const TAPS: usize = 9;
 
 /// The layers, packed.
 pub(crate) enum PackedInt8 {}
+
+/// Checks that there is a factor for each channel of the input.
+fn check_factors(factors: Option<&[f32]>, in_dim: usize) -> Result<()> {
+    match factors {
+        Some(factors) if factors.len() != in_dim => {
+            Err(ComputeError::operand("input factors", [1, factors.len()], [1, in_dim]))
+        }
+        _ => Ok(()),
+    }
+}
 
 /// The parameters in f32.
 fn in_f32(parameters: LinearParameters<Values>) -> LinearParameters<Vec<f32>> {
@@ -111,10 +144,11 @@ impl Layers for PackedInt8 {
         if let Values::Exact(_) = parameters.weight {
             return Ok(Linear::F32(Packed::linear(in_f32(parameters))?));
         }
-        let LinearParameters { weight, bias, out_dim, .. } = parameters;
-        let (levels, scales) = weight.into_int8(out_dim);
+        let LinearParameters { weight, bias, in_dim, out_dim } = parameters;
+        let Levels { levels, scales, factors, .. } = weight.into_int8(out_dim, 1);
+        check_factors(factors.as_deref(), in_dim)?;
         let bias = bias.map(Values::into_f32);
-        Ok(Linear::Int8(cpu::pack_linear_int8(&levels, &scales, bias.as_deref())))
+        Ok(Linear::Int8(Int8Linear::new(&levels, &scales, bias.as_deref(), factors)))
     }
 
     fn conv(parameters: ConvParameters<Values>) -> Result<Conv> {
@@ -124,8 +158,10 @@ impl Layers for PackedInt8 {
         let packed = match &weight {
             Values::Exact(_) => None,
             _ => {
-                let (levels, scales) = weight.clone().into_int8(out_dim);
-                cpu::pack_conv_int8(&levels, &scales, &bias, in_dim, groups, stride)
+                let weight = weight.clone().into_int8(out_dim, TAPS);
+                let Levels { levels, scales, factors, .. } = weight;
+                check_factors(factors.as_deref(), in_dim)?;
+                Int8Conv::new((&levels, &scales), &bias, in_dim, groups, stride, factors)
             }
         };
         if let Some(packed) = packed {
@@ -175,10 +211,10 @@ impl Ops for Int8 {
         match layer {
             Linear::F32(layer) => Native.linear(layer, x, then),
             Linear::Int8(layer) => {
-                x.check("linear", layer.rows())?;
-                let then = epilogue("linear's residual", then, x.rows(), layer.columns())?;
+                x.check("linear", layer.in_dim())?;
+                let then = epilogue("linear's residual", then, x.rows(), layer.out_dim())?;
                 let values = cpu::linear_int8(&x.values, layer, then);
-                Ok(Tokens { values, channels: layer.columns() })
+                Ok(Tokens { values, channels: layer.out_dim() })
             }
         }
     }
@@ -197,7 +233,7 @@ impl Ops for Int8 {
             (Linear::F32(fc1), Linear::F32(fc2)) => Native.mlp(fc1, fc2, x, residual, depth),
             (Linear::Int8(fc1), Linear::Int8(fc2)) => {
                 let values = cpu::mlp_int8(&x.values, fc1, fc2, &residual.values);
-                Ok(Tokens { values, channels: fc2.columns() })
+                Ok(Tokens { values, channels: fc2.out_dim() })
             }
             _ => {
                 let hidden = self.linear(fc1, x, Epilogue::Gelu)?;

@@ -8,6 +8,7 @@
 //! |---|---|---|
 //! | [`native`] | CPU, f32, packed parameters | none |
 //! | [`int8`] | CPU, linear layers and convolutions in int8 | none |
+//! | [`observed`] | as [`native`], with notes of what layers are given | none |
 //! | `candle` (feature `candle`) | any device, f32, f16 or bf16 | candle's; the oracle of the others |
 //! | `tape` (feature `train`) | CPU, f32 | hand-written |
 //!
@@ -19,6 +20,7 @@
 pub(crate) mod candle;
 pub(crate) mod int8;
 pub(crate) mod native;
+pub(crate) mod observed;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "training reads all of it"))]
 mod parameters;
 #[cfg(feature = "train")]

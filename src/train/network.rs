@@ -70,6 +70,10 @@ pub struct PassOptions {
     pub seed: u64,
     /// What the passes through the network compute in.
     pub precision: Precision,
+    /// Round the weights and inputs of layers as int8 inference does
+    /// ([`Weights::int8_model`](crate::weights::Weights::int8_model)); gradients pass straight
+    /// through the rounding.
+    pub quantization_aware: bool,
     /// On a CPU: record on a tape of this crate's CPU operations with hand-written gradients,
     /// instead of candle's several times slower ones, which are their oracle.
     pub tape: bool,
@@ -80,7 +84,14 @@ impl Default for PassOptions {
     fn default() -> Self {
         let batch_norm = BatchNormMode::Batch;
         let precision = Precision::F32;
-        PassOptions { drop_path: 0.1, batch_norm, seed: 0, precision, tape: true }
+        PassOptions {
+            drop_path: 0.1,
+            batch_norm,
+            seed: 0,
+            precision,
+            quantization_aware: false,
+            tape: true,
+        }
     }
 }
 
@@ -256,7 +267,8 @@ impl Network {
         if on_tape {
             let tape = Tape::default();
             let products = if full { Products::f32() } else { Products::bf16() };
-            let ops = Recording { tape: &tape, products, context: &context };
+            let rounded = options.quantization_aware;
+            let ops = Recording { tape: &tape, products, rounded, context: &context };
             let tokens = Tracked::constant(tokens.flatten_all()?.to_vec1()?, 3);
             let (features, logits, grid) = run(&self.model, &ops, tokens, grid)?;
             self.move_statistics(context.into_statistics())?;
@@ -276,7 +288,7 @@ impl Network {
                 recorded,
             });
         }
-        let ops = Candle { context: Some(&context) };
+        let ops = Candle { context: Some(&context), rounded: options.quantization_aware };
         let (features, logits, grid) = if full {
             run(&self.model, &ops, tokens, grid)?
         } else {

@@ -49,6 +49,9 @@ pub struct Recipe {
     pub freeze_batch_norm: bool,
     /// What the network computes in.
     pub precision: Precision,
+    /// Whether weights and inputs of layers are rounded as int8 inference rounds them, so that the
+    /// network learns to bear it; for the last steps of a training.
+    pub quantization_aware: bool,
     /// Decides initialisation, order, augmentation, stochastic depth and label noise.
     pub seed: u64,
 }
@@ -76,6 +79,7 @@ impl Default for Recipe {
             freeze: Vec::new(),
             freeze_batch_norm: false,
             precision: Precision::F32,
+            quantization_aware: false,
             seed: 0,
         }
     }

@@ -59,9 +59,9 @@ impl Supervision<'_> {
         } else {
             BatchNormMode::Batch
         };
-        let drop_path = self.recipe.drop_path;
-        let precision = self.recipe.precision;
-        let options = PassOptions { drop_path, batch_norm, seed, precision, tape: true };
+        let Recipe { drop_path, precision, quantization_aware, .. } = *self.recipe;
+        let options =
+            PassOptions { drop_path, batch_norm, seed, precision, quantization_aware, tape: true };
         let images = batch.images.to_device(self.network.device())?;
         let pass = self.network.forward(&images, &options)?;
         let scalar = |x: &Tensor| -> Result<f64, TrainError> {

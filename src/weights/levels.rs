@@ -16,7 +16,8 @@ pub(super) const MOST: i32 = 127;
 /// A parameter in integers, `[rows, columns]` in row-major order: for a linear layer or a
 /// convolution, an output channel a row.
 ///
-/// The weight is `levels[row * columns + column] * scales[row]`.
+/// The weight is `levels[row * columns + column] * scales[row]`, times the factor of the column's input
+/// channel if there are `input_factors`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct QuantizedTensor {
@@ -26,12 +27,17 @@ pub struct QuantizedTensor {
     pub levels: Vec<i8>,
     /// A scale a row.
     pub scales: Vec<f32>,
+    /// What int8 inference multiplies the layer's input with before it is rounded, a factor an input
+    /// channel (of all groups of a convolution).
+    pub input_factors: Option<Vec<f32>>,
 }
 
 impl QuantizedTensor {
-    /// The weights.
-    pub(super) fn values(&self) -> Vec<f32> {
-        int8::dequantized(&self.levels, &self.scales)
+    /// For a layer.
+    pub(super) fn into_levels(self) -> int8::Levels {
+        let taps = self.shape.iter().skip(2).product();
+        let QuantizedTensor { levels, scales, input_factors: factors, .. } = self;
+        int8::Levels { levels, scales, taps, factors }
     }
 
     /// The highest magnitude of an integer, at least 1.
@@ -47,6 +53,7 @@ pub(super) struct StoredLevels {
     pub(super) bytes: Range<usize>,
     pub(super) coded: bool,
     pub(super) scales: Vec<f32>,
+    pub(super) input_factors: Option<Vec<f32>>,
 }
 
 impl StoredLevels {
@@ -67,7 +74,9 @@ impl StoredLevels {
         if levels.contains(&i8::MIN) {
             return Err(damaged(name, "an integer is -128"));
         }
-        Ok(QuantizedTensor { shape: shape.to_vec(), levels, scales: self.scales.clone() })
+        let (shape, scales) = (shape.to_vec(), self.scales.clone());
+        let input_factors = self.input_factors.clone();
+        Ok(QuantizedTensor { shape, levels, scales, input_factors })
     }
 }
 

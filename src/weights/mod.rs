@@ -10,6 +10,7 @@
 //! ([`Weights::save_quantized`]). docs/weights_format.md describes both.
 
 mod buffer;
+mod calibrate;
 #[cfg(feature = "embedded")]
 mod embedded;
 mod fold;
@@ -50,6 +51,7 @@ use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
 
+pub use calibrate::{CalibratedLayer, CalibrationOptions, Int8Calibration};
 pub use format::Format;
 pub use levels::QuantizedTensor;
 pub use quantize::{Coding, QuantizeOptions, Rate};
@@ -300,7 +302,7 @@ impl Weights {
     /// Builds the network as it runs fastest in f32 on a device of candle's.
     #[cfg(feature = "train")]
     pub(crate) fn execution_on(&self, device: &candle_core::Device) -> Result<Execution> {
-        Execution::on_device(&self.config, self, device)
+        Execution::on_device(&self.config, self, device, self.precision())
     }
 
     /// Writes a self-contained safetensors file: parameters, configuration, charset and
@@ -400,7 +402,7 @@ impl ParameterSource<int8::Values> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<int8::Values> {
         let tensor = self.parameter(name, shape)?;
         let values = match tensor.levels(name)? {
-            Some(QuantizedTensor { levels, scales, .. }) => int8::Values::Int8 { levels, scales },
+            Some(tensor) => int8::Values::Int8(tensor.into_levels()),
             // A file that is made to run in int8 has in integers what may be.
             None if self.precision == Precision::Int8 => int8::Values::Exact(tensor.values(name)?),
             None => int8::Values::F32(tensor.values(name)?),

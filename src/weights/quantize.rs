@@ -1,11 +1,15 @@
 //! Rounding weights to integers with a scale a row, and writing them.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use rayon::prelude::*;
 
 use super::levels::{self, MOST, QuantizedTensor};
-use super::quantized::{CODED, QuantizedParameters, SCALES, VERSION};
+use super::quantized::{
+    CODED, FACTORS_VERSION, INPUT_FACTORS, PLAIN_VERSION, QuantizedParameters, SCALES, factors_fit,
+};
 use super::safetensors::{Encoded, metadata, serialize, write_bytes};
 use super::{StorageType, Weights};
 use crate::error::{ConfigError, Result};
@@ -32,6 +36,15 @@ pub struct QuantizeOptions {
     /// Parameters whose name holds one of the texts are not rounded but stored in f16. Their layers
     /// compute in f32 in a file that states int8 ([`Weights::with_precision`]).
     pub keep: Vec<String>,
+    /// What int8 inference multiplies the input of a layer with before it is rounded, by the name of
+    /// the layer's weight: a factor above 0 an input channel. The weight is divided by them before it
+    /// is rounded. [`Weights::calibrate_int8`] finds them.
+    pub input_factors: BTreeMap<String, Vec<f32>>,
+    /// Means of what a layer's weights are multiplied with, by the name of the weight: `[input channels]`
+    /// of a linear layer, `[input channels, 9]` of a convolution. The layer's bias makes up for the mean
+    /// error that rounding makes with them (Nagel et al., 2019,
+    /// [arXiv 1906.04721](https://arxiv.org/abs/1906.04721)).
+    pub input_means: BTreeMap<String, Vec<f32>>,
 }
 
 impl Default for QuantizeOptions {
@@ -42,6 +55,8 @@ impl Default for QuantizeOptions {
             coding: Coding::Entropy,
             extra_bits: Vec::new(),
             keep: Vec::new(),
+            input_factors: BTreeMap::new(),
+            input_means: BTreeMap::new(),
         }
     }
 }
@@ -81,29 +96,39 @@ impl Weights {
     }
 
     fn quantized_file(&self, options: &QuantizeOptions) -> Result<Vec<u8>> {
-        let mut vectors = Vec::new();
+        let mut vectors = BTreeMap::new();
         let mut matrices = Vec::new();
         for (name, tensor) in &self.tensors {
             let (values, shape) = (tensor.values(name)?, tensor.shape().to_vec());
             let keep = options.keep.iter().any(|part| name.contains(part.as_str()));
             if shape.len() > 1 && shape[0] > 1 && !values.is_empty() && !keep {
-                let extra =
-                    options.extra_bits.iter().find(|(part, _)| name.contains(part.as_str()));
-                let extra_bits = extra.map_or(0.0, |extra| extra.1);
-                if !extra_bits.is_finite() {
-                    return Err(ConfigError::new("extra_bits", extra_bits.to_string()).into());
-                }
-                matrices.push(Matrix { name, values, shape, extra_bits });
+                matrices.push(Matrix::new(name, values, shape, options)?);
             } else {
-                vectors.push((name.clone(), Encoded::new(name, &values, shape, StorageType::F16)?));
+                vectors.insert(name.clone(), (values, shape));
             }
         }
         let write = |round: &(dyn Fn(&Matrix) -> QuantizedTensor + Sync)| {
-            let parts: Vec<_> =
-                matrices.par_iter().flat_map_iter(|m| m.parts(&round(m), options.coding)).collect();
+            let rounded: Vec<_> = matrices.par_iter().map(round).collect();
+            let mut vectors = vectors.clone();
+            for (matrix, rounded) in matrices.iter().zip(&rounded) {
+                if let Some(means) = options.input_means.get(matrix.name)
+                    && let Some((bias, _)) = vectors.get_mut(&bias_name(matrix.name))
+                {
+                    matrix.correct(rounded, means, bias)?;
+                }
+            }
+            let mut tensors = Vec::new();
+            for (name, (values, shape)) in vectors {
+                let encoded = Encoded::new(&name, &values, shape, StorageType::F16)?;
+                tensors.push((name, encoded));
+            }
+            let parts = matrices.par_iter().zip(&rounded);
+            tensors
+                .par_extend(parts.flat_map_iter(|(m, rounded)| m.parts(rounded, options.coding)));
             let shapes = matrices.iter().map(|m| (m.name.to_owned(), m.shape.clone())).collect();
-            let parameters = QuantizedParameters { version: VERSION, shapes };
-            let tensors: Vec<_> = vectors.iter().cloned().chain(parts).collect();
+            let factors = matrices.iter().any(|matrix| matrix.input_factors.is_some());
+            let version = if factors { FACTORS_VERSION } else { PLAIN_VERSION };
+            let parameters = QuantizedParameters { version, shapes };
             serialize(&tensors, metadata(self, Some(parameters))?)
         };
         match options.rate {
@@ -128,6 +153,11 @@ impl Weights {
             }
         }
     }
+}
+
+/// The name of the bias of a weight's layer.
+pub(super) fn bias_name(weight: &str) -> String {
+    format!("{}bias", weight.strip_suffix("weight").unwrap_or(weight))
 }
 
 /// Bisects for the lowest step whose file is small enough.
@@ -160,21 +190,94 @@ fn finest(
 }
 
 /// A parameter that is rounded.
-struct Matrix<'a> {
+pub(super) struct Matrix<'a> {
     name: &'a str,
     values: Vec<f32>,
     shape: Vec<usize>,
     extra_bits: f64,
+    input_factors: Option<Vec<f32>>,
 }
 
-impl Matrix<'_> {
+impl<'a> Matrix<'a> {
+    /// A parameter with its options.
+    pub(super) fn new(
+        name: &'a str,
+        values: Vec<f32>,
+        shape: Vec<usize>,
+        options: &QuantizeOptions,
+    ) -> Result<Self> {
+        let extra = options.extra_bits.iter().find(|(part, _)| name.contains(part.as_str()));
+        let extra_bits = extra.map_or(0.0, |extra| extra.1);
+        if !extra_bits.is_finite() {
+            return Err(ConfigError::new("extra_bits", extra_bits.to_string()).into());
+        }
+        let input_factors = match options.input_factors.get(name) {
+            None => None,
+            Some(factors) => {
+                let factors = f16_scales(factors).unwrap_or_else(|| factors.clone());
+                if !factors_fit(&factors, &shape) {
+                    let detail = format!("{} factors do not fit {name}", factors.len());
+                    return Err(ConfigError::new("input_factors", detail).into());
+                }
+                Some(factors)
+            }
+        };
+        Ok(Matrix { name, values, shape, extra_bits, input_factors })
+    }
+
+    /// Integers a row.
+    fn columns(&self) -> usize {
+        self.values.len() / self.shape[0]
+    }
+
+    /// The values, divided by the factors.
+    fn divided(&self) -> Cow<'_, [f32]> {
+        let Some(factors) = &self.input_factors else {
+            return Cow::Borrowed(&self.values);
+        };
+        let (rows, channels) = (self.shape[0], self.shape[1]);
+        let groups = factors.len() / channels;
+        let mut values = self.values.clone();
+        for (row, values) in values.chunks_exact_mut(self.columns()).enumerate() {
+            let factors = &factors[row * groups / rows * channels..][..channels];
+            for (taps, factor) in values.chunks_exact_mut(self.columns() / channels).zip(factors) {
+                taps.iter_mut().for_each(|value| *value /= factor);
+            }
+        }
+        Cow::Owned(values)
+    }
+
+    /// Adds to the layer's bias what makes up for the mean error of the rounded values.
+    pub(super) fn correct(
+        &self,
+        rounded: &QuantizedTensor,
+        means: &[f32],
+        bias: &mut [f32],
+    ) -> Result<()> {
+        let (rows, columns) = (self.shape[0], self.columns());
+        let groups = means.len().checked_div(columns).unwrap_or(0);
+        let fits = groups > 0 && means.len() == groups * columns && rows.is_multiple_of(groups);
+        if !fits || bias.len() != rows || means.iter().any(|mean| !mean.is_finite()) {
+            let detail = format!("{} means do not fit {}", means.len(), self.name);
+            return Err(ConfigError::new("input_means", detail).into());
+        }
+        let rounded = rounded.clone().into_levels().dequantized();
+        let of_rows = self.values.chunks_exact(columns).zip(rounded.chunks_exact(columns));
+        for (row, ((exact, rounded), bias)) in of_rows.zip(bias).enumerate() {
+            let means = &means[row * groups / rows * columns..][..columns];
+            let errors = exact.iter().zip(rounded).map(|(exact, rounded)| exact - rounded);
+            *bias += errors.zip(means).map(|(error, mean)| error * mean).sum::<f32>();
+        }
+        Ok(())
+    }
+
     /// The tensors that stand for this parameter in a file.
     fn parts(&self, rounded: &QuantizedTensor, coding: Coding) -> Vec<(String, Encoded)> {
-        let rows = vec![rounded.scales.len()];
-        let scales = match f16_scales(&rounded.scales) {
-            Some(_) => Encoded::f16(&rounded.scales, rows),
-            None => Encoded::f32(&rounded.scales, rows),
+        let vector = |values: &[f32]| match f16_scales(values) {
+            Some(_) => Encoded::f16(values, vec![values.len()]),
+            None => Encoded::f32(values, vec![values.len()]),
         };
+        let scales = vector(&rounded.scales);
         let levels = match coding {
             Coding::Plain => {
                 (self.name.to_owned(), Encoded::i8(&rounded.levels, self.shape.clone()))
@@ -183,10 +286,14 @@ impl Matrix<'_> {
                 (format!("{}{CODED}", self.name), Encoded::bytes(levels::encode(rounded)))
             }
         };
-        vec![levels, (format!("{}{SCALES}", self.name), scales)]
+        let mut parts = vec![levels, (format!("{}{SCALES}", self.name), scales)];
+        if let Some(factors) = &rounded.input_factors {
+            parts.push((format!("{}{INPUT_FACTORS}", self.name), vector(factors)));
+        }
+        parts
     }
 
-    fn rounded_to_bits(&self, bits: f64) -> QuantizedTensor {
+    pub(super) fn rounded_to_bits(&self, bits: f64) -> QuantizedTensor {
         let bits = (bits + self.extra_bits).round().clamp(2.0, 8.0) as u32;
         let most = (1 << (bits - 1)) - 1;
         self.rounded(most, |row| best_scale(row, most))
@@ -203,14 +310,16 @@ impl Matrix<'_> {
     }
 
     fn rounded(&self, most: i32, scale: impl Fn(&[f32]) -> f32) -> QuantizedTensor {
-        let rows = || self.values.chunks_exact(self.values.len() / self.shape[0]);
+        let values = self.divided();
+        let rows = || values.chunks_exact(self.columns());
         let scales: Vec<f32> = rows().map(scale).collect();
         let scales = f16_scales(&scales).unwrap_or(scales);
         let levels = rows()
             .zip(&scales)
             .flat_map(|(row, &scale)| row.iter().map(move |&value| round(value, scale, most) as i8))
             .collect();
-        QuantizedTensor { shape: self.shape.clone(), levels, scales }
+        let (shape, input_factors) = (self.shape.clone(), self.input_factors.clone());
+        QuantizedTensor { shape, levels, scales, input_factors }
     }
 }
 

@@ -7,7 +7,8 @@
 //! - `NAME.rans`, U8: the highest magnitude `L` of an integer in one byte, then the integers plus
 //!   `L` in row-major order, entropy-coded ([`crate::rans`]) over `2 L + 1` symbols;
 //!
-//! and `NAME.scales`, F16 or F32 `[rows]`: a weight is its integer times its row's scale.
+//! and `NAME.scales`, F16 or F32 `[rows]`: a weight is its integer times its row's scale. With
+//! `NAME.input_factors`, F16 or F32 `[input channels]`, it is that times its input channel's factor.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -24,8 +25,11 @@ use crate::rans;
 
 pub(super) const CODED: &str = ".rans";
 pub(super) const SCALES: &str = ".scales";
-/// The version of the layout that this crate writes and reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) const INPUT_FACTORS: &str = ".input_factors";
+/// The version of the layout without input factors.
+pub(super) const PLAIN_VERSION: u32 = 1;
+/// The version of the layout with input factors; the latest one.
+pub(super) const FACTORS_VERSION: u32 = 2;
 
 /// What the metadata entry says of quantised parameters.
 #[derive(Serialize, Deserialize)]
@@ -54,14 +58,24 @@ pub(super) fn take(
     listed: &mut BTreeMap<String, Listed>,
     list: &mut TensorList,
 ) -> Result<()> {
-    if parameters.version != VERSION {
-        let detail = format!("version {} of quantised weights, not {VERSION}", parameters.version);
+    if !(PLAIN_VERSION..=FACTORS_VERSION).contains(&parameters.version) {
+        let detail = format!(
+            "version {} of quantised weights, not {PLAIN_VERSION} or {FACTORS_VERSION}",
+            parameters.version
+        );
         return Err(WeightsError::Metadata { key: super::METADATA_KEY, detail }.into());
     }
     for (name, shape) in &parameters.shapes {
         check_name(FORMAT, name)?;
         check_rank(FORMAT, name, shape.len())?;
-        let scales = scales(name, buffer, listed.remove(&format!("{name}{SCALES}")))?;
+        let scales = match listed.remove(&format!("{name}{SCALES}")) {
+            Some(scales) => vector(name, SCALES, buffer, scales)?,
+            None => return Err(damaged(name, "it has no scales")),
+        };
+        let input_factors = listed
+            .remove(&format!("{name}{INPUT_FACTORS}"))
+            .map(|factors| vector(name, INPUT_FACTORS, buffer, factors))
+            .transpose()?;
         let (levels, coded) = match (listed.remove(name), listed.remove(&format!("{name}{CODED}")))
         {
             (Some(plain), None) => (plain, false),
@@ -72,6 +86,9 @@ pub(super) fn take(
         let count = element_count(shape).ok_or_else(|| damaged(name, "its shape overflows"))?;
         if shape.first() != Some(&scales.len()) || count == 0 {
             return Err(damaged(name, "it has not a scale a row"));
+        }
+        if input_factors.as_ref().is_some_and(|factors| !factors_fit(factors, shape)) {
+            return Err(damaged(name, "its input factors do not fit its shape"));
         }
         let bytes = buffer.as_slice().get(levels.bytes.clone());
         let bytes = bytes.ok_or_else(|| damaged(name, "it lies outside the file"))?;
@@ -84,20 +101,37 @@ pub(super) fn take(
             return Err(damaged(name, "its integers do not fit its shape"));
         }
         let Listed { bytes, .. } = levels;
-        let levels = StoredLevels { buffer: buffer.clone(), bytes, coded, scales };
+        let levels = StoredLevels { buffer: buffer.clone(), bytes, coded, scales, input_factors };
         list.push(name, StoredTensor::quantized(levels, shape.clone()))?;
     }
     Ok(())
 }
 
-fn scales(name: &str, buffer: &SharedBuffer, listed: Option<Listed>) -> Result<Vec<f32>> {
-    let Some(Listed { bytes, dtype, shape }) = listed else {
-        return Err(damaged(name, "it has no scales"));
+/// Whether there is a factor above 0 for each input channel of all groups.
+pub(super) fn factors_fit(factors: &[f32], shape: &[usize]) -> bool {
+    let [rows, channels, ..] = *shape else {
+        return false;
     };
+    let groups = factors.len().checked_div(channels).unwrap_or(0);
+    // Only convolutions have groups.
+    (groups == 1 || groups > 1 && shape.len() > 2)
+        && factors.len() == groups * channels
+        && rows.is_multiple_of(groups)
+        && factors.iter().all(|&factor| factor > 0.0 && factor.is_finite())
+}
+
+/// The values of `NAME.scales` or `NAME.input_factors`.
+fn vector(
+    name: &str,
+    suffix: &'static str,
+    buffer: &SharedBuffer,
+    listed: Listed,
+) -> Result<Vec<f32>> {
+    let Listed { bytes, dtype, shape } = listed;
     let Some(kind) = ElementType::from_dtype(dtype).filter(|_| shape.len() == 1) else {
-        return Err(damaged(name, "its scales are no floating-point vector"));
+        return Err(damaged(name, "its scales or input factors are no floating-point vector"));
     };
-    let scales = StoredTensor::contiguous(buffer, bytes, kind, shape)
-        .ok_or_else(|| damaged(name, "its scales are out of place"))?;
-    scales.values(&format!("{name}{SCALES}"))
+    let vector = StoredTensor::contiguous(buffer, bytes, kind, shape)
+        .ok_or_else(|| damaged(name, "its scales or input factors are out of place"))?;
+    vector.values(&format!("{name}{suffix}"))
 }

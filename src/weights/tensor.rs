@@ -174,7 +174,9 @@ impl StoredTensor {
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
         let values = match &self.elements {
             Elements::Computed(values) => values.clone(),
-            Elements::Quantized(levels) => levels.read(name, &self.shape)?.values(),
+            Elements::Quantized(levels) => {
+                levels.read(name, &self.shape)?.into_levels().dequantized()
+            }
             Elements::Foreign { dtype } => {
                 let (name, dtype) = (name.to_owned(), dtype.clone());
                 return Err(WeightsError::Dtype { name, dtype }.into());

@@ -8,7 +8,7 @@ use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
 /// Steps between the least and the largest integer of a row.
-const STEPS: f32 = 255.0;
+pub(in crate::cpu) const STEPS: f32 = 255.0;
 /// Numbers of a task that rounds rows.
 const TASK_NUMBERS: usize = 1 << 15;
 
@@ -159,7 +159,10 @@ impl Int8Rows {
     /// Rounds rows of `k` numbers to integers: 255 steps from the least number, or 0 if that is less,
     /// to the largest one, or 0. 0 is among them. The integers are the same with every instruction
     /// set.
-    pub(in crate::cpu) fn new(isa: Int8Isa, x: &[f32], k: usize) -> Self {
+    ///
+    /// With `factors` the numbers are multiplied before; `k` is a multiple of their count, and they
+    /// repeat along the row.
+    pub(in crate::cpu) fn new(isa: Int8Isa, x: &[f32], k: usize, factors: Option<&[f32]>) -> Self {
         let words = k.div_ceil(isa.numbers());
         let rows = x.len().checked_div(k).unwrap_or(0);
         let none = RowScale { scale: 0.0, zero: 0 };
@@ -171,7 +174,7 @@ impl Int8Rows {
         );
         for_each_part(parts, &|task, (words, scales)| {
             let x = &x[task * task_rows * k..];
-            dispatch_int8(isa, Round { x, k, words, scales });
+            dispatch_int8(isa, Round { x, k, factors, words, scales });
         });
         rounded
     }
@@ -180,6 +183,7 @@ impl Int8Rows {
 struct Round<'a> {
     x: &'a [f32],
     k: usize,
+    factors: Option<&'a [f32]>,
     words: &'a mut [u32],
     scales: &'a mut [RowScale],
 }
@@ -193,10 +197,18 @@ impl Int8Kernel for Round<'_> {
         S: Simd,
         P: Int8Product<S>,
     {
-        let Round { x, k, words, scales } = self;
+        let Round { x, k, factors, words, scales } = self;
+        let mut products = vec![0.0; if factors.is_some() { k } else { 0 }];
         let row_words = k.div_ceil(P::NUMBERS);
         let rows = x.chunks_exact(k).zip(words.chunks_exact_mut(row_words));
         for ((x, words), of_row) in rows.zip(scales) {
+            let x = match factors {
+                Some(factors) => {
+                    multiply(simd, x, factors, &mut products);
+                    &products
+                }
+                None => x,
+            };
             let (least, largest) = range(simd, x);
             let scale = (largest - least) / STEPS;
             // Where a number is infinite or none, everything that comes of the row is none either.
@@ -217,6 +229,22 @@ impl Int8Kernel for Round<'_> {
             }
             let offset = if P::NUMBERS == FOUR { zero } else { 0 };
             *of_row = RowScale { scale, zero: offset };
+        }
+    }
+}
+
+/// Writes the products of `x` and `factors`, which repeat.
+#[inline(always)]
+fn multiply<S: Simd>(simd: S, x: &[f32], factors: &[f32], out: &mut [f32]) {
+    let (factor_vectors, factor_rest) = S::split(factors);
+    let rows = x.chunks_exact(factors.len()).zip(out.chunks_exact_mut(factors.len()));
+    for (x, out) in rows {
+        let ((x, x_rest), (out, out_rest)) = (S::split(x), S::split_mut(out));
+        for ((out, x), factor) in out.iter_mut().zip(x).zip(factor_vectors) {
+            simd.store(simd.mul(simd.load(x), simd.load(factor)), out);
+        }
+        for ((out, x), factor) in out_rest.iter_mut().zip(x_rest).zip(factor_rest) {
+            *out = x * factor;
         }
     }
 }
@@ -351,7 +379,7 @@ mod tests {
                 })
                 .collect();
             for isa in Int8Isa::all() {
-                let rounded = Int8Rows::new(isa, &x, k);
+                let rounded = Int8Rows::new(isa, &x, k, None);
                 assert_eq!(numbers(isa, &rounded, k), expected, "{isa:?}, {k}");
                 assert_eq!(rounded.scales[0].scale, 0.0);
                 for (i, (x, integer)) in x.iter().zip(&expected).enumerate() {

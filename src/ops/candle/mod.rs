@@ -7,11 +7,12 @@
 mod attention;
 mod conv;
 mod norm;
+mod rounding;
 
 use candle_core::{D, DType, Tensor};
 
 use super::{
-    BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
+    BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
 use crate::error::Result;
@@ -70,6 +71,9 @@ pub(crate) trait TrainingContext {
 pub(crate) struct Candle<'a> {
     /// `None` for inference.
     pub context: Option<&'a dyn TrainingContext>,
+    /// Whether weights and inputs are rounded where int8 inference rounds them; gradients pass
+    /// straight through.
+    pub rounded: bool,
 }
 
 impl Candle<'_> {
@@ -104,7 +108,11 @@ impl Ops for Candle<'_> {
         x: &Tensor,
         epilogue: Epilogue<Tensor>,
     ) -> Result<Tensor> {
-        self.finish(linear(layer, x)?, epilogue)
+        if !self.rounded {
+            return self.finish(linear(layer, x)?, epilogue);
+        }
+        let layer = LinearParameters { weight: rounding::weight(&layer.weight)?, ..layer.clone() };
+        self.finish(linear(&layer, &rounding::input(x)?)?, epilogue)
     }
 
     fn mlp(
@@ -126,7 +134,14 @@ impl Ops for Candle<'_> {
         grid: Grid,
         epilogue: Epilogue<Tensor>,
     ) -> Result<Tensor> {
-        self.finish(conv::conv(layer, x, grid)?, epilogue)
+        let ConvConfig { in_dim, groups, .. } = layer.config;
+        if !self.rounded || !(in_dim / groups).is_multiple_of(4) {
+            return self.finish(conv::conv(layer, x, grid)?, epilogue);
+        }
+        let layer = ConvParameters { weight: rounding::weight(&layer.weight)?, ..layer.clone() };
+        let images = x.reshape(((), grid.positions() * in_dim))?;
+        let x = rounding::input(&images)?.reshape(x.shape())?;
+        self.finish(conv::conv(&layer, &x, grid)?, epilogue)
     }
 
     fn attention(&self, qkv: &Tensor, heads: usize, length: usize) -> Result<Tensor> {

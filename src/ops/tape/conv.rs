@@ -2,10 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::{Tape, Tracked, values, with_values};
+use super::{Operands, Tape, Tracked, values};
 use crate::cpu::Epilogue;
 use crate::cpu::backward::{
-    ConvShape, Products, column_sums, conv_forward, conv_input_gradient, conv_weight_gradient,
+    ConvShape, column_sums, conv_forward, conv_input_gradient, conv_weight_gradient,
 };
 use crate::error::Result;
 use crate::ops::{ConvConfig, ConvParameters, Grid};
@@ -13,7 +13,7 @@ use crate::ops::{ConvConfig, ConvParameters, Grid};
 /// A convolution with padding 1, plus `residual` if there is one.
 pub(super) fn conv(
     tape: &Tape,
-    products: Products,
+    operands: Operands,
     layer: &ConvParameters<Tensor>,
     x: &Tracked,
     grid: Grid,
@@ -34,24 +34,31 @@ pub(super) fn conv(
     let epilogue = residual.map_or(Epilogue::Store, |other| Epilogue::Add(other.values()));
     let Grid { height, width } = grid;
     let shape = ConvShape { in_dim, out_dim, groups, stride, height, width };
-    let y = with_values(&weight, |weight| {
-        conv_forward(products, x.values(), weight, &bias_values, shape, epilogue)
+    // Int8 inference rounds an image at once, and nothing where channels make no words of four.
+    let rounded = operands.rounded && (in_dim / groups).is_multiple_of(4);
+    let operands = Operands { rounded, ..operands };
+    let products = operands.products;
+    let image_len = grid.positions() * in_dim;
+    let input = operands.input(x.values(), image_len);
+    let y = operands.with_weight(&weight, out_dim, |weight| {
+        conv_forward(products, &input, weight, &bias_values, shape, epilogue)
     })?;
+    drop(input);
     let bias = bias.filter(|bias| bias.is_variable());
     let parameters = weight.is_variable() || bias.is_some();
     let tracked = parameters || x.is_tracked() || residual.is_some_and(Tracked::is_tracked);
     let (x, residual) = (x.clone(), residual.cloned());
     Ok(tape.record(tracked, y, out_dim, move |dy, gradients| {
         if weight.is_variable() {
-            gradients
-                .add_parameter(&weight, conv_weight_gradient(products, x.values(), &dy, shape));
+            let input = operands.input(x.values(), image_len);
+            gradients.add_parameter(&weight, conv_weight_gradient(products, &input, &dy, shape));
         }
         if let Some(bias) = &bias {
             gradients.add_parameter(bias, column_sums(&dy, out_dim));
         }
         if x.is_tracked() {
             let so_far = gradients.take(&x);
-            let gradient = with_values(&weight, |weight| {
+            let gradient = operands.with_weight(&weight, out_dim, |weight| {
                 conv_input_gradient(products, &dy, weight, shape, so_far.as_deref())
             })?;
             gradients.add(&x, gradient);

@@ -2,11 +2,10 @@
 
 use candle_core::Tensor;
 
-use super::{Gradients, Tape, Tracked, values, with_values};
+use super::{Gradients, Operands, Tape, Tracked, values};
 use crate::cpu::Epilogue;
 use crate::cpu::backward::{
-    self, Products, column_sums, gelu_backward, linear_forward, linear_input_gradient,
-    linear_weight_gradient,
+    self, column_sums, gelu_backward, linear_forward, linear_input_gradient, linear_weight_gradient,
 };
 use crate::error::Result;
 use crate::ops::LinearParameters;
@@ -14,7 +13,7 @@ use crate::ops::LinearParameters;
 /// A layer, and what its products multiply.
 struct Layer {
     parameters: LinearParameters<Tensor>,
-    products: Products,
+    operands: Operands,
 }
 
 impl Layer {
@@ -22,9 +21,11 @@ impl Layer {
         let LinearParameters { weight, bias, out_dim, .. } = &self.parameters;
         let bias = bias.as_ref().map(values).transpose()?;
         let residual = residual.map_or(Epilogue::Store, |other| Epilogue::Add(other.values()));
-        Ok(with_values(weight, |weight| {
-            linear_forward(self.products, x, weight, *out_dim, bias.as_deref(), residual)
-        })?)
+        let x = self.operands.input(x, self.parameters.in_dim);
+        self.operands.with_weight(weight, *out_dim, |weight| {
+            let products = self.operands.products;
+            linear_forward(products, &x, weight, *out_dim, bias.as_deref(), residual)
+        })
     }
 
     fn is_tracked(&self) -> bool {
@@ -36,7 +37,9 @@ impl Layer {
     fn parameters_backward(&self, x: &[f32], dy: &[f32], gradients: &mut Gradients) {
         let LinearParameters { weight, bias, in_dim, out_dim } = &self.parameters;
         if weight.is_variable() {
-            let gradient = linear_weight_gradient(self.products, x, dy, *in_dim, *out_dim);
+            let x = self.operands.input(x, *in_dim);
+            let products = self.operands.products;
+            let gradient = linear_weight_gradient(products, &x, dy, *in_dim, *out_dim);
             gradients.add_parameter(weight, gradient);
         }
         if let Some(bias) = bias.as_ref().filter(|bias| bias.is_variable()) {
@@ -46,17 +49,16 @@ impl Layer {
 
     fn input_backward(&self, dy: &[f32], other: Option<&[f32]>) -> Result<Vec<f32>> {
         let LinearParameters { weight, out_dim, .. } = &self.parameters;
-        let products = self.products;
-        Ok(with_values(weight, |weight| {
-            linear_input_gradient(products, dy, weight, *out_dim, other)
-        })?)
+        self.operands.with_weight(weight, *out_dim, |weight| {
+            linear_input_gradient(self.operands.products, dy, weight, *out_dim, other)
+        })
     }
 }
 
 /// `x W^T + b`, plus `residual` if there is one.
 pub(super) fn linear(
     tape: &Tape,
-    products: Products,
+    operands: Operands,
     layer: &LinearParameters<Tensor>,
     x: &Tracked,
     residual: Option<&Tracked>,
@@ -66,7 +68,7 @@ pub(super) fn linear(
         residual.check("linear's residual", x.rows(), layer.out_dim)?;
     }
     let out_dim = layer.out_dim;
-    let layer = Layer { parameters: layer.clone(), products };
+    let layer = Layer { parameters: layer.clone(), operands };
     let y = layer.forward(x.values(), residual)?;
     let tracked = x.is_tracked() || layer.is_tracked() || residual.is_some_and(Tracked::is_tracked);
     let (x, residual) = (x.clone(), residual.cloned());
@@ -97,7 +99,7 @@ pub(super) fn gelu(tape: &Tape, x: &Tracked) -> Tracked {
 /// `fc2(gelu(fc1(x)))`, plus `residual` if there is one.
 pub(super) fn mlp(
     tape: &Tape,
-    products: Products,
+    operands: Operands,
     fc1: &LinearParameters<Tensor>,
     fc2: &LinearParameters<Tensor>,
     x: &Tracked,
@@ -108,7 +110,7 @@ pub(super) fn mlp(
         residual.check("mlp's residual", x.rows(), fc2.out_dim)?;
     }
     let out_dim = fc2.out_dim;
-    let layer = |of: &LinearParameters<Tensor>| Layer { parameters: of.clone(), products };
+    let layer = |of: &LinearParameters<Tensor>| Layer { parameters: of.clone(), operands };
     let (fc1, fc2) = (layer(fc1), layer(fc2));
     let hidden = fc1.forward(x.values(), None)?;
     let activated = backward::gelu(&hidden);

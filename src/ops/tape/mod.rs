@@ -9,6 +9,7 @@ mod conv;
 mod linear;
 mod norm;
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -196,10 +197,43 @@ pub(crate) struct Recording<'a> {
     pub tape: &'a Tape,
     /// What the products of linear layers and convolutions multiply.
     pub products: Products,
+    /// Whether weights and inputs are rounded where int8 inference rounds them; gradients pass
+    /// straight through (Bengio et al., 2013, arXiv 1308.3432).
+    pub rounded: bool,
     pub context: &'a dyn TrainingContext,
 }
 
+/// What becomes of the operands of a product.
+#[derive(Clone, Copy)]
+struct Operands {
+    products: Products,
+    rounded: bool,
+}
+
+impl Operands {
+    /// The input of a layer whose rows of `k` numbers are rounded together.
+    fn input<'a>(&self, x: &'a [f32], k: usize) -> Cow<'a, [f32]> {
+        if self.rounded { cpu::rounded_input(x, k).into() } else { x.into() }
+    }
+
+    /// Calls `run` with a weight of so many rows.
+    fn with_weight<T>(
+        &self,
+        weight: &Tensor,
+        rows: usize,
+        run: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T> {
+        Ok(with_values(weight, |weight| {
+            if self.rounded { run(&cpu::rounded_weight(weight, rows)) } else { run(weight) }
+        })?)
+    }
+}
+
 impl Recording<'_> {
+    fn operands(&self) -> Operands {
+        Operands { products: self.products, rounded: self.rounded }
+    }
+
     /// Runs `branch` with the residual to be added in the same operation (the epilogue's, unless
     /// stochastic depth scales the branch), and does what is left of the epilogue.
     fn with_epilogue(
@@ -229,7 +263,7 @@ impl Ops for Recording<'_> {
         epilogue: Epilogue<Tracked>,
     ) -> Result<Tracked> {
         self.with_epilogue(epilogue, |residual| {
-            linear::linear(self.tape, self.products, layer, x, residual)
+            linear::linear(self.tape, self.operands(), layer, x, residual)
         })
     }
 
@@ -243,7 +277,7 @@ impl Ops for Recording<'_> {
     ) -> Result<Tracked> {
         let epilogue = Epilogue::Add { residual, depth };
         self.with_epilogue(epilogue, |residual| {
-            linear::mlp(self.tape, self.products, fc1, fc2, x, residual)
+            linear::mlp(self.tape, self.operands(), fc1, fc2, x, residual)
         })
     }
 
@@ -255,7 +289,7 @@ impl Ops for Recording<'_> {
         epilogue: Epilogue<Tracked>,
     ) -> Result<Tracked> {
         self.with_epilogue(epilogue, |residual| {
-            conv::conv(self.tape, self.products, layer, x, grid, residual)
+            conv::conv(self.tape, self.operands(), layer, x, grid, residual)
         })
     }
 
@@ -286,10 +320,11 @@ impl Ops for Recording<'_> {
         x: &Tracked,
         grid: Grid,
     ) -> Result<Tracked> {
-        let products = self.products;
-        let kv = linear::linear(self.tape, products, &layer.key_value, x, None)?;
+        // Int8 inference computes these in f32.
+        let operands = Operands { rounded: false, ..self.operands() };
+        let kv = linear::linear(self.tape, operands, &layer.key_value, x, None)?;
         let pooled = attention::vertical(self.tape, &layer.token, &kv, grid)?;
-        linear::linear(self.tape, products, &layer.classifier, &pooled, None)
+        linear::linear(self.tape, operands, &layer.classifier, &pooled, None)
     }
 }
 

@@ -1,0 +1,85 @@
+//! The integers of 8 bits that weights are rounded to, and in training what rounding makes of weights
+//! and inputs.
+
+#[cfg(feature = "train")]
+use rayon::prelude::*;
+
+#[cfg(feature = "train")]
+use super::gemm::STEPS;
+
+/// The largest magnitude of a weight's integer.
+const MOST: f32 = 127.0;
+
+/// A weight of so many rows in integers and a scale a row: 127 is the row's largest magnitude.
+pub(crate) fn weight_levels(weight: &[f32], rows: usize) -> (Vec<i8>, Vec<f32>) {
+    let columns = weight.len().checked_div(rows).unwrap_or(0).max(1);
+    let mut levels = Vec::with_capacity(weight.len());
+    let mut scales = Vec::with_capacity(rows);
+    for row in weight.chunks_exact(columns) {
+        let (scale, factor) = row_scale(row);
+        levels.extend(row.iter().map(|x| (x * factor).round_ties_even() as i8));
+        scales.push(scale);
+    }
+    (levels, scales)
+}
+
+/// A row's scale, and its inverse: 0 for a row of zeros.
+fn row_scale(row: &[f32]) -> (f32, f32) {
+    let scale = row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / MOST;
+    if scale.is_normal() { (scale, scale.recip()) } else { (0.0, 0.0) }
+}
+
+/// What a weight is in int8 inference: its [levels](weight_levels) times their scales.
+#[cfg(feature = "train")]
+pub(crate) fn rounded_weight(weight: &[f32], rows: usize) -> Vec<f32> {
+    let columns = weight.len().checked_div(rows).unwrap_or(0).max(1);
+    let mut rounded = weight.to_vec();
+    rounded.par_chunks_mut(columns).for_each(|row| {
+        let (scale, factor) = row_scale(row);
+        row.iter_mut().for_each(|x| *x = (*x * factor).round_ties_even() * scale);
+    });
+    rounded
+}
+
+/// What the input of a layer is in int8 inference: rows of `k` numbers, each rounded to 255 steps of
+/// its range, 0 included ([`Int8Rows`](super::gemm::Int8Rows)).
+#[cfg(feature = "train")]
+pub(crate) fn rounded_input(x: &[f32], k: usize) -> Vec<f32> {
+    let mut rounded = x.to_vec();
+    rounded.par_chunks_mut(k.max(1)).for_each(|row| {
+        let least = row.iter().fold(0.0f32, |least, &x| least.min(x));
+        let largest = row.iter().fold(0.0f32, |largest, &x| largest.max(x));
+        let scale = (largest - least) / STEPS;
+        let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
+        let zero = (-least * factor).round_ties_even().clamp(0.0, STEPS);
+        row.iter_mut().for_each(|x| {
+            *x = (*x * factor).round_ties_even().clamp(-zero, STEPS - zero) * scale;
+        });
+    });
+    rounded
+}
+
+#[cfg(all(test, feature = "train"))]
+mod tests {
+    use super::super::linear::tests::noise;
+    use super::super::{Epilogue, Int8Linear, linear, linear_int8, pack_linear};
+    use super::*;
+
+    /// The f32 product of rounded operands is the product of int8.
+    #[test]
+    fn rounded_operands_are_those_of_int8() {
+        let (rows, in_dim, out_dim) = (9, 52, 12);
+        let mut x = noise(1, rows * in_dim);
+        x[..in_dim].fill(0.0);
+        x[in_dim..2 * in_dim].iter_mut().for_each(|x| *x = x.abs() + 0.5);
+        let weight = noise(2, out_dim * in_dim);
+        let (levels, scales) = weight_levels(&weight, out_dim);
+        let int8 = Int8Linear::new(&levels, &scales, None, None);
+        let expected = linear_int8(&x, &int8, Epilogue::Store);
+        let rounded = pack_linear(&rounded_weight(&weight, out_dim), out_dim, None);
+        let found = linear(&rounded_input(&x, in_dim), &rounded, Epilogue::Store);
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 2e-5, "{found} instead of {expected}");
+        }
+    }
+}

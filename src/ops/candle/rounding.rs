@@ -1,0 +1,34 @@
+//! What int8 inference makes of weights and inputs, in candle's operations. The gradient for a rounded
+//! tensor is that for the tensor.
+
+use candle_core::{D, Result, Tensor};
+
+const MOST: f64 = 127.0;
+const STEPS: f64 = 255.0;
+/// In place of a range of 0.
+const LEAST_SCALE: f64 = 1e-30;
+
+/// A weight, each row rounded to 127 of its largest magnitude.
+pub(super) fn weight(weight: &Tensor) -> Result<Tensor> {
+    let rows = weight.detach().flatten_from(1)?;
+    let scale = (rows.abs()?.max_keepdim(D::Minus1)? / MOST)?.maximum(LEAST_SCALE)?;
+    let rounded = rows.broadcast_div(&scale)?.round()?.broadcast_mul(&scale)?;
+    straight_through(weight, &rounded.reshape(weight.shape())?)
+}
+
+/// The input of a layer, each row rounded to 255 steps of its range, 0 included.
+pub(super) fn input(x: &Tensor) -> Result<Tensor> {
+    let rows = x.detach();
+    let least = rows.min_keepdim(D::Minus1)?.minimum(0.0)?;
+    let largest = rows.max_keepdim(D::Minus1)?.maximum(0.0)?;
+    let scale = ((largest - &least)? / STEPS)?.maximum(LEAST_SCALE)?;
+    let zero = (least.neg()? / &scale)?.round()?.clamp(0.0, STEPS)?;
+    let levels = rows.broadcast_div(&scale)?.round()?;
+    let levels = levels.broadcast_maximum(&zero.neg()?)?.broadcast_minimum(&(STEPS - &zero)?)?;
+    straight_through(x, &levels.broadcast_mul(&scale)?)
+}
+
+/// `rounded`, with the gradient of `x`.
+fn straight_through(x: &Tensor, rounded: &Tensor) -> Result<Tensor> {
+    x + (rounded - x.detach())?.detach()
+}

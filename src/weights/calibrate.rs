@@ -1,0 +1,323 @@
+//! Which layers may compute in int8 and how, found by trying each on crops.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::Weights;
+use super::levels::QuantizedTensor;
+use super::quantize::{Matrix, QuantizeOptions, bias_name};
+use crate::cpu;
+use crate::error::{ConfigError, Result};
+use crate::inference::Model;
+use crate::model::Network;
+use crate::ops::native::Tokens;
+use crate::ops::observed::{LayerInput, Named, ObservedLayers, Observing};
+use crate::ops::{Grid, Init, ParameterSource, Scope, int8};
+use crate::resize::{ResizedCrop, normalize_rgb};
+
+/// Settings of [`Weights::calibrate_int8`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CalibrationOptions {
+    /// The share of the multiplications that may stay in f32, 0..=1. The layers are those that int8
+    /// damages most for their multiplications.
+    pub f32_share: f64,
+}
+
+impl Default for CalibrationOptions {
+    /// A share of 0.08.
+    fn default() -> Self {
+        CalibrationOptions { f32_share: 0.08 }
+    }
+}
+
+/// What [`Weights::calibrate_int8`] found.
+///
+/// Divergences are those of Kullback and Leibler from the probabilities in f32 to those in int8, in
+/// nats, the mean over all frames.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Int8Calibration {
+    /// The linear layers and convolutions, those with the largest divergence first.
+    pub layers: Vec<CalibratedLayer>,
+    /// The divergence with all layers in int8 without input factors.
+    pub uncalibrated_divergence: f64,
+    /// The divergence with the calibration.
+    pub divergence: f64,
+}
+
+/// A layer of an [`Int8Calibration`].
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct CalibratedLayer {
+    /// The name of its weight.
+    pub name: String,
+    /// Its share of the multiplications, 0..=1.
+    pub share: f64,
+    /// The divergence if it alone computes in int8.
+    pub divergence: f64,
+    /// Factors of its input, if they make the divergence smaller: one a channel.
+    pub input_factors: Option<Vec<f32>>,
+    /// The means of what its weights are multiplied with, with which its bias makes up for the mean
+    /// error of rounding.
+    pub input_means: Vec<f32>,
+    /// Whether it shall stay in f32.
+    pub keep: bool,
+}
+
+impl Int8Calibration {
+    /// Adds the layers that stay in f32, and the input factors of the others, to options for
+    /// [`Weights::save_quantized`].
+    pub fn apply(&self, options: &mut QuantizeOptions) {
+        for layer in &self.layers {
+            let name = layer.name.clone();
+            if layer.keep {
+                options.keep.push(name);
+                continue;
+            }
+            if let Some(factors) = &layer.input_factors {
+                options.input_factors.insert(name.clone(), factors.clone());
+            }
+            options.input_means.insert(name, layer.input_means.clone());
+        }
+    }
+}
+
+impl Weights {
+    /// Tries every layer in int8 on crops ([`Recognizer::resize`](crate::Recognizer::resize) makes
+    /// them), and says which shall have factors for its input and which shall stay in f32.
+    ///
+    /// Channels of a layer's input that are much larger than others leave few of the 255 steps to
+    /// those. Factors even them out, the inverse of which the weight takes (SmoothQuant, Xiao et al.,
+    /// 2023, [arXiv 2211.10438](https://arxiv.org/abs/2211.10438)). Labels are not needed. 32 crops of
+    /// all sizes do; the network runs over them twice a layer.
+    ///
+    /// `progress` is told how many trials are done and how many there are.
+    ///
+    /// # Errors
+    /// [`ConfigError`] without crops, or if the share is not in 0..=1; otherwise as
+    /// [`Weights::model`].
+    pub fn calibrate_int8(
+        &self,
+        crops: &[ResizedCrop],
+        options: CalibrationOptions,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Int8Calibration> {
+        if crops.is_empty() {
+            return Err(ConfigError::new("crops", "no crops to calibrate on".to_owned()).into());
+        }
+        if !(0.0..=1.0).contains(&options.f32_share) {
+            let detail = format!("{} is not in 0..=1", options.f32_share);
+            return Err(ConfigError::new("f32_share", detail).into());
+        }
+        let images = Images::new(crops);
+        let inputs = self.observe(&images)?;
+        let trials = Trials::new(self, &images)?;
+        let all: u64 = inputs.values().map(|input| input.multiplications).sum();
+        let mut layers = Vec::with_capacity(inputs.len());
+        for (done, (name, input)) in inputs.iter().enumerate() {
+            progress(done, inputs.len());
+            let share = input.multiplications as f64 / all.max(1) as f64;
+            layers.push(trials.layer(name, input, share)?);
+        }
+        progress(inputs.len(), inputs.len());
+        layers.sort_by(|a, b| b.divergence.total_cmp(&a.divergence));
+        keep_in_f32(&mut layers, options.f32_share);
+        let all: BTreeSet<&str> = inputs.keys().map(String::as_str).collect();
+        let uncalibrated_divergence = trials.divergence(&all, &QuantizeOptions::default())?;
+        let mut calibration = Int8Calibration { layers, uncalibrated_divergence, divergence: 0.0 };
+        let mut options = QuantizeOptions::default();
+        calibration.apply(&mut options);
+        let chosen = calibration.layers.iter().filter(|layer| !layer.keep);
+        let chosen = chosen.map(|layer| layer.name.as_str()).collect();
+        calibration.divergence = trials.divergence(&chosen, &options)?;
+        Ok(calibration)
+    }
+
+    /// What the layers are given.
+    fn observe(&self, images: &Images) -> Result<BTreeMap<String, LayerInput>> {
+        let network = Network::<ObservedLayers>::new(&self.config, &Scope::new(&WithNames(self)))?;
+        let ops = Observing::default();
+        for (image, [_, _, height, width]) in &images.0 {
+            let grid = Grid { height: *height, width: *width };
+            let values = cpu::channels_last(image, grid.positions());
+            let features = network.encode(&ops, Tokens { values, channels: 3 }, grid, false)?;
+            network.classify(&ops, &features)?;
+        }
+        let mut inputs = ops.into_inputs();
+        // Layers that compute in f32 anyway.
+        inputs.retain(|name, _| !self.is_always_f32(name));
+        Ok(inputs)
+    }
+
+    /// Whether int8 inference computes the layer of this weight in f32: its few input channels make
+    /// no words.
+    fn is_always_f32(&self, name: &str) -> bool {
+        self.tensors
+            .get(name)
+            .is_none_or(|tensor| tensor.shape().get(1).is_none_or(|&c| c % 4 != 0))
+    }
+}
+
+/// Lets the layers stay in f32 that int8 damages most for their multiplications.
+fn keep_in_f32(layers: &mut [CalibratedLayer], mut budget: f64) {
+    let mut order: Vec<&mut CalibratedLayer> =
+        layers.iter_mut().filter(|layer| layer.divergence > 0.0).collect();
+    order.sort_by(|a, b| (b.divergence * a.share).total_cmp(&(a.divergence * b.share)));
+    for layer in order {
+        layer.keep = layer.share <= budget;
+        if layer.keep {
+            budget -= layer.share;
+        }
+    }
+}
+
+/// Inputs of the network and their shapes.
+struct Images(Vec<(Vec<f32>, [usize; 4])>);
+
+impl Images {
+    fn new(crops: &[ResizedCrop]) -> Self {
+        let image = |crop: &ResizedCrop| {
+            let mut input = Vec::new();
+            normalize_rgb(&crop.rgb, &mut input);
+            (input, [1, 3, crop.size.height as usize, crop.size.width as usize])
+        };
+        Images(crops.iter().map(image).collect())
+    }
+
+    /// The log-probabilities of every image.
+    fn log_probs(&self, model: &Model) -> Result<Vec<Vec<f32>>> {
+        let run = |(image, shape): &(Vec<f32>, [usize; 4])| {
+            let logits = model.forward(image, *shape)?;
+            let mut values = logits.values;
+            for frame in values.chunks_exact_mut(logits.shape[2]) {
+                let largest = frame.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let sum: f32 = frame.iter().map(|x| (x - largest).exp()).sum();
+                let log_sum = largest + sum.ln();
+                frame.iter_mut().for_each(|x| *x -= log_sum);
+            }
+            Ok(values)
+        };
+        self.0.par_iter().map(run).collect()
+    }
+}
+
+/// A network of which some layers compute in int8.
+struct Trials<'a> {
+    weights: &'a Weights,
+    images: &'a Images,
+    classes: usize,
+    /// In f32.
+    log_probs: Vec<Vec<f32>>,
+}
+
+impl<'a> Trials<'a> {
+    fn new(weights: &'a Weights, images: &'a Images) -> Result<Self> {
+        let log_probs = images.log_probs(&weights.model()?)?;
+        Ok(Trials { weights, images, classes: weights.config.num_classes, log_probs })
+    }
+
+    /// Tries a layer in int8, with and without factors.
+    fn layer(&self, name: &str, input: &LayerInput, share: f64) -> Result<CalibratedLayer> {
+        let mean = |sum: &f64| (sum / input.out_positions) as f32;
+        let input_means: Vec<f32> = input.sums.iter().map(mean).collect();
+        let mut options = QuantizeOptions::default();
+        options.input_means.insert(name.to_owned(), input_means.clone());
+        let chosen = BTreeSet::from([name]);
+        let plain = self.divergence(&chosen, &options)?;
+        let factors = self.factors(name, input)?;
+        options.input_factors.insert(name.to_owned(), factors.clone());
+        let smooth = self.divergence(&chosen, &options)?;
+        let input_factors = (smooth < plain).then_some(factors);
+        let (name, divergence) = (name.to_owned(), plain.min(smooth));
+        Ok(CalibratedLayer { name, share, divergence, input_factors, input_means, keep: false })
+    }
+
+    /// Factors that make the input's channels and the weight's columns alike: the root of the ratio
+    /// of their root mean squares, with a geometric mean of 1.
+    fn factors(&self, name: &str, input: &LayerInput) -> Result<Vec<f32>> {
+        let (weight, shape) = self.weights.tensor(name)?.unwrap_or_default();
+        let (rows, channels) = (shape[0], shape[1]);
+        let groups = input.squares.len() / channels;
+        let taps = weight.len() / (rows * channels);
+        let mut of_weight = vec![0.0f64; input.squares.len()];
+        for (i, &value) in weight.iter().enumerate() {
+            let (row, channel) = (i / (channels * taps), i / taps % channels);
+            of_weight[row * groups / rows * channels + channel] += f64::from(value).powi(2);
+        }
+        let per_channel = (rows / groups * taps) as f64;
+        let rms = |sum: f64, count: f64| (sum / count).sqrt().max(1e-6);
+        let factors: Vec<f64> = (input.squares.iter().zip(&of_weight))
+            .map(|(&x, &w)| (rms(w, per_channel) / rms(x, input.positions as f64)).sqrt())
+            .collect();
+        let mean = factors.iter().map(|factor| factor.ln()).sum::<f64>() / factors.len() as f64;
+        Ok(factors.iter().map(|factor| (factor / mean.exp()) as f32).collect())
+    }
+
+    /// The divergence of the network with the chosen layers in int8 from that in f32.
+    fn divergence(&self, chosen: &BTreeSet<&str>, options: &QuantizeOptions) -> Result<f64> {
+        let weights = self.weights;
+        let rounded = (chosen.par_iter())
+            .map(|&name| {
+                let (values, shape) = weights.tensor(name)?.unwrap_or_default();
+                let matrix = Matrix::new(name, values, shape, options)?;
+                let rounded = matrix.rounded_to_bits(8.0);
+                let bias = match weights.tensor(&bias_name(name))? {
+                    Some((mut bias, _)) => {
+                        if let Some(means) = options.input_means.get(name) {
+                            matrix.correct(&rounded, means, &mut bias)?;
+                        }
+                        Some((bias_name(name), bias))
+                    }
+                    None => None,
+                };
+                Ok((name, rounded, bias))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut source =
+            PartlyRounded { weights, rounded: BTreeMap::new(), biases: BTreeMap::new() };
+        for (name, rounded, bias) in rounded {
+            source.rounded.insert(name, rounded);
+            source.biases.extend(bias);
+        }
+        let model = Model::new_int8(&weights.config, &source)?;
+        let found = self.images.log_probs(&model)?;
+        let (mut sum, mut frames) = (0.0, 0);
+        for (exact, found) in self.log_probs.iter().zip(&found) {
+            frames += exact.len() / self.classes;
+            sum += (exact.iter().zip(found))
+                .map(|(&p, &q)| f64::from(p).exp() * (f64::from(p) - f64::from(q)))
+                .sum::<f64>();
+        }
+        Ok(sum / frames.max(1) as f64)
+    }
+}
+
+/// Parameters of which some are integers.
+struct PartlyRounded<'a> {
+    weights: &'a Weights,
+    rounded: BTreeMap<&'a str, QuantizedTensor>,
+    biases: BTreeMap<String, Vec<f32>>,
+}
+
+impl ParameterSource<int8::Values> for PartlyRounded<'_> {
+    fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<int8::Values> {
+        if let Some(tensor) = self.rounded.get(name) {
+            return Ok(int8::Values::Int8(tensor.clone().into_levels()));
+        }
+        let values = match self.biases.get(name) {
+            Some(bias) => bias.clone(),
+            None => self.weights.get(name, shape, init)?,
+        };
+        Ok(int8::Values::Exact(values))
+    }
+}
+
+/// Parameters with their names.
+struct WithNames<'a>(&'a Weights);
+
+impl ParameterSource<Named> for WithNames<'_> {
+    fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Named> {
+        Ok(Named { name: name.to_owned(), values: self.0.get(name, shape, init)? })
+    }
+}
