@@ -5,7 +5,7 @@ mod support;
 use svtrv2::inference::{Model, Precision};
 use svtrv2::model::Config;
 use svtrv2::weights::{CalibrationOptions, Coding, QuantizeOptions, Rate, StorageType, Weights};
-use svtrv2::{Charset, Crop, Options, Recognizer};
+use svtrv2::{Charset, Crop, Options, Recognizer, ResizedCrop};
 
 use support::{pattern_weights, toy_config};
 
@@ -158,28 +158,28 @@ fn calibration() {
     let weights = weights();
     let recognizer = Recognizer::new(&weights, Options::default()).unwrap();
     let mut crops = Vec::new();
-    for name in ["harbour.png", "hours.png"] {
+    for name in ["harbour.png", "hours.png", "open.png", "restaurant.png", "international.png"] {
         let crop = Crop::open(format!("examples/crops/{name}")).unwrap();
         crops.extend(recognizer.resize(&crop).unwrap());
     }
-    let calibrate = |f32_share| {
+    let calibrate = |crops: &[ResizedCrop], f32_share| {
         let mut told = Vec::new();
         let options = CalibrationOptions { f32_share };
         let found =
-            weights.calibrate_int8(&crops, options, |done, all| told.push((done, all))).unwrap();
+            weights.calibrate_int8(crops, options, |done, all| told.push((done, all))).unwrap();
         assert_eq!(told.len(), found.layers.len() + 1);
         assert_eq!(told.last(), Some(&(found.layers.len(), found.layers.len())));
         found
     };
-    let found = calibrate(0.1);
+    let found = calibrate(&crops, 0.1);
     let kept: f64 = found.layers.iter().filter(|l| l.keep).map(|l| l.share).sum();
     let smoothed = found.layers.iter().filter(|l| l.input_factors.is_some()).count();
-    let (before, after) = (found.uncalibrated_divergence, found.divergence);
-    println!("{before:.1e}, {after:.1e} nats; {kept} kept, {smoothed} with factors");
-    assert!(found.layers.is_sorted_by(|a, b| a.divergence >= b.divergence));
+    let (before, after) = (found.uncalibrated_error, found.error);
+    println!("{before:.1e}, {after:.1e}; {kept} kept, {smoothed} with factors");
+    assert!(found.layers.is_sorted_by(|a, b| a.error >= b.error));
     assert!((found.layers.iter().map(|l| l.share).sum::<f64>() - 1.0).abs() < 0.05);
     assert!(kept > 0.0 && kept <= 0.1 && smoothed > 5);
-    assert!(after < 0.8 * before, "{after} of {before}");
+    assert!(after < 0.95 * before, "{after} of {before}");
 
     // The file computes what was measured, but for vectors in f16.
     let folder = tempfile::tempdir().unwrap();
@@ -193,18 +193,31 @@ fn calibration() {
         .save_quantized(&path, &options)
         .unwrap();
     let read = Weights::open(&path).unwrap();
-    let log_probs = |weights: &Weights, precision| {
+    let margins = |weights: &Weights, precision, at: &[(usize, usize)]| -> Vec<f64> {
         let options = Options { precision: Some(precision), ..Options::default() };
         let emissions = Recognizer::new(weights, options).unwrap().emissions(&crops).unwrap();
-        emissions.iter().flat_map(|e| e.log_probs.as_slice().to_vec()).collect::<Vec<f32>>()
+        let classes = weights.config().num_classes;
+        let frames = emissions.iter().flat_map(|e| e.log_probs.as_slice().chunks_exact(classes));
+        frames.zip(at).map(|(x, &(a, b))| f64::from(x[a]) - f64::from(x[b])).collect()
     };
-    let exact = log_probs(&weights, Precision::F32);
-    let classes = weights.config().num_classes;
-    let of_file = divergence(&exact, &log_probs(&read, Precision::Int8), classes);
-    println!("{of_file:.1e} nats with the file");
-    assert!((of_file - after).abs() < 0.5 * after, "{of_file}, {after}");
+    let emissions = recognizer.emissions(&crops).unwrap();
+    let best: Vec<(usize, usize)> = emissions
+        .iter()
+        .flat_map(|e| e.log_probs.as_slice().chunks_exact(weights.config().num_classes))
+        .map(|frame| {
+            let mut order: Vec<usize> = (0..frame.len()).collect();
+            order.sort_by(|&a, &b| frame[b].total_cmp(&frame[a]));
+            (order[0], order[1])
+        })
+        .collect();
+    let exact = margins(&weights, Precision::F32, &best);
+    let of_file = margins(&read, Precision::Int8, &best);
+    let changes = exact.iter().zip(&of_file).map(|(a, b)| (a - b).abs()).sum::<f64>();
+    let of_file = changes / exact.len() as f64;
+    println!("{of_file:.1e} with the file");
+    assert!((of_file - after).abs() < 0.3 * after, "{of_file}, {after}");
 
-    assert!(calibrate(1.0).divergence < 1e-9);
+    assert!(calibrate(&crops[..1], 1.0).error < 1e-6);
     for (crops, share) in [(&crops[..0], 0.1), (&crops[..], -0.1), (&crops[..], f64::NAN)] {
         let options = CalibrationOptions { f32_share: share };
         assert!(weights.calibrate_int8(crops, options, |_, _| {}).is_err());

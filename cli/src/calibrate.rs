@@ -43,27 +43,27 @@ pub fn calibrate(
 }
 
 fn print(calibration: &Int8Calibration) -> Result<()> {
-    say("divergence (1e-6 nats a frame), share of the multiplications, layer:")?;
+    say("error (1e-3), share of the multiplications, layer:")?;
     for layer in calibration.layers.iter().take(PRINTED) {
         let how = match (layer.keep, &layer.input_factors) {
             (true, _) => "  stays in f32",
             (false, Some(_)) => "  with input factors",
             (false, None) => "",
         };
-        let (divergence, share) = (layer.divergence * 1e6, layer.share * 100.0);
-        say(format!("{divergence:8.1} {share:5.1} %  {}{how}", layer.name))?;
+        let (error, share) = (layer.error * 1e3, layer.share * 100.0);
+        say(format!("{error:8.2} {share:5.1} %  {}{how}", layer.name))?;
     }
     let kept = calibration.layers.iter().filter(|layer| layer.keep);
     let share: f64 = kept.clone().map(|layer| layer.share).sum();
     let smoothed = calibration.layers.iter().filter(|layer| layer.input_factors.is_some()).count();
     say(format!(
         "{} of {} layers stay in f32 ({:.1} % of the multiplications), {smoothed} have input factors; \
-         divergence {:.1} instead of {:.1}",
+         error {:.1} instead of {:.1}",
         kept.count(),
         calibration.layers.len(),
         share * 100.0,
-        calibration.divergence * 1e6,
-        calibration.uncalibrated_divergence * 1e6,
+        calibration.error * 1e3,
+        calibration.uncalibrated_error * 1e3,
     ))
 }
 

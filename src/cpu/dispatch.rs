@@ -73,11 +73,16 @@ impl Isa {
     pub(super) const PORTABLE: Self = Isa(Kind::Portable);
 
     /// The best one that this CPU has. (The standard library asks the CPU once and remembers.)
+    ///
+    /// A build with `--cfg svtrv2_isa="avx2"` or `"portable"` takes none above it: for tests and
+    /// timings of what other CPUs run.
     pub(super) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
-            if avx2 && is_x86_feature_detected!("avx512f") {
+            let avx2 = cfg!(not(svtrv2_isa = "portable"))
+                && is_x86_feature_detected!("avx2")
+                && is_x86_feature_detected!("fma");
+            if avx2 && cfg!(not(svtrv2_isa = "avx2")) && is_x86_feature_detected!("avx512f") {
                 return Isa(Kind::Avx512);
             }
             if avx2 {
@@ -202,7 +207,7 @@ impl Int8Isa {
                 return Int8Isa(Int8Kind::Avx512Vnni);
             }
             if Isa::best() != Isa(Kind::Portable) {
-                let vnni = is_x86_feature_detected!("avxvnni");
+                let vnni = cfg!(not(svtrv2_isa = "avx2")) && is_x86_feature_detected!("avxvnni");
                 return Int8Isa(if vnni { Int8Kind::AvxVnni } else { Int8Kind::Avx2 });
             }
         }

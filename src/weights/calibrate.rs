@@ -33,17 +33,18 @@ impl Default for CalibrationOptions {
 
 /// What [`Weights::calibrate_int8`] found.
 ///
-/// Divergences are those of Kullback and Leibler from the probabilities in f32 to those in int8, in
-/// nats, the mean over all frames.
+/// Errors are the mean, over all frames, of how much a margin changes: the difference of the logits of
+/// the two classes that are most probable in f32. A text changes where a margin changes its sign. The
+/// squares of the layers' errors add up to that of all layers, but for chance.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Int8Calibration {
-    /// The linear layers and convolutions, those with the largest divergence first.
+    /// The linear layers and convolutions, those with the largest error first.
     pub layers: Vec<CalibratedLayer>,
-    /// The divergence with all layers in int8 without input factors.
-    pub uncalibrated_divergence: f64,
-    /// The divergence with the calibration.
-    pub divergence: f64,
+    /// The error with all layers in int8, without input factors and means.
+    pub uncalibrated_error: f64,
+    /// The error with the calibration.
+    pub error: f64,
 }
 
 /// A layer of an [`Int8Calibration`].
@@ -54,9 +55,9 @@ pub struct CalibratedLayer {
     pub name: String,
     /// Its share of the multiplications, 0..=1.
     pub share: f64,
-    /// The divergence if it alone computes in int8.
-    pub divergence: f64,
-    /// Factors of its input, if they make the divergence smaller: one a channel.
+    /// The error if it alone computes in int8.
+    pub error: f64,
+    /// Factors of its input, if they make the error smaller: one a channel.
     pub input_factors: Option<Vec<f32>>,
     /// The means of what its weights are multiplied with, with which its bias makes up for the mean
     /// error of rounding.
@@ -121,16 +122,16 @@ impl Weights {
             layers.push(trials.layer(name, input, share)?);
         }
         progress(inputs.len(), inputs.len());
-        layers.sort_by(|a, b| b.divergence.total_cmp(&a.divergence));
+        layers.sort_by(|a, b| b.error.total_cmp(&a.error));
         keep_in_f32(&mut layers, options.f32_share);
         let all: BTreeSet<&str> = inputs.keys().map(String::as_str).collect();
-        let uncalibrated_divergence = trials.divergence(&all, &QuantizeOptions::default())?;
-        let mut calibration = Int8Calibration { layers, uncalibrated_divergence, divergence: 0.0 };
+        let uncalibrated_error = trials.error(&all, &QuantizeOptions::default())?;
+        let mut calibration = Int8Calibration { layers, uncalibrated_error, error: 0.0 };
         let mut options = QuantizeOptions::default();
         calibration.apply(&mut options);
         let chosen = calibration.layers.iter().filter(|layer| !layer.keep);
         let chosen = chosen.map(|layer| layer.name.as_str()).collect();
-        calibration.divergence = trials.divergence(&chosen, &options)?;
+        calibration.error = trials.error(&chosen, &options)?;
         Ok(calibration)
     }
 
@@ -162,8 +163,8 @@ impl Weights {
 /// Lets the layers stay in f32 that int8 damages most for their multiplications.
 fn keep_in_f32(layers: &mut [CalibratedLayer], mut budget: f64) {
     let mut order: Vec<&mut CalibratedLayer> =
-        layers.iter_mut().filter(|layer| layer.divergence > 0.0).collect();
-    order.sort_by(|a, b| (b.divergence * a.share).total_cmp(&(a.divergence * b.share)));
+        layers.iter_mut().filter(|layer| layer.error > 0.0).collect();
+    order.sort_by(|a, b| (b.error.powi(2) * a.share).total_cmp(&(a.error.powi(2) * b.share)));
     for layer in order {
         layer.keep = layer.share <= budget;
         if layer.keep {
@@ -185,20 +186,30 @@ impl Images {
         Images(crops.iter().map(image).collect())
     }
 
-    /// The log-probabilities of every image.
-    fn log_probs(&self, model: &Model) -> Result<Vec<Vec<f32>>> {
-        let run = |(image, shape): &(Vec<f32>, [usize; 4])| {
-            let logits = model.forward(image, *shape)?;
-            let mut values = logits.values;
-            for frame in values.chunks_exact_mut(logits.shape[2]) {
-                let largest = frame.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-                let sum: f32 = frame.iter().map(|x| (x - largest).exp()).sum();
-                let log_sum = largest + sum.ln();
-                frame.iter_mut().for_each(|x| *x -= log_sum);
-            }
-            Ok(values)
-        };
+    /// The logits of every image.
+    fn logits(&self, model: &Model) -> Result<Vec<Vec<f32>>> {
+        let run =
+            |(image, shape): &(Vec<f32>, [usize; 4])| Ok(model.forward(image, *shape)?.values);
         self.0.par_iter().map(run).collect()
+    }
+}
+
+/// The difference of the two largest logits of a frame, and where they are.
+struct Margin {
+    best: usize,
+    second: usize,
+    value: f32,
+}
+
+impl Margin {
+    fn of(frame: &[f32]) -> Self {
+        let largest = |except: usize| {
+            let others = frame.iter().enumerate().filter(|&(class, _)| class != except);
+            others.max_by(|a, b| a.1.total_cmp(b.1)).map_or(0, |(class, _)| class)
+        };
+        let best = largest(usize::MAX);
+        let second = largest(best);
+        Margin { best, second, value: frame[best] - frame[second] }
     }
 }
 
@@ -207,14 +218,17 @@ struct Trials<'a> {
     weights: &'a Weights,
     images: &'a Images,
     classes: usize,
-    /// In f32.
-    log_probs: Vec<Vec<f32>>,
+    /// Of every frame of every image, in f32.
+    margins: Vec<Vec<Margin>>,
 }
 
 impl<'a> Trials<'a> {
     fn new(weights: &'a Weights, images: &'a Images) -> Result<Self> {
-        let log_probs = images.log_probs(&weights.model()?)?;
-        Ok(Trials { weights, images, classes: weights.config.num_classes, log_probs })
+        let classes = weights.config.num_classes;
+        let logits = images.logits(&weights.model()?)?;
+        let margins = logits.iter().map(|x| x.chunks_exact(classes).map(Margin::of).collect());
+        let margins = margins.collect();
+        Ok(Trials { weights, images, classes, margins })
     }
 
     /// Tries a layer in int8, with and without factors.
@@ -224,13 +238,13 @@ impl<'a> Trials<'a> {
         let mut options = QuantizeOptions::default();
         options.input_means.insert(name.to_owned(), input_means.clone());
         let chosen = BTreeSet::from([name]);
-        let plain = self.divergence(&chosen, &options)?;
+        let plain = self.error(&chosen, &options)?;
         let factors = self.factors(name, input)?;
         options.input_factors.insert(name.to_owned(), factors.clone());
-        let smooth = self.divergence(&chosen, &options)?;
+        let smooth = self.error(&chosen, &options)?;
         let input_factors = (smooth < plain).then_some(factors);
-        let (name, divergence) = (name.to_owned(), plain.min(smooth));
-        Ok(CalibratedLayer { name, share, divergence, input_factors, input_means, keep: false })
+        let (name, error) = (name.to_owned(), plain.min(smooth));
+        Ok(CalibratedLayer { name, share, error, input_factors, input_means, keep: false })
     }
 
     /// Factors that make the input's channels and the weight's columns alike: the root of the ratio
@@ -254,8 +268,8 @@ impl<'a> Trials<'a> {
         Ok(factors.iter().map(|factor| (factor / mean.exp()) as f32).collect())
     }
 
-    /// The divergence of the network with the chosen layers in int8 from that in f32.
-    fn divergence(&self, chosen: &BTreeSet<&str>, options: &QuantizeOptions) -> Result<f64> {
+    /// The error of the network with the chosen layers in int8.
+    fn error(&self, chosen: &BTreeSet<&str>, options: &QuantizeOptions) -> Result<f64> {
         let weights = self.weights;
         let rounded = (chosen.par_iter())
             .map(|&name| {
@@ -281,15 +295,15 @@ impl<'a> Trials<'a> {
             source.biases.extend(bias);
         }
         let model = Model::new_int8(&weights.config, &source)?;
-        let found = self.images.log_probs(&model)?;
         let (mut sum, mut frames) = (0.0, 0);
-        for (exact, found) in self.log_probs.iter().zip(&found) {
-            frames += exact.len() / self.classes;
-            sum += (exact.iter().zip(found))
-                .map(|(&p, &q)| f64::from(p).exp() * (f64::from(p) - f64::from(q)))
-                .sum::<f64>();
+        for (margins, logits) in self.margins.iter().zip(self.images.logits(&model)?) {
+            for (margin, frame) in margins.iter().zip(logits.chunks_exact(self.classes)) {
+                let change = frame[margin.best] - frame[margin.second] - margin.value;
+                sum += f64::from(change.abs());
+                frames += 1;
+            }
         }
-        Ok(sum / frames.max(1) as f64)
+        Ok(sum / f64::from(frames.max(1)))
     }
 }
 
