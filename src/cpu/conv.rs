@@ -167,7 +167,7 @@ fn pack_conv_int8_for(
     let (group_in, group_out) = (in_dim / groups, out_dim / groups);
     assert_eq!(levels.len(), out_dim * group_in * TAPS, "the weight has another size");
     assert_eq!(scales.len(), out_dim, "a scale for each output channel");
-    if !group_in.is_multiple_of(isa.numbers()) {
+    if !group_in.is_multiple_of(isa.words().numbers()) {
         return None;
     }
     let pack = |group: usize| {
@@ -180,7 +180,7 @@ fn pack_conv_int8_for(
         Int8Matrix::new(isa, TAPS * group_in, element, &scales, Some(&bias))
     };
     let packed = (0..groups).map(pack).collect();
-    Some(PackedConv::from_groups(packed, in_dim / isa.numbers(), stride))
+    Some(PackedConv::from_groups(packed, in_dim / isa.words().numbers(), stride))
 }
 
 /// [`conv`] with products of int8: `x` is rounded image by image.
@@ -192,7 +192,7 @@ pub(crate) fn conv_int8(
     epilogue: Epilogue,
 ) -> Vec<f32> {
     let isa = layer.groups[0].isa();
-    let image_len = height * width * layer.in_dim * isa.numbers();
+    let image_len = height * width * layer.in_dim * isa.words().numbers();
     let x = Int8Rows::new(isa, x, image_len);
     let taps = Taps::of_output(height, width, layer.in_dim, layer.stride);
     gather(&x.words, Some(&x.scales), &taps, layer, epilogue)
