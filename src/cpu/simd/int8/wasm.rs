@@ -6,6 +6,10 @@ use super::super::{Product, Simd, Wasm};
 use super::{Int8Product, MOST_BYTE, MOST_WORDS, Words};
 
 /// The products of i16 of `simd128`, twice as many as of f32.
+///
+/// The dot product of bytes that relaxed SIMD has is exact with every engine only if one of its
+/// operands lies in 0..=127. Rows have 0..=255 and weights -127..=127, so that two products would take
+/// the place of one, with sums apart: on CPUs whose instruction it is not, that is slower than this.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct WasmInt8;
 
