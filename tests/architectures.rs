@@ -3,8 +3,11 @@
 
 mod support;
 
+#[cfg(feature = "candle")]
 use candle_core::{DType, Device, Tensor};
-use support::{Reference, fixture, max_difference, pattern_input, pattern_weights, values};
+#[cfg(feature = "candle")]
+use support::values;
+use support::{Reference, fixture, max_difference, pattern_input, pattern_weights};
 use svtrv2::model::Config;
 
 /// Largest absolute differences, of numbers whose magnitude is about 1. Measured over both paths,
@@ -29,13 +32,16 @@ fn check(letter: &str, config: Config) {
         let features = native.features(images, shape).unwrap();
         (logits.values, logits.shape.to_vec(), features.values)
     });
-    let candle = weights.candle_model(DType::F32, &Device::Cpu).unwrap();
-    check_model(&format!("{letter}, candle"), letter, &reference, &|images, shape| {
-        let images = Tensor::from_slice(images, &shape, &Device::Cpu).unwrap();
-        let logits = candle.forward(&images).unwrap();
-        let features = candle.features(&images).unwrap();
-        (values(&logits), logits.dims().to_vec(), values(&features))
-    });
+    #[cfg(feature = "candle")]
+    {
+        let candle = weights.candle_model(DType::F32, &Device::Cpu).unwrap();
+        check_model(&format!("{letter}, candle"), letter, &reference, &|images, shape| {
+            let images = Tensor::from_slice(images, &shape, &Device::Cpu).unwrap();
+            let logits = candle.forward(&images).unwrap();
+            let features = candle.features(&images).unwrap();
+            (values(&logits), logits.dims().to_vec(), values(&features))
+        });
+    }
 }
 
 fn check_model(path: &str, letter: &str, reference: &Reference, forward: Forward) {

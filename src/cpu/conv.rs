@@ -181,7 +181,7 @@ impl Int8Conv {
         assert_eq!(levels.len(), out_dim * group_in * TAPS, "the weight has another size");
         assert_eq!(scales.len(), out_dim, "a scale for each output channel");
         assert!(factors.as_ref().is_none_or(|f| f.len() == in_dim), "a factor for each channel");
-        if !group_in.is_multiple_of(isa.numbers()) {
+        if !group_in.is_multiple_of(isa.words().numbers()) {
             return None;
         }
         let pack = |group: usize| {
@@ -194,7 +194,7 @@ impl Int8Conv {
             Int8Matrix::new(isa, TAPS * group_in, element, &scales, Some(&bias))
         };
         let groups = (0..groups).map(pack).collect();
-        let packed = PackedConv::from_groups(groups, in_dim / isa.numbers(), stride);
+        let packed = PackedConv::from_groups(groups, in_dim / isa.words().numbers(), stride);
         Some(Int8Conv { packed, isa, in_dim, factors })
     }
 }

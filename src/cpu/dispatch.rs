@@ -10,13 +10,17 @@ use super::simd::Avx512Bf16;
 use super::simd::Neon;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::simd::Wasm;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+use super::simd::WasmInt8;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2Int8, Avx512Vnni, AvxVnni};
 #[cfg(feature = "train")]
 use super::simd::{Bf16Product, PlainBf16};
-use super::simd::{Int8Product, PlainInt8, Portable, Simd};
+use super::simd::{Int8Product, PlainInt8, Portable, Simd, Words};
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+use super::simd::{NeonDot, NeonInt8};
 
 /// Rows and vectors of a tile with portable vectors: its sums fill half of 16 registers of four
 /// elements.
@@ -189,6 +193,8 @@ pub(super) struct Int8Isa(Int8Kind);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Int8Kind {
+    /// As [`Kind::Portable`].
+    #[allow(dead_code)]
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
@@ -196,7 +202,32 @@ enum Int8Kind {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    Neon,
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    NeonDot,
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    Wasm,
 }
+
+/// What multiplies int8 on everything that the program is compiled for.
+const INT8_BASELINE: Int8Isa = Int8Isa({
+    #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+    {
+        Int8Kind::Neon
+    }
+    #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+    {
+        Int8Kind::Wasm
+    }
+    #[cfg(not(any(
+        all(target_arch = "aarch64", target_feature = "neon"),
+        all(target_arch = "wasm32", target_feature = "simd128")
+    )))]
+    {
+        Int8Kind::Portable
+    }
+});
 
 impl Int8Isa {
     /// The best one that this CPU has.
@@ -211,7 +242,11 @@ impl Int8Isa {
                 return Int8Isa(if vnni { Int8Kind::AvxVnni } else { Int8Kind::Avx2 });
             }
         }
-        Int8Isa(Int8Kind::Portable)
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            return Int8Isa(Int8Kind::NeonDot);
+        }
+        INT8_BASELINE
     }
 
     /// Every one that this CPU has, from the portable one to the best.
@@ -225,8 +260,10 @@ impl Int8Isa {
                 all.push(Int8Isa(Int8Kind::AvxVnni));
             }
         }
-        if !all.contains(&Int8Isa::best()) {
-            all.push(Int8Isa::best());
+        for isa in [INT8_BASELINE, Int8Isa::best()] {
+            if !all.contains(&isa) {
+                all.push(isa);
+            }
         }
         all
     }
@@ -239,6 +276,10 @@ impl Int8Isa {
             Int8Kind::Avx2 | Int8Kind::AvxVnni => Isa(Kind::Avx2),
             #[cfg(target_arch = "x86_64")]
             Int8Kind::Avx512Vnni => Isa(Kind::Avx512),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Int8Kind::Neon | Int8Kind::NeonDot => Isa(Kind::Neon),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Int8Kind::Wasm => Isa(Kind::Wasm),
         }
     }
 
@@ -247,16 +288,22 @@ impl Int8Isa {
         self.vectors().panel_width()
     }
 
-    /// Numbers of a word.
-    pub(super) fn numbers(self) -> usize {
+    /// What a word of the left matrix holds.
+    pub(super) fn words(self) -> Words {
         match self.0 {
-            Int8Kind::Portable => <PlainInt8 as Int8Product<Portable>>::NUMBERS,
+            Int8Kind::Portable => <PlainInt8 as Int8Product<Portable>>::WORDS,
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::Avx2 => Avx2Int8::NUMBERS,
+            Int8Kind::Avx2 => Avx2Int8::WORDS,
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::AvxVnni => AvxVnni::NUMBERS,
+            Int8Kind::AvxVnni => AvxVnni::WORDS,
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::Avx512Vnni => Avx512Vnni::NUMBERS,
+            Int8Kind::Avx512Vnni => Avx512Vnni::WORDS,
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Int8Kind::Neon => NeonInt8::WORDS,
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Int8Kind::NeonDot => NeonDot::WORDS,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Int8Kind::Wasm => WasmInt8::WORDS,
         }
     }
 }
@@ -287,6 +334,13 @@ pub(super) fn dispatch_int8<K: Int8Kernel>(isa: Int8Isa, kernel: K) -> K::Output
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Int8Isa` makes this value after it has found all of them.
         Int8Kind::Avx512Vnni => unsafe { avx512_vnni(kernel) },
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        Int8Kind::Neon => kernel.run::<_, _, { NEON_TILE.0 }, { NEON_TILE.1 }>(Neon, NeonInt8),
+        #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+        // SAFETY: `Int8Isa` makes this value after it has found the dot products.
+        Int8Kind::NeonDot => unsafe { neon_dot(kernel) },
+        #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+        Int8Kind::Wasm => kernel.run::<_, _, { WASM_TILE.0 }, { WASM_TILE.1 }>(Wasm, WasmInt8),
     }
 }
 
@@ -306,6 +360,12 @@ fn avx_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
 fn avx512_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
     kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512Vnni::new())
+}
+
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+#[target_feature(enable = "neon,dotprod")]
+fn neon_dot<K: Int8Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, _, { NEON_TILE.0 }, { NEON_TILE.1 }>(Neon, NeonDot::new())
 }
 
 /// An instruction set that multiplies bf16.

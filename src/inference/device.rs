@@ -27,7 +27,8 @@ pub enum Precision {
     F32,
     /// Integers of 8 bits in the products of linear layers and convolutions, 32 bits elsewhere, with
     /// small errors. On the CPU only. On x86-64 it is faster than [`Precision::F32`], with AVX-512 VNNI
-    /// 2.2 to 2.7 times as fast; elsewhere plain Rust computes it, slowly.
+    /// 2.2 to 2.7 times as fast. 64-bit ARM needs dot products (the extension DotProd) to gain speed;
+    /// CPUs without vectors lose some.
     Int8,
     /// 16 bits, 11 of them significant, for GPUs. Needs the crate feature `candle`; a CPU is slower
     /// in it.

@@ -31,11 +31,22 @@ export interface Setup {
   temperature?: number;
   /** Crops more than 1.5 times as tall as wide: recognised as they are (default), turned, or both. */
   orientation?: "as-is" | "rotate" | "best";
+  /** What the network computes in: int8 is faster, with small errors. Default: what the weights say. */
+  precision?: "f32" | "int8";
 }
 
 export interface SetupWithModel extends Setup {
   /** The bytes of a language model (`english.ngram`). */
   languageModel?: Uint8Array | ArrayBuffer;
+}
+
+/** How workers are set up. */
+export interface PoolSetup extends SetupWithModel {
+  /**
+   * Workers at most; each of them holds the network. Default: the browser's count of processors, 4 at
+   * most.
+   */
+  workers?: number;
 }
 
 /** How texts are found. */
@@ -108,5 +119,35 @@ export class Recognizer {
   /** Recognises regions of a page, in their order; positions are in pixels of the page. */
   recognizeRegions(image: Image, regions: Region[], options?: Options): (Recognition | Failure)[];
   /** Gives the memory back; the recognizer cannot be used any more. */
+  free(): void;
+}
+
+/**
+ * Recognises in web workers, so that the calling thread stays free and regions of a page are
+ * distributed over processors. Shares no memory, so that a page needs no special headers. One worker
+ * runs from the start on; more start when regions wait. For browsers alone.
+ */
+export class RecognizerPool {
+  private constructor();
+  /** The English model of the package, with its language model. */
+  static embedded(setup?: PoolSetup): Promise<RecognizerPool>;
+  /** A weights file (safetensors, PyTorch) in memory. The bytes must stay as they are. */
+  static fromBytes(weights: Uint8Array | ArrayBuffer, setup?: PoolSetup): Promise<RecognizerPool>;
+  /** The symbols that the network knows. */
+  readonly charset: string[];
+  /** Workers that have been started. */
+  readonly size: number;
+  /** As `Recognizer.recognize`; rejects for bad input. */
+  recognize(image: Image, options?: Options): Promise<Recognition>;
+  /**
+   * As `Recognizer.recognizeRegions`. Workers keep the last image that they saw: give an image whose
+   * pixels have changed as another object.
+   */
+  recognizeRegions(
+    image: Image,
+    regions: Region[],
+    options?: Options,
+  ): Promise<(Recognition | Failure)[]>;
+  /** Ends the workers; calls that are under way reject. */
   free(): void;
 }

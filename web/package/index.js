@@ -107,3 +107,5 @@ export class Recognizer {
     this.#module.free();
   }
 }
+
+export { RecognizerPool } from "./pool.js";

@@ -1,5 +1,6 @@
 // The page: a picture, regions of it, and their texts.
 
+import { RecognizerPool } from "./svtrv2/index.js";
 import { showCards } from "./cards.js";
 import { contains, rectangle, View } from "./view.js";
 
@@ -16,29 +17,11 @@ let regions = [];
 let chosen;
 /** What is being drawn: points of the picture. */
 let draft = [];
-let hasPicture = false;
+/** The picture's pixels. */
+let pixels;
+/** Recognition away from the page's thread, so that the page answers meanwhile. */
+let pool;
 let hasLanguageModel = true;
-
-// The worker: a promise for every task.
-
-const worker = new Worker("./worker.js", { type: "module" });
-const waiting = new Map();
-let tasks = 0;
-
-worker.onmessage = ({ data: { id, value, error } }) => {
-  const { resolve, reject } = waiting.get(id);
-  waiting.delete(id);
-  if (error === undefined) resolve(value);
-  else reject(new Error(error));
-};
-worker.onerror = (event) => say(event.message || "the worker failed", true);
-
-function ask(task, argument) {
-  return new Promise((resolve, reject) => {
-    waiting.set(++tasks, { resolve, reject });
-    worker.postMessage({ id: tasks, task, argument });
-  });
-}
 
 function say(text, isError = false) {
   status.textContent = text;
@@ -62,14 +45,15 @@ function options() {
 }
 
 async function recognize(some) {
-  if (some.length === 0) return;
+  // The first model is followed by the regions there are.
+  if (some.length === 0 || !pool) return;
   try {
-    const { results, milliseconds } = await ask("recognize", {
-      regions: some.map((region) => region.points),
-      options: options(),
-    });
+    const start = performance.now();
+    const points = some.map((region) => region.points);
+    const results = await pool.recognizeRegions(pixels, points, options());
     some.forEach((region, index) => (region.result = results[index]));
-    say(`${some.length === 1 ? "1 region" : `${some.length} regions`} in ${Math.round(milliseconds)} ms`);
+    const milliseconds = Math.round(performance.now() - start);
+    say(`${some.length === 1 ? "1 region" : `${some.length} regions`} in ${milliseconds} ms`);
   } catch (error) {
     some.forEach((region) => (region.result = { error: error.message }));
     say(error.message, true);
@@ -98,13 +82,12 @@ async function show(blob) {
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
     bitmap.close();
-    const pixels = context.getImageData(0, 0, canvas.width, canvas.height);
-    [regions, chosen, draft, hasPicture] = [[], undefined, [], true];
+    pixels = context.getImageData(0, 0, canvas.width, canvas.height);
+    [regions, chosen, draft] = [[], undefined, []];
     stage.classList.remove("empty");
     find("whole").disabled = find("clear").disabled = false;
     view.fit();
     draw();
-    await ask("show", pixels);
     say("Drag over a word, or set its four corners");
     if (canvas.height <= WORD_HEIGHT || canvas.height > 3 * canvas.width) await whole();
   } catch {
@@ -162,7 +145,7 @@ addEventListener("drop", (event) => {
 
 function draw() {
   view.clear();
-  if (!hasPicture) return;
+  if (!pixels) return;
   for (const region of regions) {
     view.draw(region.points, region === chosen ? "region chosen" : "region");
   }
@@ -194,7 +177,7 @@ const pointers = new Map();
 let gesture;
 
 stage.onpointerdown = (event) => {
-  if (!hasPicture || event.button > 0) return;
+  if (!pixels || event.button > 0) return;
   stage.setPointerCapture(event.pointerId);
   const at = view.at(event);
   pointers.set(event.pointerId, at);
@@ -268,7 +251,7 @@ stage.onpointercancel = (event) => {
 stage.addEventListener(
   "wheel",
   (event) => {
-    if (!hasPicture) return;
+    if (!pixels) return;
     event.preventDefault();
     view.zoom(Math.exp(-event.deltaY / 500), view.at(event));
     draw();
@@ -284,7 +267,7 @@ addEventListener("keydown", (event) => {
   draw();
 });
 new ResizeObserver(() => {
-  if (hasPicture) view.fit();
+  if (pixels) view.fit();
   draw();
 }).observe(stage);
 for (const input of document.querySelectorAll("[name=tool]")) {
@@ -309,9 +292,13 @@ async function load() {
   say("Loading the model");
   try {
     const setup = { orientation: find("orientation").value };
-    const loaded = await ask("load", { weights, setup });
-    hasLanguageModel = loaded.hasLanguageModel;
-    say(hasPicture ? "Drag over a word, or set its four corners" : `Ready: ${loaded.symbols} symbols`);
+    const next = await (weights
+      ? RecognizerPool.fromBytes(weights, setup)
+      : RecognizerPool.embedded(setup));
+    pool?.free();
+    pool = next;
+    hasLanguageModel = !weights;
+    say(pixels ? "Drag over a word, or set its four corners" : `Ready: ${pool.charset.length} symbols`);
     document.body.dataset.state = "ready";
   } catch (error) {
     say(error.message, true);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use svtrv2::decode::{BeamSearch, ClassMask, CompactNgram, Decoder, Lexicon, Search};
-use svtrv2::{Charset, Options, Orientation, Point, Quad, Rect};
+use svtrv2::{Charset, Options, Orientation, Point, Precision, Quad, Rect};
 use wasm_bindgen::JsError;
 
 /// How a recogniser is set up.
@@ -16,6 +16,7 @@ pub(crate) struct Setup {
     max_ratio: Option<u32>,
     temperature: Option<f32>,
     orientation: Tall,
+    precision: Option<NumberType>,
 }
 
 /// What to do with tall crops.
@@ -26,6 +27,23 @@ enum Tall {
     AsIs,
     Rotate,
     Best,
+}
+
+/// What the network computes in.
+#[derive(Deserialize, Clone, Copy)]
+#[serde(rename_all = "lowercase")]
+enum NumberType {
+    F32,
+    Int8,
+}
+
+impl From<NumberType> for Precision {
+    fn from(number_type: NumberType) -> Self {
+        match number_type {
+            NumberType::F32 => Precision::F32,
+            NumberType::Int8 => Precision::Int8,
+        }
+    }
 }
 
 impl Setup {
@@ -39,6 +57,7 @@ impl Setup {
                 Tall::Rotate => Orientation::RotateTall,
                 Tall::Best => Orientation::BestOfTall,
             },
+            precision: self.precision.map(Precision::from),
             ..Options::default()
         })
     }

@@ -24,20 +24,20 @@ after(async () => {
 });
 
 /** Every crop's result by one of the builds: what index.js does, but with a choice. */
-function recognizeAll(variant, options) {
+function recognizeAll(variant, options, setup = {}) {
   return page.evaluate(
-    async ([variant, crops, options]) => {
+    async ([variant, crops, options, setup]) => {
       const bytes = async (url) => new Uint8Array(await (await fetch(url)).arrayBuffer());
       const { Recognizer } = await import(`/svtrv2/index.js?${variant}`);
       const module = await import(`/svtrv2/${variant}/svtrv2.js`);
       await module.default({ module_or_path: `/svtrv2/${variant}/svtrv2_bg.wasm` });
       const [weights, ngram] = await Promise.all(["safetensors", "ngram"].map((kind) => bytes(`/svtrv2/models/english.${kind}`)));
-      const recognizer = new Recognizer(new module.Recognizer(weights, ngram, "{}"));
+      const recognizer = new Recognizer(new module.Recognizer(weights, ngram, JSON.stringify(setup)));
       const results = {};
       for (const crop of crops) results[crop] = recognizer.recognize(await bytes(`/samples/${crop}`), options);
       return results;
     },
-    [variant, crops, options],
+    [variant, crops, options, setup],
   );
 }
 
@@ -66,6 +66,59 @@ test("the builds and the native program agree", async () => {
     }
   }
   console.log(`scores and confidences differ from the native ones by at most ${furthest.toExponential(1)}`);
+});
+
+test("the builds agree in int8, and with f32 in the texts", async () => {
+  const exact = await recognizeAll("simd", {});
+  const [simd, relaxed] = [
+    await recognizeAll("simd", {}, { precision: "int8" }),
+    await recognizeAll("relaxed", {}, { precision: "int8" }),
+  ];
+  assert.notDeepEqual(simd, exact);
+  for (const crop of crops) {
+    assert.equal(simd[crop].text, exact[crop].text, crop);
+    assert.equal(relaxed[crop].text, exact[crop].text, crop);
+    assert.ok(Math.abs(simd[crop].confidence - relaxed[crop].confidence) <= 0.05, crop);
+  }
+});
+
+test("a pool of workers gives what one recognizer gives", async () => {
+  const { found, expected, charset, sizes, errors } = await page.evaluate(async () => {
+    const { Recognizer, RecognizerPool } = await import("/svtrv2/index.js");
+    const message = (promise) => promise.then(() => "", (error) => error.message);
+    const image = new Uint8Array(await (await fetch("/samples/page.jpg")).arrayBuffer());
+    const regions = Array.from({ length: 12 }, (_, i) => ({ x: 90 * i, y: 50 + 40 * i, width: 200, height: 60 }));
+    regions.push([[0, 0], [1, 0], [1, 0], [0, 0]]);
+    const recognizer = await Recognizer.embedded();
+    const expected = recognizer.recognizeRegions(image, regions, { decoder: "beam", nBest: 2 });
+    expected.push(recognizer.recognize(image));
+    const pool = await RecognizerPool.embedded({ workers: 3 });
+    const sizes = [pool.size];
+    const found = await pool.recognizeRegions(image, regions, { decoder: "beam", nBest: 2 });
+    found.push(await pool.recognize(image));
+    sizes.push(pool.size);
+    const errors = [
+      await message(pool.recognize(new Uint8Array([1, 2, 3]))),
+      await message(pool.recognize(image, { decoder: "none" })),
+      await message(pool.recognize({ data: () => 0 })),
+      await message(pool.recognize()),
+      await message(RecognizerPool.embedded({ workers: 0 })),
+      await message(RecognizerPool.fromBytes(new Uint8Array(9))),
+    ];
+    // After errors it goes on.
+    found.push(await pool.recognize(image));
+    expected.push(expected.at(-1));
+    const waiting = [1, 2, 3, 4, 5].map(() => message(pool.recognize(image)));
+    pool.free();
+    errors.push(...(await Promise.all(waiting)), await message(pool.recognize(image)));
+    sizes.push(pool.size);
+    return { found, expected, charset: pool.charset.length, sizes, errors };
+  });
+  assert.deepEqual(found, expected);
+  assert.equal(charset, 94);
+  assert.deepEqual(sizes, [1, 3, 0]);
+  assert.ok(errors.every((error) => error.length > 5), errors);
+  assert.deepEqual(errors.slice(-6), Array(6).fill("the pool has been freed"));
 });
 
 test("the language model, alternatives and pixels", async () => {
@@ -120,7 +173,12 @@ test("the declarations are those that programs need", async () => {
   const program = `${root}target/web/program.mts`;
   await writeFile(
     program,
-    `import { Recognizer, type Recognition } from "./package/index.js";
+    `import { Recognizer, RecognizerPool, type Recognition } from "./package/index.js";
+const pool = await RecognizerPool.embedded({ precision: "int8", workers: 2 });
+const words: string[] = (await pool.recognizeRegions(new Uint8Array(1), [{ x: 0, y: 0, width: 9, height: 9 }])).map(
+  (word) => ("error" in word ? word.error : word.text),
+);
+pool.free();
 const recognizer = await Recognizer.embedded({ orientation: "best" });
 const other: Recognizer = await Recognizer.fromBytes(new Uint8Array(1), { languageModel: new ArrayBuffer(1) });
 const found: Recognition = recognizer.recognize(new ImageData(1, 1), { decoder: "languageModel", nBest: 2 });

@@ -3,7 +3,7 @@
 use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::parts::{Chunks, Tile, for_each_part};
-use super::super::simd::{FOUR, Int8Product, Simd, int8_word};
+use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
 use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
@@ -44,7 +44,7 @@ impl Int8Matrix {
         bias: Option<&[f32]>,
     ) -> Self {
         let n = scales.len();
-        let (width, numbers) = (isa.panel_width(), isa.numbers());
+        let (width, numbers) = (isa.panel_width(), isa.words().numbers());
         let words = k.div_ceil(numbers);
         let columns = n.div_ceil(width) * width;
         let mut panels = AlignedBuffer::<u16>::zeroed(columns * words * numbers / 2);
@@ -87,7 +87,7 @@ impl Matrix for Int8Matrix {
     type Left = u32;
 
     fn k(&self) -> usize {
-        self.k.div_ceil(self.isa.numbers())
+        self.k.div_ceil(self.isa.words().numbers())
     }
 
     fn n(&self) -> usize {
@@ -99,7 +99,7 @@ impl Matrix for Int8Matrix {
     }
 
     fn zero(&self, scale: RowScale) -> u32 {
-        u32::from_ne_bytes([scale.zero as u8; FOUR])
+        u32::from_ne_bytes([scale.zero as u8; MOST_NUMBERS])
     }
 
     fn multiply<R: Rows<Element = u32>>(
@@ -163,7 +163,7 @@ impl Int8Rows {
     /// With `factors` the numbers are multiplied before; `k` is a multiple of their count, and they
     /// repeat along the row.
     pub(in crate::cpu) fn new(isa: Int8Isa, x: &[f32], k: usize, factors: Option<&[f32]>) -> Self {
-        let words = k.div_ceil(isa.numbers());
+        let words = k.div_ceil(isa.words().numbers());
         let rows = x.len().checked_div(k).unwrap_or(0);
         let none = RowScale { scale: 0.0, zero: 0 };
         let mut rounded = Int8Rows { words: Scratch::new(rows * words), scales: vec![none; rows] };
@@ -199,7 +199,8 @@ impl Int8Kernel for Round<'_> {
     {
         let Round { x, k, factors, words, scales } = self;
         let mut products = vec![0.0; if factors.is_some() { k } else { 0 }];
-        let row_words = k.div_ceil(P::NUMBERS);
+        let numbers = P::WORDS.numbers();
+        let row_words = k.div_ceil(numbers);
         let rows = x.chunks_exact(k).zip(words.chunks_exact_mut(row_words));
         for ((x, words), of_row) in rows.zip(scales) {
             let x = match factors {
@@ -215,20 +216,19 @@ impl Int8Kernel for Round<'_> {
             let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
             let zero = (-least * factor).round_ties_even().clamp(0.0, STEPS) as i32;
             let (vectors, rest) = S::split(x);
-            let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / P::NUMBERS);
-            for (words, vector) in whole.chunks_exact_mut(S::LANES / P::NUMBERS).zip(vectors) {
-                let numbers = simd.mul(simd.load(vector), simd.splat(factor));
-                words.copy_from_slice(&product.words(simd, numbers, zero)[..S::LANES / P::NUMBERS]);
+            let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / numbers);
+            for (words, vector) in whole.chunks_exact_mut(S::LANES / numbers).zip(vectors) {
+                let scaled = simd.mul(simd.load(vector), simd.splat(factor));
+                words.copy_from_slice(&product.words(simd, scaled, zero)[..S::LANES / numbers]);
             }
-            for (word, x) in last.iter_mut().zip(rest.chunks(P::NUMBERS)) {
-                let mut numbers = [0.0; FOUR];
-                for (number, x) in numbers.iter_mut().zip(x) {
-                    *number = x * factor;
+            for (word, x) in last.iter_mut().zip(rest.chunks(numbers)) {
+                let mut scaled = [0.0; MOST_NUMBERS];
+                for (scaled, x) in scaled.iter_mut().zip(x) {
+                    *scaled = x * factor;
                 }
-                *word = int8_word(P::NUMBERS, &numbers, zero);
+                *word = P::WORDS.word(&scaled, zero);
             }
-            let offset = if P::NUMBERS == FOUR { zero } else { 0 };
-            *of_row = RowScale { scale, zero: offset };
+            *of_row = RowScale { scale, zero: P::WORDS.offset(zero) };
         }
     }
 }
@@ -345,15 +345,12 @@ mod tests {
 
     /// The numbers of words.
     fn numbers(isa: Int8Isa, rounded: &Int8Rows, k: usize) -> Vec<i32> {
-        let row = k.div_ceil(isa.numbers()).max(1);
-        let of_word = |word: u32, zero: i32| -> Vec<i32> {
-            let bytes = word.to_ne_bytes().map(|byte| i32::from(byte) - zero);
-            let halves = [word as u16, (word >> 16) as u16].map(|half| i32::from(half as i16));
-            if isa.numbers() == FOUR { bytes.to_vec() } else { halves.to_vec() }
-        };
+        let words = isa.words();
+        let row = k.div_ceil(words.numbers()).max(1);
         let rows = rounded.words.chunks(row).zip(&rounded.scales);
         rows.flat_map(|(row, of_row)| {
-            row.iter().flat_map(|&word| of_word(word, of_row.zero)).take(k).collect::<Vec<_>>()
+            let numbers = row.iter().flat_map(|&word| words.of(word)).take(k);
+            numbers.map(|number| number - of_row.zero).collect::<Vec<_>>()
         })
         .collect()
     }
@@ -388,6 +385,28 @@ mod tests {
                     assert!(error <= 1.001 * scale, "{isa:?}, {k}: {x} at {i}");
                 }
             }
+        }
+    }
+
+    /// FNV-1a of the output of `platforms_agree_to_the_bit`.
+    const CHECKSUM: u64 = 0xab74_d0c1_413f_b97d;
+
+    /// What comes out is the same to the bit on every platform, whatever its instructions: integers are
+    /// rounded alike, sums are exact, and scales are multiplied in one order.
+    #[test]
+    fn platforms_agree_to_the_bit() {
+        let (rows, k, n) = (24, 385, 97);
+        let (x, levels) = (noise(7, rows * k), levels(8, n * k));
+        let scales: Vec<f32> = noise(9, n).iter().map(|x| x.abs() + 0.5).collect();
+        for isa in Int8Isa::all() {
+            let found = int8_linear_for(isa, &x, &levels, &scales, None);
+            let checksum = found
+                .iter()
+                .flat_map(|x| x.to_le_bytes())
+                .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+                    (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+                });
+            assert_eq!(checksum, CHECKSUM, "{isa:?}: {checksum:#x}");
         }
     }
 

@@ -32,7 +32,7 @@ macro_rules! lanes {
 ///
 /// A macro, because of a function that takes closures compilers keep the sums in memory (measured:
 /// a third of the speed).
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
 macro_rules! multiply_add_words {
     (
         $simd:ty, $sums:ident, $panel:ident, $len:expr, |$k:ident, $row:ident| $word:expr,
@@ -53,7 +53,7 @@ macro_rules! multiply_add_words {
 }
 
 /// [`Product::multiply_add_rows`] by [`multiply_add_words`], on a CPU that the product proves.
-#[cfg(target_arch = "x86_64")]
+#[cfg(any(target_arch = "x86_64", all(target_arch = "wasm32", target_feature = "simd128")))]
 macro_rules! multiply_add_rows {
     ($simd:ty, $load:expr, $splat:expr, $step:expr) => {
         #[inline(always)]
@@ -106,9 +106,13 @@ pub(super) use avx512::Avx512;
 pub(super) use bf16::Avx512Bf16;
 #[cfg(feature = "train")]
 pub(super) use bf16::{Bf16Product, PlainBf16, word as bf16_word};
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+pub(super) use int8::WasmInt8;
 #[cfg(target_arch = "x86_64")]
 pub(super) use int8::{Avx2Int8, Avx512Vnni, AvxVnni};
-pub(super) use int8::{FOUR, Int8Product, PlainInt8, int8_word};
+pub(super) use int8::{Int8Product, MOST_NUMBERS, PlainInt8, Words};
+#[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+pub(super) use int8::{NeonDot, NeonInt8};
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub(super) use neon::Neon;
 pub(super) use portable::Portable;

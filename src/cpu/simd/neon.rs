@@ -113,8 +113,6 @@ unsafe impl Simd for Neon {
         unsafe { vmaxvq_f32(v) }
     }
 
-    /// Four elements of every row are loaded at once and multiplied from their lanes: a load for
-    /// four multiplications of a row and a vector.
     #[inline(always)]
     unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
         self,
@@ -123,27 +121,104 @@ unsafe impl Simd for Neon {
         panel: *const f32,
         len: usize,
     ) {
-        let width = NV * Self::LANES;
-        let mut own = *sums;
-        let (mut rows, mut panel) = (*rows, panel);
-        for _ in 0..len / 4 {
-            // SAFETY: baseline; the caller gives `len` elements of each row and rows of the panel,
-            // and every time around takes four of them. The pointers end no further than one behind
-            // the last element.
-            unsafe {
-                let x: [float32x4_t; MR] = std::array::from_fn(|row| vld1q_f32(rows[row]));
-                multiply_add_lane::<0, MR, NV>(&mut own, &x, panel);
-                multiply_add_lane::<1, MR, NV>(&mut own, &x, panel.add(width));
-                multiply_add_lane::<2, MR, NV>(&mut own, &x, panel.add(2 * width));
-                multiply_add_lane::<3, MR, NV>(&mut own, &x, panel.add(3 * width));
-                rows = rows.map(|row| row.add(4));
-                panel = panel.add(4 * width);
-            }
-        }
-        *sums = own;
-        // SAFETY: what remains of the rows and of the panel.
-        unsafe { super::multiply_add_rows(self, sums, &rows, panel, len % 4) }
+        // SAFETY: the contract is the same.
+        unsafe { multiply_add_lanes(FusedF32, sums, rows, panel, len) }
     }
+}
+
+/// A product whose elements of the left matrix, words of 32 bits, are multiplied from the lanes of a
+/// vector.
+///
+/// # Safety
+/// [`column`](LaneProduct::column) reads four elements.
+pub(super) unsafe trait LaneProduct: Copy {
+    /// An element of the packed right matrix.
+    type Right;
+    /// Four columns of a row of the panel.
+    type Columns: Copy;
+
+    /// # Safety
+    /// Four elements behind the pointer are readable.
+    unsafe fn columns(self, from: *const Self::Right) -> Self::Columns;
+
+    /// Adds the products with the word in lane `LANE` of `x`.
+    fn multiply_add<const LANE: i32>(
+        self,
+        sum: float32x4_t,
+        columns: Self::Columns,
+        x: float32x4_t,
+    ) -> float32x4_t;
+}
+
+/// f32 times f32.
+#[derive(Clone, Copy)]
+struct FusedF32;
+
+// SAFETY: a vector is loaded, four elements.
+unsafe impl LaneProduct for FusedF32 {
+    type Right = f32;
+    type Columns = float32x4_t;
+
+    #[inline(always)]
+    unsafe fn columns(self, from: *const f32) -> float32x4_t {
+        // SAFETY: baseline; the caller gives four elements.
+        unsafe { vld1q_f32(from) }
+    }
+
+    #[inline(always)]
+    fn multiply_add<const LANE: i32>(
+        self,
+        sum: float32x4_t,
+        columns: float32x4_t,
+        x: float32x4_t,
+    ) -> float32x4_t {
+        // SAFETY: baseline.
+        unsafe { vfmaq_laneq_f32::<LANE>(sum, columns, x) }
+    }
+}
+
+/// [`Product::multiply_add_rows`](super::Product::multiply_add_rows): four words of every row are
+/// loaded at once and multiplied from their lanes, a load for four multiplications of a row and a
+/// vector.
+///
+/// # Safety
+/// As there; elements of the left matrix have 32 bits.
+#[inline(always)]
+pub(super) unsafe fn multiply_add_lanes<P, L, const MR: usize, const NV: usize>(
+    product: P,
+    sums: &mut [[float32x4_t; NV]; MR],
+    rows: &[*const L; MR],
+    panel: *const P::Right,
+    len: usize,
+) where
+    P: LaneProduct,
+{
+    const { assert!(size_of::<L>() == size_of::<f32>()) };
+    let width = NV * Neon::LANES;
+    let mut own = *sums;
+    let (mut rows, mut panel) = (rows.map(|row| row.cast::<f32>()), panel);
+    for _ in 0..len / 4 {
+        // SAFETY: baseline; the caller gives `len` elements of each row and rows of the panel, and
+        // every time around takes four of them. The pointers end no further than one behind the
+        // last element.
+        unsafe {
+            let x: [float32x4_t; MR] = std::array::from_fn(|row| vld1q_f32(rows[row]));
+            multiply_add_lane::<P, 0, MR, NV>(product, &mut own, &x, panel);
+            multiply_add_lane::<P, 1, MR, NV>(product, &mut own, &x, panel.add(width));
+            multiply_add_lane::<P, 2, MR, NV>(product, &mut own, &x, panel.add(2 * width));
+            multiply_add_lane::<P, 3, MR, NV>(product, &mut own, &x, panel.add(3 * width));
+            rows = rows.map(|row| row.add(4));
+            panel = panel.add(4 * width);
+        }
+    }
+    for k in 0..len % 4 {
+        // SAFETY: as above; k is below what remains of the rows and of the panel.
+        unsafe {
+            let x: [float32x4_t; MR] = std::array::from_fn(|row| vld1q_dup_f32(rows[row].add(k)));
+            multiply_add_lane::<P, 0, MR, NV>(product, &mut own, &x, panel.add(k * width));
+        }
+    }
+    *sums = own;
 }
 
 /// A row of the panel times one lane of every row's elements.
@@ -151,18 +226,18 @@ unsafe impl Simd for Neon {
 /// # Safety
 /// `NV` vectors of the panel are readable.
 #[inline(always)]
-unsafe fn multiply_add_lane<const LANE: i32, const MR: usize, const NV: usize>(
+unsafe fn multiply_add_lane<P: LaneProduct, const LANE: i32, const MR: usize, const NV: usize>(
+    product: P,
     sums: &mut [[float32x4_t; NV]; MR],
     x: &[float32x4_t; MR],
-    panel: *const f32,
+    panel: *const P::Right,
 ) {
-    // SAFETY: NEON belongs to the baseline; the caller gives the vectors.
-    unsafe {
-        let columns: [float32x4_t; NV] = std::array::from_fn(|v| vld1q_f32(panel.add(v * 4)));
-        for (sums, x) in sums.iter_mut().zip(x) {
-            for (sum, column) in sums.iter_mut().zip(columns) {
-                *sum = vfmaq_laneq_f32::<LANE>(*sum, column, *x);
-            }
+    // SAFETY: the caller gives the vectors.
+    let columns: [P::Columns; NV] =
+        std::array::from_fn(|v| unsafe { product.columns(panel.add(v * Neon::LANES)) });
+    for (sums, x) in sums.iter_mut().zip(x) {
+        for (sum, columns) in sums.iter_mut().zip(columns) {
+            *sum = product.multiply_add::<LANE>(*sum, columns, *x);
         }
     }
 }

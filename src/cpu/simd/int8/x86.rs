@@ -1,103 +1,14 @@
-//! Products of integers of 8 bits, with exact sums in i32.
-//!
-//! Weights are signed, at most 127 in magnitude. What they are multiplied with are integers from
-//! `-zero` to `255 - zero`; each row has a `zero` of its own. A word of 32 bits of the left matrix
-//! holds four of these as unsigned bytes, `zero` above their value, or two of them as i16, whatever
-//! the instruction set multiplies best. Sums are the same once the bytes' offset is taken back.
+//! Products of int8 on x86-64.
 
-#[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::*;
 
-#[cfg(target_arch = "x86_64")]
-use super::{Avx2, Avx512};
-use super::{MOST_LANES, Portable, Product, Simd};
-
-/// int8 times int8.
-pub(in crate::cpu) trait Int8Product<S: Simd>: Product<S, Left = u32> {
-    /// Numbers of a word: [`FOUR`] or [`TWO`].
-    const NUMBERS: usize;
-
-    /// The words of a vector of numbers, which are rounded to the nearest integer, to even at a tie:
-    /// `LANES / NUMBERS` of them. Integers are raised to `-zero` and lowered to `255 - zero`.
-    fn words(self, simd: S, numbers: S::V, zero: i32) -> [u32; MOST_WORDS] {
-        let lanes = simd.lanes(numbers);
-        let mut words = [0; MOST_WORDS];
-        for (word, lanes) in words.iter_mut().zip(lanes[..S::LANES].chunks_exact(Self::NUMBERS)) {
-            *word = int8_word(Self::NUMBERS, lanes, zero);
-        }
-        words
-    }
-}
-
-/// Numbers of a word of bytes.
-pub(in crate::cpu) const FOUR: usize = 4;
-/// Numbers of a word of i16.
-const TWO: usize = 2;
-/// The most words that a vector makes.
-pub(in crate::cpu) const MOST_WORDS: usize = MOST_LANES / TWO;
-/// The largest byte.
-const MOST_BYTE: i32 = 255;
-
-/// The word of `numbers` numbers, of zeros where there are fewer.
-#[inline(always)]
-pub(in crate::cpu) fn int8_word(numbers: usize, x: &[f32], zero: i32) -> u32 {
-    let integer = |i: usize| {
-        let x = x.get(i).map_or(0, |x| x.round_ties_even() as i32);
-        x.clamp(-zero, MOST_BYTE - zero)
-    };
-    if numbers == FOUR {
-        u32::from_ne_bytes(std::array::from_fn::<u8, FOUR, _>(|i| (integer(i) + zero) as u8))
-    } else {
-        u32::from(integer(0) as u16) | u32::from(integer(1) as u16) << 16
-    }
-}
-
-/// In plain arithmetic: the oracle.
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct PlainInt8;
-
-// SAFETY: it reads a word of each row and a row of the panel for each k below `len`.
-unsafe impl Product<Portable> for PlainInt8 {
-    type Left = u32;
-    type Right = u16;
-    const INTEGER: bool = true;
-
-    #[inline(always)]
-    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
-        self,
-        _: Portable,
-        sums: &mut [[<Portable as Simd>::V; NV]; MR],
-        rows: &[*const u32; MR],
-        panel: *const u16,
-        len: usize,
-    ) {
-        for k in 0..len {
-            for row in 0..MR {
-                // SAFETY: k < len.
-                let word = unsafe { *rows[row].add(k) };
-                let (x, y) = (i32::from(word as u16 as i16), i32::from((word >> 16) as u16 as i16));
-                for (column, sum) in sums[row].as_flattened_mut().iter_mut().enumerate() {
-                    // SAFETY: k < len, and the column is one of the panel's.
-                    let [low, high] =
-                        unsafe { *panel.add(k * NV * Portable::LANES + column) }.to_ne_bytes();
-                    let product = x * i32::from(low as i8) + y * i32::from(high as i8);
-                    *sum = f32::from_bits((sum.to_bits() as i32).wrapping_add(product) as u32);
-                }
-            }
-        }
-    }
-}
-
-impl Int8Product<Portable> for PlainInt8 {
-    const NUMBERS: usize = TWO;
-}
+use super::super::{Avx2, Avx512, Product, Simd};
+use super::{Int8Product, MOST_BYTE, MOST_WORDS, Words};
 
 /// The products of i16 that AVX2 has: twice as many as of f32.
-#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Avx2Int8(());
 
-#[cfg(target_arch = "x86_64")]
 impl Avx2Int8 {
     #[inline]
     #[target_feature(enable = "avx2")]
@@ -110,7 +21,6 @@ impl Avx2Int8 {
 //
 // "SAFETY: proven" below: the intrinsics need what `new` is compiled for, and `self` only exists where
 // `new` could be called: in code that runs on a CPU with it.
-#[cfg(target_arch = "x86_64")]
 unsafe impl Product<Avx2> for Avx2Int8 {
     type Left = u32;
     type Right = u16;
@@ -127,9 +37,8 @@ unsafe impl Product<Avx2> for Avx2Int8 {
     );
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Int8Product<Avx2> for Avx2Int8 {
-    const NUMBERS: usize = TWO;
+    const WORDS: Words = Words::Halves;
 
     #[inline(always)]
     fn words(self, _: Avx2, numbers: __m256, zero: i32) -> [u32; MOST_WORDS] {
@@ -148,11 +57,9 @@ impl Int8Product<Avx2> for Avx2Int8 {
 }
 
 /// The dot products of AVX-VNNI, in vectors of AVX2.
-#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct AvxVnni(());
 
-#[cfg(target_arch = "x86_64")]
 impl AvxVnni {
     #[inline]
     #[target_feature(enable = "avx2,avxvnni")]
@@ -162,7 +69,6 @@ impl AvxVnni {
 }
 
 // SAFETY: as above.
-#[cfg(target_arch = "x86_64")]
 unsafe impl Product<Avx2> for AvxVnni {
     type Left = u32;
     type Right = u32;
@@ -173,9 +79,8 @@ unsafe impl Product<Avx2> for AvxVnni {
     });
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Int8Product<Avx2> for AvxVnni {
-    const NUMBERS: usize = FOUR;
+    const WORDS: Words = Words::Bytes;
 
     #[inline(always)]
     fn words(self, _: Avx2, numbers: __m256, zero: i32) -> [u32; MOST_WORDS] {
@@ -194,11 +99,9 @@ impl Int8Product<Avx2> for AvxVnni {
 }
 
 /// The dot products of AVX-512 VNNI.
-#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Avx512Vnni(());
 
-#[cfg(target_arch = "x86_64")]
 impl Avx512Vnni {
     #[inline]
     #[target_feature(enable = "avx512f,avx512vnni")]
@@ -208,7 +111,6 @@ impl Avx512Vnni {
 }
 
 // SAFETY: as above.
-#[cfg(target_arch = "x86_64")]
 unsafe impl Product<Avx512> for Avx512Vnni {
     type Left = u32;
     type Right = u32;
@@ -219,9 +121,8 @@ unsafe impl Product<Avx512> for Avx512Vnni {
     });
 }
 
-#[cfg(target_arch = "x86_64")]
 impl Int8Product<Avx512> for Avx512Vnni {
-    const NUMBERS: usize = FOUR;
+    const WORDS: Words = Words::Bytes;
 
     #[inline(always)]
     fn words(self, _: Avx512, numbers: __m512, zero: i32) -> [u32; MOST_WORDS] {
