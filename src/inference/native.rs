@@ -164,10 +164,7 @@ fn in_parts<const N: usize>(
     let run = |images: &[f32]| {
         run(Tokens { values: cpu::channels_last(images, grid.positions()), channels: 3 }, grid)
     };
-    let part = std::env::var("PARTX")
-        .ok()
-        .and_then(|x| x.parse().ok())
-        .unwrap_or((PART_PIXELS / grid.positions()).max(1));
+    let part = (PART_PIXELS / grid.positions()).max(1);
     if batch <= part {
         let (grid, outputs) = run(images)?;
         return Ok((batch, grid, outputs));
