@@ -24,7 +24,9 @@ use datafusion::arrow::array::{
 use datafusion::arrow::datatypes::Int64Type;
 use datafusion::config::ExtensionOptions;
 use datafusion::parquet::arrow::ArrowWriter;
-use datafusion::parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use datafusion::parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use datafusion::parquet::file::properties::WriterProperties;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use rayon::prelude::*;
@@ -43,8 +45,10 @@ fn main() -> Result<()> {
         }
         ["compare", crops, rows, rounds] => compare(crops, rows.parse()?, rounds.parse()?),
         ["verify", crops, texts] => verify(crops, texts),
-        _ => Err("repeat FOLDER COUNT OUTPUT [EVERY] | compare CROPS ROWS ROUNDS | verify CROPS TEXTS"
-            .into()),
+        _ => Err(
+            "repeat FOLDER COUNT OUTPUT [EVERY] | compare CROPS ROWS ROUNDS | verify CROPS TEXTS"
+                .into(),
+        ),
     }
 }
 
@@ -60,7 +64,8 @@ fn repeat(folder: &str, count: usize, output: &str, damaged_every: usize) -> Res
     let image = |row: usize| {
         let file = &files[row % files.len()];
         // The end is cut off: a header that looks right, and too few rows.
-        let length = if row % damaged_every == damaged_every - 1 { file.len() / 2 } else { file.len() };
+        let length =
+            if row % damaged_every == damaged_every - 1 { file.len() / 2 } else { file.len() };
         &file[..length]
     };
     let mut writer: Option<ArrowWriter<File>> = None;
@@ -74,8 +79,10 @@ fn repeat(folder: &str, count: usize, output: &str, damaged_every: usize) -> Res
         ];
         let batch = RecordBatch::try_from_iter(columns)?;
         if writer.is_none() {
-            let properties =
-                WriterProperties::builder().set_max_row_group_row_count(Some(ROW_GROUP)).set_dictionary_enabled(false).build();
+            let properties = WriterProperties::builder()
+                .set_max_row_group_row_count(Some(ROW_GROUP))
+                .set_dictionary_enabled(false)
+                .build();
             let file = File::create(output)?;
             writer = Some(ArrowWriter::try_new(file, batch.schema(), Some(properties))?);
         }
@@ -104,13 +111,14 @@ fn peak() -> f64 {
 }
 
 fn reader(path: &str) -> Result<ParquetRecordBatchReader> {
-    Ok(ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?.with_batch_size(1024).build()?)
+    Ok(ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?
+        .with_batch_size(1024)
+        .build()?)
 }
 
 /// What the library makes of the files of images: decoded by all threads, then one batch.
 fn batch(recognizer: &Recognizer, files: &[&[u8]]) -> Vec<Option<Recognition>> {
-    let crops: Vec<Option<Crop>> =
-        files.par_iter().map(|file| Crop::decode(file).ok()).collect();
+    let crops: Vec<Option<Crop>> = files.par_iter().map(|file| Crop::decode(file).ok()).collect();
     let whole: Vec<Crop> = crops.iter().flatten().cloned().collect();
     let mut results = recognizer.recognize_batch(&whole).into_iter();
     crops.iter().map(|crop| crop.as_ref().and_then(|_| results.next()?.ok())).collect()
@@ -163,7 +171,8 @@ async fn query(
     rows: usize,
     options: &ReadOptions,
 ) -> Result<Vec<(i64, Option<String>)>> {
-    let ctx = SessionContext::new_with_config(session_config().with_option_extension(options.clone()));
+    let ctx =
+        SessionContext::new_with_config(session_config().with_option_extension(options.clone()));
     register(&ctx)?;
     ctx.register_parquet("crops", path, ParquetReadOptions::default()).await?;
     let query = format!(
@@ -209,7 +218,9 @@ fn verify(crops: &str, texts: &str) -> Result<()> {
     }
     let rest = result.is_some_and(|(batch, next)| next < batch.num_rows());
     assert!(!rest && results.next().is_none(), "too many rows");
-    println!("{rows} rows and {characters} characters are those of recognize_batch, {errors} errors");
+    println!(
+        "{rows} rows and {characters} characters are those of recognize_batch, {errors} errors"
+    );
     Ok(())
 }
 

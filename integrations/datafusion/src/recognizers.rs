@@ -159,7 +159,12 @@ fn english(_: &Charset) -> Result<BeamSearch> {
 }
 
 fn words(path: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    // A pipe may block, and a device may be endless.
+    let read = || match std::fs::metadata(path)?.is_file() {
+        true => std::fs::read_to_string(path),
+        false => Err(std::io::Error::other("it is not a regular file")),
+    };
+    let text = read().map_err(|error| {
         DataFusionError::from(error).context(format!("svtrv2.lexicon: {}", path.display()))
     })?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())

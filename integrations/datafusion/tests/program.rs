@@ -135,10 +135,13 @@ fn rows_are_filtered_and_columns_renamed() {
     assert!(printed.contains("10 rows"), "{printed}");
     let rows = read(&folder.path().join("texts.parquet"));
     assert_eq!(rows.schema().field(1).name(), "ocr_text");
-    // Texts of texts: the names are taken.
-    let arguments =
-        ["bulk", "texts.parquet", "more.parquet", "--image", "ocr_text", "--prefix", "ocr_"];
-    assert!(fail(folder.path(), &arguments).contains("binary"));
+    // The names of results are taken; and texts are no images.
+    for (prefix, part) in [("ocr_", "--prefix"), ("more_", "binary")] {
+        let arguments =
+            ["bulk", "texts.parquet", "more.parquet", "--image", "ocr_text", "--prefix", prefix];
+        let error = fail(folder.path(), &arguments);
+        assert!(error.contains(part), "{prefix}: {error}");
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::plan::{Part, parts};
 use super::progress::Progress;
 use super::say;
 use super::sink::Sink;
-use super::source::{Batch, Columns, Source};
+use super::source::{Batch, Columns, Source, session};
 
 /// Batches that are recognised at the same time: the second keeps the threads busy at the end of the
 /// first.
@@ -68,14 +68,19 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         say(format!("{} of {} files are finished", finished.len(), finished.len() + open.len()))?;
     }
     let columns = Columns { image: arguments.image.clone(), prefix: arguments.prefix.clone() };
-    let mut sources = Vec::with_capacity(open.len());
+    let ctx = session();
+    let opened = async |part: &Part| {
+        let source = Source::open(&ctx, &part.input, &columns, arguments.filter.as_deref()).await;
+        source.map_err(|error| error.context(part.input.to_string()))
+    };
+    // All are opened before the first is recognised: what is wrong with the last is known at once.
+    let mut rows = 0;
     for part in &open {
-        let source = Source::open(&part.input, &columns, arguments.filter.as_deref()).await;
-        sources.push(source.map_err(|error| error.context(part.input.to_string()))?);
+        rows += opened(part).await?.rows();
     }
-    let progress = Progress::new(sources.iter().map(Source::rows).sum());
-    for (part, source) in open.iter().zip(sources) {
-        let done = run_part(arguments, part, source, &progress).await;
+    let progress = Progress::new(rows);
+    for part in &open {
+        let done = run_part(arguments, part, opened(part).await?, &progress).await;
         progress.say(done.map_err(|error| error.context(part.input.to_string()))?)?;
     }
     progress.finish()
@@ -99,7 +104,7 @@ async fn run_part(
             work.await.map_err(|error| DataFusionError::External(Box::new(error)))?
         }
     };
-    let mut results = source.batches()?.map(recognize).buffered(AT_ONCE);
+    let mut results = source.batches().await?.map(recognize).buffered(AT_ONCE);
     while let Some(batch) = results.try_next().await? {
         let failed = failures(&batch);
         progress.add(batch.num_rows(), failed);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::config_err;
+use datafusion::dataframe::DataFrame;
 use datafusion::error::Result;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use futures::stream::{self, BoxStream};
@@ -31,8 +32,15 @@ pub struct Source {
 }
 
 enum Kind {
-    Table { frame: BoxStream<'static, Result<RecordBatch>>, image: usize },
+    Table { frame: DataFrame, image: usize },
     Files(Vec<PathBuf>),
+}
+
+/// A session with one partition, which keeps the order of the rows: the recogniser uses all threads.
+pub fn session() -> SessionContext {
+    let mut config = session_config().with_target_partitions(1);
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    SessionContext::new_with_config(config)
 }
 
 /// Crops that are recognised together, and the schema of their results.
@@ -47,9 +55,18 @@ enum Rows {
 }
 
 impl Source {
-    pub async fn open(input: &Input, columns: &Columns, filter: Option<&str>) -> Result<Self> {
+    pub async fn open(
+        ctx: &SessionContext,
+        input: &Input,
+        columns: &Columns,
+        filter: Option<&str>,
+    ) -> Result<Self> {
         match input {
-            Input::Parquet(path) => Self::table(&path.to_string_lossy(), columns, filter).await,
+            Input::Parquet(path) => {
+                let path = path.to_string_lossy();
+                let frame = ctx.read_parquet(path.as_ref(), ParquetReadOptions::default()).await?;
+                Self::table(frame, columns, filter).await
+            }
             Input::Images(_) if filter.is_some() => {
                 config_err!("--where is for Parquet files: image files have no columns")
             }
@@ -64,12 +81,7 @@ impl Source {
         }
     }
 
-    /// One partition, which keeps the order of the rows: the recogniser uses all threads.
-    async fn table(path: &str, columns: &Columns, filter: Option<&str>) -> Result<Self> {
-        let mut config = session_config().with_target_partitions(1);
-        config.options_mut().execution.parquet.schema_force_view_types = false;
-        let ctx = SessionContext::new_with_config(config);
-        let mut frame = ctx.read_parquet(path, ParquetReadOptions::default()).await?;
+    async fn table(mut frame: DataFrame, columns: &Columns, filter: Option<&str>) -> Result<Self> {
         if let Some(filter) = filter {
             frame = frame.clone().filter(frame.parse_sql_expr(filter)?)?;
         }
@@ -83,7 +95,7 @@ impl Source {
         Ok(Source {
             rows: frame.clone().count().await?,
             output_schema: with_results(others, &columns.prefix)?,
-            kind: Kind::Table { frame: frame.execute_stream().await?.boxed(), image },
+            kind: Kind::Table { frame, image },
         })
     }
 
@@ -97,10 +109,12 @@ impl Source {
         Arc::clone(&self.output_schema)
     }
 
-    pub fn batches(self) -> Result<BoxStream<'static, Result<Batch>>> {
+    pub async fn batches(self) -> Result<BoxStream<'static, Result<Batch>>> {
         let output_schema = self.output_schema;
         Ok(match self.kind {
             Kind::Table { frame, image } => frame
+                .execute_stream()
+                .await?
                 .map_ok(move |batch| Batch {
                     rows: Rows::Table { batch, image },
                     output_schema: Arc::clone(&output_schema),
