@@ -113,7 +113,7 @@ impl Executor {
             bind_host: self.host.clone(),
             external_host: Some(self.host),
             port: self.port,
-            grpc_port: self.port + 1,
+            grpc_port: self.port.saturating_add(1),
             scheduler_host: self.scheduler_host,
             scheduler_port: self.scheduler_port,
             scheduler_connect_timeout_seconds: 30,

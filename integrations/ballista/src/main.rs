@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use ballista_core::error::BallistaError;
 use clap::{Parser, Subcommand};
 use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::error::{DataFusionError, Result};
@@ -85,7 +86,7 @@ fn run(command: Command) -> Result<()> {
     runtime.block_on(async {
         match command {
             Command::Scheduler { host, port, executor_timeout } => {
-                Ok(Scheduler { host, port, executor_timeout }.run().await?)
+                Scheduler { host, port, executor_timeout }.run().await.map_err(failed)
             }
             Command::Executor {
                 host,
@@ -106,11 +107,15 @@ fn run(command: Command) -> Result<()> {
                     work_dir,
                     heartbeat,
                 };
-                Ok(executor.run().await?)
+                executor.run().await.map_err(failed)
             }
             Command::Sql { scheduler, query } => sql(&scheduler, &query).await,
         }
     })
+}
+
+fn failed(error: BallistaError) -> DataFusionError {
+    DataFusionError::Execution(error.to_string())
 }
 
 /// Gives the recogniser as many threads as there are tasks; returns their number.
@@ -124,7 +129,12 @@ async fn sql(scheduler: &str, query: &str) -> Result<()> {
     let ctx = connect(scheduler, session_config()).await?;
     for statement in DFParser::parse_sql(query)? {
         let plan = ctx.state().statement_to_plan(statement).await?;
-        let mut batches = ctx.execute_logical_plan(plan).await?.execute_stream().await?;
+        let frame = ctx.execute_logical_plan(plan).await?;
+        // `SET` has had its effect, and has no rows.
+        if frame.schema().fields().is_empty() {
+            continue;
+        }
+        let mut batches = frame.execute_stream().await?;
         while let Some(batch) = batches.try_next().await? {
             let mut writer = LineDelimitedWriter::new(io::stdout().lock());
             writer.write(&batch)?;

@@ -79,7 +79,7 @@ impl<'a> Images<'a> {
         &self,
         recognizer: &Recognizer,
     ) -> impl Iterator<Item = Option<Outcome>> {
-        let present = (0..self.len()).filter_map(|row| self.get(row)).map(Encoded);
+        let present = (0..self.len()).filter_map(move |row| self.get(row)).map(Encoded);
         let mut results = recognizer.recognize_stream(present);
         (0..self.len()).map(move |row| {
             let result = self.get(row).and_then(|_| results.next());

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 
+use datafusion::arrow::array::Array;
 use datafusion::common::{config_err, exec_datafusion_err, exec_err};
 use datafusion::config::{ConfigEntry, ConfigExtension, ExtensionOptions};
 use datafusion::error::Result;
@@ -28,7 +29,7 @@ const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
 }
 
 /// The options that a network is loaded with.
-const NETWORK: [Key; 7] = [
+static NETWORK: [Key; 7] = [
     key("weights", Kind::Text, "weights file; the embedded English model if it is not given"),
     key("charset", Kind::Text, "`english`, or a dictionary file, for weights without a charset"),
     key("space", Kind::Switch, "append a space to the dictionary"),
@@ -43,7 +44,7 @@ const NETWORK: [Key; 7] = [
 ];
 
 /// The options of a decoder, of which a network can have many.
-const DECODER: [Key; 12] = [
+static DECODER: [Key; 12] = [
     key("decoder", Kind::OneOf(&["greedy", "beam", "english"]), "search of texts"),
     key("beam", Kind::Whole, "width of the beam"),
     key("lm", Kind::Text, "character n-gram model in ARPA format"),
@@ -193,13 +194,13 @@ impl ExtensionOptions for ReadOptions {
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let Key { name, kind, .. } = find(name)?;
+        let key = find(name)?;
         if value.is_empty() {
-            self.values.remove(name);
+            self.values.remove(key.name);
             return Ok(());
         }
-        match checked(kind, value) {
-            Ok(value) => self.values.insert(name, value),
+        match checked(&key.kind, value) {
+            Ok(value) => self.values.insert(key.name, value),
             Err(expected) => return config_err!("svtrv2.{name} is {expected}, not {value:?}"),
         };
         Ok(())
@@ -220,8 +221,8 @@ impl ExtensionOptions for ReadOptions {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::common::arrow::array::{ArrayRef, Float64Array, StringArray, StructArray};
-    use datafusion::common::arrow::datatypes::{DataType, Field};
+    use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray, StructArray};
+    use datafusion::arrow::datatypes::{DataType, Field};
 
     use super::*;
 

@@ -3,9 +3,10 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{
-    ArrayRef, Float32Array, Float32Builder, ListArray, StringBuilder, StructArray,
+    ArrayRef, Float32Array, Float32Builder, ListArray, NullBufferBuilder, StringBuilder,
+    StructArray,
 };
-use datafusion::arrow::buffer::{NullBufferBuilder, OffsetBuffer};
+use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
@@ -14,7 +15,7 @@ use svtrv2::Character;
 use crate::images::Outcome;
 
 /// The names of the fields of a result, in their order.
-pub(crate) const FIELDS: [&str; 5] = ["text", "confidence", "score", "chars", "error"];
+const FIELDS: [&str; 5] = ["text", "confidence", "score", "chars", "error"];
 
 static CHARACTER: LazyLock<Fields> = LazyLock::new(|| {
     let number = |name| Field::new(name, DataType::Float32, false);

@@ -64,7 +64,7 @@ impl Source {
         match input {
             Input::Parquet(path) => {
                 let path = path.to_string_lossy();
-                let frame = ctx.read_parquet(path.as_ref(), ParquetReadOptions::default()).await?;
+                let frame = ctx.read_parquet(&*path, ParquetReadOptions::default()).await?;
                 Self::table(frame, columns, filter).await
             }
             Input::Images(_) if filter.is_some() => {
