@@ -7,9 +7,9 @@ use ballista_core::error::BallistaError;
 use clap::{Parser, Subcommand};
 use datafusion::arrow::json::LineDelimitedWriter;
 use datafusion::error::{DataFusionError, Result};
-use datafusion::sql::parser::DFParser;
 use futures::TryStreamExt;
 use svtrv2_ballista::{Executor, Scheduler, connect, session_config};
+use svtrv2_datafusion::parse;
 
 /// Scene-text recognition in SQL on many machines.
 #[derive(Parser)]
@@ -127,7 +127,7 @@ fn threads(cores: usize) -> Result<usize> {
 
 async fn sql(scheduler: &str, query: &str) -> Result<()> {
     let ctx = connect(scheduler, session_config()).await?;
-    for statement in DFParser::parse_sql(query)? {
+    for statement in parse(query)? {
         let plan = ctx.state().statement_to_plan(statement).await?;
         let frame = ctx.execute_logical_plan(plan).await?;
         // `SET` has had its effect, and has no rows.

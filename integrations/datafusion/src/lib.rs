@@ -15,9 +15,9 @@
 //!
 //! let ctx = SessionContext::new_with_config(svtrv2_datafusion::session_config());
 //! svtrv2_datafusion::register(&ctx)?;
-//! ctx.sql("SET svtrv2.precision = 'int8'").await?.collect().await?;
-//! let query = "SELECT read_text(X'00', options => {'decoder': 'beam'}).error AS error";
-//! let batches = ctx.sql(query).await?.collect().await?;
+//! let query = "SET svtrv2.precision = 'int8';
+//!              SELECT read_text(X'00', options => {'decoder': 'beam'}).error AS error";
+//! let batches = svtrv2_datafusion::sql(&ctx, query).await?.collect().await?;
 //! assert_eq!(batches[0].num_rows(), 1);
 //! # Ok(())
 //! # }
@@ -50,6 +50,7 @@ mod options;
 mod output;
 mod recognizers;
 mod regions;
+mod sql;
 
 use std::sync::Arc;
 
@@ -62,6 +63,7 @@ pub use images::Counts;
 pub use options::ReadOptions;
 pub use output::{result_type, results_type};
 pub use recognizers::recognizer;
+pub use sql::{parse, sql};
 
 /// Rows of a batch in [`session_config`]. A batch holds its images.
 pub const BATCH_SIZE: usize = 1024;

@@ -221,7 +221,7 @@ impl ExtensionOptions for ReadOptions {
 mod tests {
     use std::sync::Arc;
 
-    use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray, StructArray};
+    use datafusion::arrow::array::{ArrayRef, Float64Array, StringArray};
     use datafusion::arrow::datatypes::{DataType, Field};
 
     use super::*;

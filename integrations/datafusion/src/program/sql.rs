@@ -11,10 +11,9 @@ use datafusion::arrow::util::pretty::pretty_format_batches;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::Result;
 use datafusion::prelude::SessionContext;
-use datafusion::sql::parser::DFParser;
 use futures::TryStreamExt;
 use indicatif::ProgressBar;
-use svtrv2_datafusion::{Counts, register, session_config};
+use svtrv2_datafusion::{Counts, parse, register, session_config};
 
 use super::arguments::RecognitionArguments;
 use super::say;
@@ -71,7 +70,7 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
 }
 
 async fn statements(ctx: &SessionContext, arguments: &Arguments, bar: &ProgressBar) -> Result<()> {
-    for statement in DFParser::parse_sql(&arguments.query)? {
+    for statement in parse(&arguments.query)? {
         let plan = ctx.state().statement_to_plan(statement).await?;
         print(ctx.execute_logical_plan(plan).await?, arguments.format, bar).await?;
     }

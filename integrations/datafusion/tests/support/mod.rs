@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use datafusion::arrow::array::{ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
+use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
 use datafusion::arrow::compute::concat_batches;
 use datafusion::error::Result;
 use datafusion::prelude::SessionContext;
@@ -96,7 +96,7 @@ pub fn table(images: ArrayRef) -> RecordBatch {
 
 /// The rows of a query.
 pub async fn run(ctx: &SessionContext, query: &str) -> Result<RecordBatch> {
-    let frame = ctx.sql(query).await?;
+    let frame = svtrv2_datafusion::sql(ctx, query).await?;
     let schema = Arc::clone(frame.schema().inner());
     let batches = frame.collect().await?;
     let schema = batches.first().map_or(schema, |batch| batch.schema());
