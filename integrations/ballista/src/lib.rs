@@ -20,14 +20,11 @@ use ballista_scheduler::config::SchedulerConfig;
 use ballista_scheduler::scheduler_process::start_server;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use svtrv2_datafusion::{BATCH_SIZE, ReadOptions, functions};
+use svtrv2_datafusion::{configured, functions, register};
 
-/// The configuration of sessions: Ballista's, the settings `svtrv2.*`, and batches that are small
-/// enough for rows with images.
+/// The configuration of sessions: Ballista's with what recognition needs ([`configured`]).
 pub fn session_config() -> SessionConfig {
-    SessionConfig::new_with_ballista()
-        .with_option_extension(ReadOptions::default())
-        .with_batch_size(BATCH_SIZE)
+    configured(SessionConfig::new_with_ballista())
 }
 
 /// A session's state with the functions.
@@ -138,6 +135,9 @@ pub async fn connect(
     scheduler: &str,
     config: SessionConfig,
 ) -> datafusion::error::Result<SessionContext> {
-    let state = session_state(config)?;
-    Ok(SessionContext::remote_with_state(scheduler, state).await?.enable_url_table())
+    // Ballista replaces the functions of the state by its own.
+    let ctx = SessionContext::remote_with_state(scheduler, session_state(config)?).await?;
+    let ctx = ctx.enable_url_table();
+    register(&ctx)?;
+    Ok(ctx)
 }

@@ -167,7 +167,7 @@ fn a_query_survives_an_executor_that_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     // Large images, so that the query takes some seconds.
     let page = png(5, 1600, 1200);
-    let images: Vec<Vec<u8>> = vec![page; 160];
+    let images: Vec<Vec<u8>> = vec![page; 320];
     let crops = write_crops(folder.path(), &images);
     let mut cluster = Cluster::start(folder.path());
     let query = format!("SELECT id, read_text(image).text AS text FROM '{crops}'");

@@ -68,10 +68,24 @@ pub use sql::{parse, sql};
 /// Rows of a batch in [`session_config`]. A batch holds its images.
 pub const BATCH_SIZE: usize = 1024;
 
-/// DataFusion's default configuration with the settings `svtrv2.*`, and batches of [`BATCH_SIZE`] rows:
-/// the default of 8192 rows takes hundreds of megabytes where a row has an image.
+/// DataFusion's default configuration, [`configured`] for recognition.
 pub fn session_config() -> SessionConfig {
-    SessionConfig::new().with_option_extension(ReadOptions::default()).with_batch_size(BATCH_SIZE)
+    configured(SessionConfig::new())
+}
+
+/// A configuration with what recognition needs:
+///
+/// - the settings `svtrv2.*`;
+/// - batches of [`BATCH_SIZE`] rows, because the default of 8192 rows takes hundreds of megabytes where a row
+///   has an image;
+/// - `datafusion.optimizer.enable_leaf_expression_pushdown` off, because that rule takes
+///   `read_text(image).text` and `read_text(image).confidence` apart into two calls again after they
+///   were found to be one.
+pub fn configured(config: SessionConfig) -> SessionConfig {
+    config
+        .with_option_extension(ReadOptions::default())
+        .with_batch_size(BATCH_SIZE)
+        .set_bool("datafusion.optimizer.enable_leaf_expression_pushdown", false)
 }
 
 /// The functions.
