@@ -30,8 +30,8 @@ impl Cluster {
         let ports = free_ports();
         let mut cluster = Cluster { scheduler: ports, processes: Vec::new() };
         let port = ports.to_string();
-        // An executor that is silent for four seconds is dead.
-        cluster.spawn(ports, &["scheduler", "--port", &port, "--executor-timeout", "4"]);
+        // An executor that is silent for ten seconds is dead.
+        cluster.spawn(ports, &["scheduler", "--port", &port, "--executor-timeout", "10"]);
         for executor in [2, 4] {
             let own = (ports + executor).to_string();
             let work = folder.join(&own);
