@@ -200,7 +200,7 @@ fn queries_take_files_and_patterns() {
     succeed(folder.path(), &["sql", statements]);
     let rows = read(&folder.path().join("digits.parquet"));
     let only_digits =
-        |text: &Option<String>| text.as_deref().unwrap().trim_matches(['0', '1']) == "";
+        |text: &Option<String>| text.as_deref().unwrap().trim_matches(['0', '1']).is_empty();
     let texts = datafusion::arrow::compute::cast(
         rows.column(1),
         &datafusion::arrow::datatypes::DataType::Utf8,
