@@ -3,6 +3,7 @@
 #[cfg(feature = "data")]
 mod calibrate;
 mod convert;
+mod engine;
 #[cfg(feature = "train")]
 mod english_lm;
 #[cfg(feature = "data")]
@@ -45,6 +46,10 @@ enum Command {
     Ngram(ngram::Arguments),
     #[cfg(feature = "train")]
     EnglishLm(english_lm::Arguments),
+    /// Recognise the crops of Parquet files, folders and lists (package svtrv2-datafusion)
+    Bulk(engine::Arguments),
+    /// Run SQL with the functions read_text and read_regions (package svtrv2-datafusion)
+    Sql(engine::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -59,9 +64,15 @@ fn main() -> ExitCode {
         Command::Ngram(arguments) => ngram::run(&arguments),
         #[cfg(feature = "train")]
         Command::EnglishLm(arguments) => english_lm::run(&arguments),
+        Command::Bulk(arguments) => return ended(engine::run("bulk", &arguments)),
+        Command::Sql(arguments) => return ended(engine::run("sql", &arguments)),
     };
+    ended(outcome.map(|()| ExitCode::SUCCESS))
+}
+
+fn ended(outcome: failure::Result<ExitCode>) -> ExitCode {
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => failure.exit(),
     }
 }

@@ -256,3 +256,31 @@ mod train {
         assert_fails(&svtrv2(&["train", "nowhere.toml"]), 1, "nowhere.toml");
     }
 }
+
+/// A program beside `svtrv2` gets the arguments of `bulk` and `sql`, and its status is theirs.
+#[cfg(unix)]
+#[test]
+fn another_program_runs_queries() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let own = folder.path().join("svtrv2");
+    std::fs::copy(env!("CARGO_BIN_EXE_svtrv2"), &own).unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&own);
+        command.args(arguments).env("PATH", "/usr/bin:/bin").output().unwrap()
+    };
+    let missing = run(&["sql", "SELECT 1"]);
+    assert_fails(&missing, 1, "cargo install svtrv2-datafusion");
+    let other = folder.path().join("svtrv2-datafusion");
+    std::fs::write(&other, "#!/bin/sh\nprintf '[%s]' \"$@\"\nexit 7\n").unwrap();
+    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for (arguments, expected) in [
+        (&["sql", "SELECT 'a b'", "--format", "json"][..], "[sql][SELECT 'a b'][--format][json]"),
+        (&["bulk", "--help"][..], "[bulk][--help]"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(stdout(&output), expected);
+        assert_eq!(output.status.code(), Some(7));
+    }
+}
