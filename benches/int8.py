@@ -56,9 +56,15 @@ def quantised_by_nncf(model, x):
     import nncf
     import openvino
 
-    network = openvino.Core().read_model(model)
+    core = openvino.Core()
+    network = core.read_model(model)
     network.reshape({network.inputs[0]: x.shape})
-    return nncf.quantize(network, nncf.Dataset([x]), model_type=nncf.ModelType.TRANSFORMER, subset_size=1)
+    with tempfile.TemporaryDirectory() as folder:
+        # NNCF does not find the nodes of a graph that was reshaped in memory.
+        path = Path(folder) / "f32.xml"
+        openvino.save_model(network, path, compress_to_fp16=False)
+        network = core.read_model(path)
+        return nncf.quantize(network, nncf.Dataset([x]), model_type=nncf.ModelType.TRANSFORMER, subset_size=1)
 
 
 NAMES = [
