@@ -195,13 +195,13 @@ mod minus_infinity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crop::Crop;
+    use crate::crop::{Crop, PixelFormat};
 
     #[test]
     fn points_are_turned_back() {
-        let mut image = image::RgbImage::new(3, 5);
-        image.put_pixel(2, 1, image::Rgb([255; 3]));
-        let crop = Crop::from_rgb(&image).unwrap();
+        let mut pixels = [0; 3 * 3 * 5];
+        pixels[3 * (3 + 2)..][..3].fill(255);
+        let crop = Crop::from_raw(PixelFormat::Rgb8, 3, 5, 3 * 3, &pixels).unwrap();
         for rotation in [Rotation::None, Rotation::CounterClockwise, Rotation::Clockwise] {
             let turned = crop.rotated(rotation);
             let at = turned.rgb().iter().position(|&sample| sample == 255).unwrap() as u32 / 3;

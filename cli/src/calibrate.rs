@@ -20,8 +20,8 @@ pub fn calibrate(
     folder: &Path,
     count: usize,
     f32_share: f64,
-    options: &mut QuantizeOptions,
-) -> Result<()> {
+    mut options: QuantizeOptions,
+) -> Result<QuantizeOptions> {
     let crops = crops(weights, folder, count)?;
     say(format!("calibrating on {} crops of {}", crops.len(), folder.display()))?;
     let bar = if std::io::stderr().is_terminal() {
@@ -38,8 +38,8 @@ pub fn calibrate(
         })?;
     bar.finish_and_clear();
     print(&calibration)?;
-    calibration.apply(options);
-    Ok(())
+    calibration.apply(&mut options);
+    Ok(options)
 }
 
 fn print(calibration: &Int8Calibration) -> Result<()> {

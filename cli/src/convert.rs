@@ -127,13 +127,16 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let coding = if plain { Coding::Plain } else { Coding::Entropy };
             let extra_bits = arguments.extra_bits.clone();
             let keep = arguments.keep.clone();
-            let mut options =
+            let options =
                 QuantizeOptions { rate, coding, extra_bits, keep, ..QuantizeOptions::default() };
             #[cfg(feature = "data")]
-            if let Some(folder) = &arguments.calibrate {
-                let (count, share) = (arguments.crops, arguments.f32_share);
-                crate::calibrate::calibrate(&weights, folder, count, share, &mut options)?;
-            }
+            let options = match &arguments.calibrate {
+                Some(folder) => {
+                    let (count, share) = (arguments.crops, arguments.f32_share);
+                    crate::calibrate::calibrate(&weights, folder, count, share, options)?
+                }
+                None => options,
+            };
             weights.save_quantized(&arguments.output, &options)?;
         }
         None => weights.save(&arguments.output, storage)?,
