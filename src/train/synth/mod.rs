@@ -71,7 +71,8 @@ pub struct SynthOptions {
     pub contrast: f32,
     /// The largest Gaussian blur, in pixels; half of the words have some.
     pub blur: f32,
-    /// The largest standard deviation of the noise, 0..=1; half of the words have some.
+    /// The largest standard deviation of Gaussian noise, as a share of the range of samples, 0..=1; half of
+    /// the words get noise.
     pub noise: f32,
     /// Words that were smaller once.
     pub shrunk: f32,
