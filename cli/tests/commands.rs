@@ -74,6 +74,30 @@ fn converts() {
     assert_fails(&svtrv2(&["convert", &missing, &weights]), 1, "missing.pth");
 }
 
+/// A folder of pictures calibrates int8; one without any is told.
+#[cfg(feature = "data")]
+#[test]
+fn calibrates_int8() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = converted(folder.path());
+    let to = path(folder.path(), "int8.safetensors");
+    let crops = path(&root(), "examples/crops");
+    let calibrate =
+        |crops: &str| svtrv2(&["convert", "--int8", "--calibrate", crops, &weights, &to]);
+    let output = calibrate(&crops);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    assert!(text.contains("calibrating on 7 crops") && text.contains("stays in f32"), "{text}");
+    assert!(text.contains("layers stay in f32 (") && text.contains("read back"), "{text}");
+
+    let empty = path(folder.path(), "empty");
+    std::fs::create_dir(&empty).unwrap();
+    assert_fails(&calibrate(&empty), 1, "no crops");
+    assert_fails(&calibrate(&path(folder.path(), "missing")), 1, "missing");
+    let without = svtrv2(&["convert", "--calibrate", &crops, &weights, &to]);
+    assert_fails(&without, 2, "--int8");
+}
+
 #[test]
 fn estimates_models() {
     let folder = tempfile::tempdir().unwrap();

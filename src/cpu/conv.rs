@@ -8,9 +8,13 @@ use super::gemm::{
     Rows,
 };
 use super::parts::Grid;
+use super::simd::MOST_NUMBERS;
 
 /// Taps of a kernel.
-pub(super) const TAPS: usize = 9;
+pub(crate) const TAPS: usize = 9;
+/// Of what the channels of a group must be a multiple for products of int8: they make whole words with
+/// every instruction set.
+pub(crate) const INT8_CHANNELS: usize = MOST_NUMBERS;
 /// Side of the kernel, and zeros around the input.
 pub(super) const SIDE: usize = 3;
 pub(super) const PADDING: usize = 1;
@@ -154,7 +158,8 @@ pub(crate) struct Int8Conv {
 impl Int8Conv {
     /// Packs the weight `scales[o] * levels[o, ..]`, `[out, in / groups, 3, 3]`, and bias `[out]`.
     ///
-    /// There is no such convolution if the channels of a group do not make whole words.
+    /// # Panics
+    /// If the channels of a group are no multiple of [`INT8_CHANNELS`].
     pub(crate) fn new(
         (levels, scales): (&[i8], &[f32]),
         bias: &[f32],
@@ -162,7 +167,7 @@ impl Int8Conv {
         groups: usize,
         stride: (usize, usize),
         factors: Option<Vec<f32>>,
-    ) -> Option<Self> {
+    ) -> Self {
         let isa = Int8Isa::best();
         Self::new_for(isa, (levels, scales), bias, in_dim, groups, stride, factors)
     }
@@ -175,15 +180,13 @@ impl Int8Conv {
         groups: usize,
         stride: (usize, usize),
         factors: Option<Vec<f32>>,
-    ) -> Option<Self> {
+    ) -> Self {
         let out_dim = bias.len();
         let (group_in, group_out) = (in_dim / groups, out_dim / groups);
         assert_eq!(levels.len(), out_dim * group_in * TAPS, "the weight has another size");
         assert_eq!(scales.len(), out_dim, "a scale for each output channel");
         assert!(factors.as_ref().is_none_or(|f| f.len() == in_dim), "a factor for each channel");
-        if !group_in.is_multiple_of(isa.words().numbers()) {
-            return None;
-        }
+        assert!(group_in.is_multiple_of(INT8_CHANNELS), "channels that make no whole words");
         let pack = |group: usize| {
             let element = |k: usize, n: usize| {
                 let (tap, channel) = (k / group_in, k % group_in);
@@ -195,7 +198,7 @@ impl Int8Conv {
         };
         let groups = (0..groups).map(pack).collect();
         let packed = PackedConv::from_groups(groups, in_dim / isa.words().numbers(), stride);
-        Some(Int8Conv { packed, isa, in_dim, factors })
+        Int8Conv { packed, isa, in_dim, factors }
     }
 }
 
@@ -365,7 +368,7 @@ pub(super) mod tests {
         let bias = vec![0.0; scales.len()];
         let weight = (levels, scales);
         let layer = Int8Conv::new_for(isa, weight, &bias, in_dim, groups, stride, None);
-        conv_int8(x, height, width, &layer.unwrap(), Epilogue::Store)
+        conv_int8(x, height, width, &layer, Epilogue::Store)
     }
 
     /// Weights and images are rounded to 127 of their largest magnitude.
@@ -396,8 +399,6 @@ pub(super) mod tests {
             );
             assert!(alone == found[..alone.len()], "{isa:?}");
         }
-        let odd = Int8Conv::new((&[1; 27], &[1.0]), &[0.0], 3, 1, (1, 1), None);
-        assert!(odd.is_none(), "three channels make no whole words");
     }
 
     #[test]
@@ -412,7 +413,7 @@ pub(super) mod tests {
         let weight = (&levels[..], &[0.01; 8][..]);
         for isa in Int8Isa::all() {
             let layer = |factors| {
-                Int8Conv::new_for(isa, weight, &[0.5; 8], in_dim, groups, (1, 1), factors).unwrap()
+                Int8Conv::new_for(isa, weight, &[0.5; 8], in_dim, groups, (1, 1), factors)
             };
             let run = |x: &[f32], layer| conv_int8(x, height, width, &layer, Epilogue::Store);
             let found = run(&x, layer(Some(factors.clone())));

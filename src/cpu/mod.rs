@@ -60,7 +60,7 @@ mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
 pub(crate) use clock::clock;
-pub(crate) use conv::{Int8Conv, PackedConv, conv, conv_int8, output_grid};
+pub(crate) use conv::{INT8_CHANNELS, Int8Conv, PackedConv, TAPS, conv, conv_int8, output_grid};
 pub(crate) use elementwise::{add, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
@@ -72,7 +72,7 @@ pub(crate) use linear::{Int8Linear, linear, linear_int8, mlp, mlp_int8, pack_lin
 #[cfg(feature = "train")]
 pub(crate) use memory::keep_freed_memory;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
-pub(crate) use rounding::weight_levels;
+pub(crate) use rounding::{MOST_LEVEL, weight_levels};
 #[cfg(feature = "train")]
 pub(crate) use rounding::{rounded_input, rounded_weight};
 pub(crate) use vertical_attention::vertical_attention;

@@ -4,11 +4,20 @@
 #[cfg(feature = "train")]
 use rayon::prelude::*;
 
-#[cfg(feature = "train")]
-use super::gemm::STEPS;
-
 /// The largest magnitude of a weight's integer.
-const MOST: f32 = 127.0;
+pub(crate) const MOST_LEVEL: f32 = 127.0;
+/// Steps between the least and the largest integer of an input.
+const STEPS: f32 = 255.0;
+
+/// How an input is rounded whose numbers, and 0, lie between `least` and `largest`: what a step stands
+/// for, its inverse, and the steps from the least integer to 0. Where a bound is infinite or none, so is
+/// the step, and the inverse is 0.
+#[inline(always)]
+pub(super) fn input_scale(least: f32, largest: f32) -> (f32, f32, f32) {
+    let scale = (largest - least) / STEPS;
+    let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
+    (scale, factor, (-least * factor).round_ties_even().clamp(0.0, STEPS))
+}
 
 /// A weight of so many rows in integers and a scale a row: 127 is the row's largest magnitude.
 pub(crate) fn weight_levels(weight: &[f32], rows: usize) -> (Vec<i8>, Vec<f32>) {
@@ -25,7 +34,7 @@ pub(crate) fn weight_levels(weight: &[f32], rows: usize) -> (Vec<i8>, Vec<f32>) 
 
 /// A row's scale, and its inverse: 0 for a row of zeros.
 fn row_scale(row: &[f32]) -> (f32, f32) {
-    let scale = row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / MOST;
+    let scale = row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / MOST_LEVEL;
     if scale.is_normal() { (scale, scale.recip()) } else { (0.0, 0.0) }
 }
 
@@ -42,16 +51,14 @@ pub(crate) fn rounded_weight(weight: &[f32], rows: usize) -> Vec<f32> {
 }
 
 /// What the input of a layer is in int8 inference: rows of `k` numbers, each rounded to 255 steps of
-/// its range, 0 included ([`Int8Rows`](super::gemm::Int8Rows)).
+/// its range, 0 included.
 #[cfg(feature = "train")]
 pub(crate) fn rounded_input(x: &[f32], k: usize) -> Vec<f32> {
     let mut rounded = x.to_vec();
     rounded.par_chunks_mut(k.max(1)).for_each(|row| {
         let least = row.iter().fold(0.0f32, |least, &x| least.min(x));
         let largest = row.iter().fold(0.0f32, |largest, &x| largest.max(x));
-        let scale = (largest - least) / STEPS;
-        let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
-        let zero = (-least * factor).round_ties_even().clamp(0.0, STEPS);
+        let (scale, factor, zero) = input_scale(least, largest);
         row.iter_mut().for_each(|x| {
             *x = (*x * factor).round_ties_even().clamp(-zero, STEPS - zero) * scale;
         });

@@ -39,6 +39,13 @@ pub(crate) struct Levels {
     pub factors: Option<Vec<f32>>,
 }
 
+/// The part of values of all input channels, group after group, that belongs to the group of an
+/// output channel (`row` of `rows`), whose group has `len` of them.
+pub(crate) fn of_row<T>(values: &[T], len: usize, row: usize, rows: usize) -> &[T] {
+    let groups = values.len() / len;
+    &values[row * groups / rows * len..][..len]
+}
+
 impl Levels {
     /// In f32. The number of factors is a multiple of the channels of a row.
     pub(crate) fn dequantized(&self) -> Vec<f32> {
@@ -53,8 +60,7 @@ impl Levels {
                 values.extend(levels.iter().map(|&level| f32::from(level) * scale));
                 continue;
             };
-            let groups = factors.len() / channels;
-            let factors = &factors[row * groups / rows * channels..][..channels];
+            let factors = of_row(factors, channels, row, rows);
             for (taps, factor) in levels.chunks_exact(self.taps).zip(factors) {
                 values.extend(taps.iter().map(|&level| f32::from(level) * scale * factor));
             }
@@ -104,9 +110,6 @@ pub(crate) enum Conv {
     Int8 { packed: Int8Conv, config: ConvConfig },
 }
 
-/// Taps of a convolution.
-const TAPS: usize = 9;
-
 /// The layers, packed.
 pub(crate) enum PackedInt8 {}
 
@@ -117,17 +120,6 @@ fn check_factors(factors: Option<&[f32]>, in_dim: usize) -> Result<()> {
             Err(ComputeError::operand("input factors", [1, factors.len()], [1, in_dim]))
         }
         _ => Ok(()),
-    }
-}
-
-/// The parameters in f32.
-fn in_f32(parameters: LinearParameters<Values>) -> LinearParameters<Vec<f32>> {
-    let LinearParameters { weight, bias, in_dim, out_dim } = parameters;
-    LinearParameters {
-        weight: weight.into_f32(),
-        bias: bias.map(Values::into_f32),
-        in_dim,
-        out_dim,
     }
 }
 
@@ -142,7 +134,7 @@ impl Layers for PackedInt8 {
 
     fn linear(parameters: LinearParameters<Values>) -> Result<Linear> {
         if let Values::Exact(_) = parameters.weight {
-            return Ok(Linear::F32(Packed::linear(in_f32(parameters))?));
+            return Ok(Linear::F32(Packed::linear(parameters.map(Values::into_f32))?));
         }
         let LinearParameters { weight, bias, in_dim, out_dim } = parameters;
         let Levels { levels, scales, factors, .. } = weight.into_int8(out_dim, 1);
@@ -152,51 +144,31 @@ impl Layers for PackedInt8 {
     }
 
     fn conv(parameters: ConvParameters<Values>) -> Result<Conv> {
-        let ConvParameters { weight, bias, config } = parameters;
+        let config = parameters.config;
+        if matches!(parameters.weight, Values::Exact(_)) || !config.fits_int8() {
+            return Ok(Conv::F32(Packed::conv(parameters.map(Values::into_f32))?));
+        }
+        let ConvParameters { weight, bias, .. } = parameters;
         let ConvConfig { in_dim, out_dim, groups, stride } = config;
         let bias = bias.map_or_else(|| vec![0.0; out_dim], Values::into_f32);
-        let packed = match &weight {
-            Values::Exact(_) => None,
-            _ => {
-                let weight = weight.clone().into_int8(out_dim, TAPS);
-                let Levels { levels, scales, factors, .. } = weight;
-                check_factors(factors.as_deref(), in_dim)?;
-                Int8Conv::new((&levels, &scales), &bias, in_dim, groups, stride, factors)
-            }
-        };
-        if let Some(packed) = packed {
-            return Ok(Conv::Int8 { packed, config });
-        }
-        let (weight, bias) = (weight.into_f32(), Some(bias));
-        Ok(Conv::F32(Packed::conv(ConvParameters { weight, bias, config })?))
+        let Levels { levels, scales, factors, .. } = weight.into_int8(out_dim, cpu::TAPS);
+        check_factors(factors.as_deref(), in_dim)?;
+        let packed = Int8Conv::new((&levels, &scales), &bias, in_dim, groups, stride, factors);
+        Ok(Conv::Int8 { packed, config })
     }
 
     fn layer_norm(parameters: LayerNormParameters<Values>) -> Result<native::LayerNorm> {
-        let LayerNormParameters { weight, bias, eps } = parameters;
-        let (weight, bias) = (weight.into_f32(), bias.into_f32());
-        Packed::layer_norm(LayerNormParameters { weight, bias, eps })
+        Packed::layer_norm(parameters.map(Values::into_f32))
     }
 
-    fn batch_norm(parameters: BatchNormParameters<Values>) -> Result<Infallible> {
-        let BatchNormParameters { weight, bias, running_mean, running_var, eps } = parameters;
-        Packed::batch_norm(BatchNormParameters {
-            weight: weight.into_f32(),
-            bias: bias.into_f32(),
-            running_mean: running_mean.into_f32(),
-            running_var: running_var.into_f32(),
-            eps,
-        })
+    fn batch_norm(_: BatchNormParameters<Values>) -> Result<Infallible> {
+        Err(ComputeError::Unsupported("a batch norm outside training").into())
     }
 
     fn vertical_attention(
         parameters: VerticalAttentionParameters<Values>,
     ) -> Result<native::VerticalAttention> {
-        let VerticalAttentionParameters { token, key_value, classifier } = parameters;
-        Packed::vertical_attention(VerticalAttentionParameters {
-            token: token.into_f32(),
-            key_value: in_f32(key_value),
-            classifier: in_f32(classifier),
-        })
+        Packed::vertical_attention(parameters.map(Values::into_f32))
     }
 }
 
@@ -253,37 +225,5 @@ impl Ops for Int8 {
         }
     }
 
-    fn attention(&self, qkv: &Tokens, heads: usize, length: usize) -> Result<Tokens> {
-        Native.attention(qkv, heads, length)
-    }
-
-    fn attention_with_map(
-        &self,
-        qkv: &Tokens,
-        heads: usize,
-        grid: Grid,
-    ) -> Result<(Tokens, Tokens)> {
-        Native.attention_with_map(qkv, heads, grid)
-    }
-
-    fn mean(&self, first: &Tokens, others: &[Tokens]) -> Result<Tokens> {
-        Native.mean(first, others)
-    }
-
-    fn layer_norm(&self, layer: &native::LayerNorm, x: &Tokens) -> Result<Tokens> {
-        Native.layer_norm(layer, x)
-    }
-
-    fn batch_norm_gelu(&self, layer: &Infallible, _: &Tokens) -> Result<Tokens> {
-        match *layer {}
-    }
-
-    fn vertical_attention(
-        &self,
-        layer: &native::VerticalAttention,
-        x: &Tokens,
-        grid: Grid,
-    ) -> Result<Tokens> {
-        Native.vertical_attention(layer, x, grid)
-    }
+    native::shared_with_native!();
 }

@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | [`native`] | CPU, f32, packed parameters | none |
 //! | [`int8`] | CPU, linear layers and convolutions in int8 | none |
-//! | [`observed`] | as [`native`], with notes of what layers are given | none |
+//! | [`observed`] | as [`native`], and the inputs of layers are observed | none |
 //! | `candle` (feature `candle`) | any device, f32, f16 or bf16 | candle's; the oracle of the others |
 //! | `tape` (feature `train`) | CPU, f32 | hand-written |
 //!
@@ -77,6 +77,11 @@ pub(crate) struct ConvConfig {
 }
 
 impl ConvConfig {
+    /// Whether int8 inference computes it in int8: the channels of a group make whole words.
+    pub(crate) fn fits_int8(&self) -> bool {
+        (self.in_dim / self.groups).is_multiple_of(cpu::INT8_CHANNELS)
+    }
+
     /// The grid of the output for an input on `grid`.
     pub(crate) fn output_grid(&self, grid: Grid) -> Grid {
         let (height, width) = cpu::output_grid(grid.height, grid.width, self.stride);

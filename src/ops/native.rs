@@ -125,6 +125,47 @@ impl Layers for Packed {
 /// Computes with the CPU operations.
 pub(crate) struct Native;
 
+/// The operations that other implementations on [`Tokens`] have in common with [`Native`]: all but linear
+/// layers, MLPs and convolutions.
+macro_rules! shared_with_native {
+    () => {
+        fn attention(&self, qkv: &Tokens, heads: usize, length: usize) -> Result<Tokens> {
+            Native.attention(qkv, heads, length)
+        }
+
+        fn attention_with_map(
+            &self,
+            qkv: &Tokens,
+            heads: usize,
+            grid: Grid,
+        ) -> Result<(Tokens, Tokens)> {
+            Native.attention_with_map(qkv, heads, grid)
+        }
+
+        fn mean(&self, first: &Tokens, others: &[Tokens]) -> Result<Tokens> {
+            Native.mean(first, others)
+        }
+
+        fn layer_norm(&self, layer: &native::LayerNorm, x: &Tokens) -> Result<Tokens> {
+            Native.layer_norm(layer, x)
+        }
+
+        fn batch_norm_gelu(&self, layer: &Infallible, _: &Tokens) -> Result<Tokens> {
+            match *layer {}
+        }
+
+        fn vertical_attention(
+            &self,
+            layer: &native::VerticalAttention,
+            x: &Tokens,
+            grid: Grid,
+        ) -> Result<Tokens> {
+            Native.vertical_attention(layer, x, grid)
+        }
+    };
+}
+pub(super) use shared_with_native;
+
 /// The epilogue of the CPU operations; a residual is checked to have the result's shape.
 pub(super) fn epilogue<'a>(
     name: &'static str,

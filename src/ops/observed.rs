@@ -1,5 +1,5 @@
-//! Inference on a CPU in f32, as [`native`](super::native) does it, that takes notes of what linear
-//! layers and convolutions multiply: for the calibration of int8.
+//! Inference on a CPU in f32, as [`native`](super::native) does it, that observes the inputs of linear layers
+//! and convolutions: for the calibration of int8.
 
 use std::array::from_fn;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::{
     BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::PackedMatrix;
+use crate::cpu::{self, PackedMatrix};
 use crate::error::{ComputeError, Result};
 
 /// A parameter and its name.
@@ -26,7 +26,7 @@ pub(crate) struct Observed<L> {
     name: String,
 }
 
-/// What a layer was given.
+/// The inputs of a layer, summed up.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LayerInput {
     /// The sum of the squares of each input channel.
@@ -44,9 +44,10 @@ pub(crate) struct LayerInput {
 /// The layers, packed, with names.
 pub(crate) enum ObservedLayers {}
 
-fn values(parameters: LinearParameters<Named>) -> LinearParameters<Vec<f32>> {
-    let LinearParameters { weight, bias, in_dim, out_dim } = parameters;
-    LinearParameters { weight: weight.values, bias: bias.map(|bias| bias.values), in_dim, out_dim }
+impl From<Named> for Vec<f32> {
+    fn from(parameter: Named) -> Self {
+        parameter.values
+    }
 }
 
 impl Layers for ObservedLayers {
@@ -59,21 +60,16 @@ impl Layers for ObservedLayers {
 
     fn linear(parameters: LinearParameters<Named>) -> Result<Self::Linear> {
         let name = parameters.weight.name.clone();
-        Ok(Observed { layer: Packed::linear(values(parameters))?, name })
+        Ok(Observed { layer: Packed::linear(parameters.map(Vec::from))?, name })
     }
 
     fn conv(parameters: ConvParameters<Named>) -> Result<Self::Conv> {
-        let ConvParameters { weight: Named { name, values: weight }, bias, config } = parameters;
-        let bias = bias.map(|bias| bias.values);
-        Ok((
-            Observed { layer: Packed::conv(ConvParameters { weight, bias, config })?, name },
-            config,
-        ))
+        let (name, config) = (parameters.weight.name.clone(), parameters.config);
+        Ok((Observed { layer: Packed::conv(parameters.map(Vec::from))?, name }, config))
     }
 
     fn layer_norm(parameters: LayerNormParameters<Named>) -> Result<native::LayerNorm> {
-        let LayerNormParameters { weight, bias, eps } = parameters;
-        Packed::layer_norm(LayerNormParameters { weight: weight.values, bias: bias.values, eps })
+        Packed::layer_norm(parameters.map(Vec::from))
     }
 
     fn batch_norm(_: BatchNormParameters<Named>) -> Result<Infallible> {
@@ -83,30 +79,31 @@ impl Layers for ObservedLayers {
     fn vertical_attention(
         parameters: VerticalAttentionParameters<Named>,
     ) -> Result<native::VerticalAttention> {
-        let VerticalAttentionParameters { token, key_value, classifier } = parameters;
-        Packed::vertical_attention(VerticalAttentionParameters {
-            token: token.values,
-            key_value: values(key_value),
-            classifier: values(classifier),
-        })
+        Packed::vertical_attention(parameters.map(Vec::from))
     }
 }
 
-/// Computes with the CPU operations and takes notes.
+/// Computes with the CPU operations, and sums up the inputs of the layers that int8 inference rounds.
 #[derive(Default)]
 pub(crate) struct Observing {
     inputs: Mutex<BTreeMap<String, LayerInput>>,
 }
 
 impl Observing {
-    /// What the layers were given, by the names of their weights.
+    /// The inputs of the layers, by the names of their weights.
     pub(crate) fn into_inputs(self) -> BTreeMap<String, LayerInput> {
         self.inputs.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes notes of a layer that multiplies each position of `x` by some taps, a tap in so many
-    /// output positions for each position.
-    fn note(&self, name: &str, x: &Tokens, taps: &[f64], out_rows: usize, multiplications: usize) {
+    /// Adds the input of a layer, each position of which meets a tap in so many output positions.
+    fn observe(
+        &self,
+        name: &str,
+        x: &Tokens,
+        taps: &[f64],
+        out_rows: usize,
+        multiplications: usize,
+    ) {
         let mut squares = vec![0.0f64; x.channels];
         let mut sums = vec![0.0f64; x.channels];
         for row in x.values.chunks_exact(x.channels.max(1)) {
@@ -138,7 +135,7 @@ impl Ops for Observing {
         x: &Tokens,
         then: Epilogue<Tokens>,
     ) -> Result<Tokens> {
-        self.note(name, x, &[1.0], x.rows(), x.values.len() * layer.n());
+        self.observe(name, x, &[1.0], x.rows(), x.values.len() * layer.n());
         Native.linear(layer, x, then)
     }
 
@@ -162,6 +159,9 @@ impl Ops for Observing {
         then: Epilogue<Tokens>,
     ) -> Result<Tokens> {
         let y = Native.conv(layer, x, grid, then)?;
+        if !config.fits_int8() {
+            return Ok(y);
+        }
         let Grid { height, width } = grid;
         // The share of the positions that a tap meets, along an axis.
         let share = |tap: usize, size: usize, stride: usize| {
@@ -169,44 +169,12 @@ impl Ops for Observing {
             met.count() as f64 / size as f64
         };
         let (rows, columns) = config.stride;
-        let taps: [f64; 9] =
+        let taps: [f64; cpu::TAPS] =
             from_fn(|tap| share(tap / 3, height, rows) * share(tap % 3, width, columns));
         let multiplications = y.values.len() * config.in_dim / config.groups * taps.len();
-        self.note(name, x, &taps, y.rows(), multiplications);
+        self.observe(name, x, &taps, y.rows(), multiplications);
         Ok(y)
     }
 
-    fn attention(&self, qkv: &Tokens, heads: usize, length: usize) -> Result<Tokens> {
-        Native.attention(qkv, heads, length)
-    }
-
-    fn attention_with_map(
-        &self,
-        qkv: &Tokens,
-        heads: usize,
-        grid: Grid,
-    ) -> Result<(Tokens, Tokens)> {
-        Native.attention_with_map(qkv, heads, grid)
-    }
-
-    fn mean(&self, first: &Tokens, others: &[Tokens]) -> Result<Tokens> {
-        Native.mean(first, others)
-    }
-
-    fn layer_norm(&self, layer: &native::LayerNorm, x: &Tokens) -> Result<Tokens> {
-        Native.layer_norm(layer, x)
-    }
-
-    fn batch_norm_gelu(&self, layer: &Infallible, _: &Tokens) -> Result<Tokens> {
-        match *layer {}
-    }
-
-    fn vertical_attention(
-        &self,
-        layer: &native::VerticalAttention,
-        x: &Tokens,
-        grid: Grid,
-    ) -> Result<Tokens> {
-        Native.vertical_attention(layer, x, grid)
-    }
+    native::shared_with_native!();
 }

@@ -115,6 +115,42 @@ pub(crate) struct VerticalAttentionParameters<P> {
     pub classifier: LinearParameters<P>,
 }
 
+impl<P> LinearParameters<P> {
+    /// The same with every parameter converted.
+    pub(crate) fn map<Q>(self, convert: impl Fn(P) -> Q) -> LinearParameters<Q> {
+        let LinearParameters { weight, bias, in_dim, out_dim } = self;
+        LinearParameters { weight: convert(weight), bias: bias.map(convert), in_dim, out_dim }
+    }
+}
+
+impl<P> ConvParameters<P> {
+    /// As [`LinearParameters::map`].
+    pub(crate) fn map<Q>(self, convert: impl Fn(P) -> Q) -> ConvParameters<Q> {
+        let ConvParameters { weight, bias, config } = self;
+        ConvParameters { weight: convert(weight), bias: bias.map(convert), config }
+    }
+}
+
+impl<P> LayerNormParameters<P> {
+    /// As [`LinearParameters::map`].
+    pub(crate) fn map<Q>(self, convert: impl Fn(P) -> Q) -> LayerNormParameters<Q> {
+        let LayerNormParameters { weight, bias, eps } = self;
+        LayerNormParameters { weight: convert(weight), bias: convert(bias), eps }
+    }
+}
+
+impl<P> VerticalAttentionParameters<P> {
+    /// As [`LinearParameters::map`].
+    pub(crate) fn map<Q>(self, convert: impl Fn(P) -> Q) -> VerticalAttentionParameters<Q> {
+        let VerticalAttentionParameters { token, key_value, classifier } = self;
+        VerticalAttentionParameters {
+            token: convert(token),
+            key_value: key_value.map(&convert),
+            classifier: classifier.map(&convert),
+        }
+    }
+}
+
 /// The kinds of layers, with their parameters prepared for an implementation of the operations.
 pub(crate) trait Layers {
     /// What a source hands out.

@@ -135,7 +135,7 @@ impl Weights {
         Ok(calibration)
     }
 
-    /// What the layers are given.
+    /// The inputs of the layers that int8 inference rounds.
     fn observe(&self, images: &Images) -> Result<BTreeMap<String, LayerInput>> {
         let network = Network::<ObservedLayers>::new(&self.config, &Scope::new(&WithNames(self)))?;
         let ops = Observing::default();
@@ -145,18 +145,7 @@ impl Weights {
             let features = network.encode(&ops, Tokens { values, channels: 3 }, grid, false)?;
             network.classify(&ops, &features)?;
         }
-        let mut inputs = ops.into_inputs();
-        // Layers that compute in f32 anyway.
-        inputs.retain(|name, _| !self.is_always_f32(name));
-        Ok(inputs)
-    }
-
-    /// Whether int8 inference computes the layer of this weight in f32: its few input channels make
-    /// no words.
-    fn is_always_f32(&self, name: &str) -> bool {
-        self.tensors
-            .get(name)
-            .is_none_or(|tensor| tensor.shape().get(1).is_none_or(|&c| c % 4 != 0))
+        Ok(ops.into_inputs())
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::SharedBuffer;
 use super::shape::element_count;
+use crate::cpu;
 use crate::error::{Result, WeightsError};
 use crate::ops::int8;
 use crate::rans;
@@ -11,7 +12,7 @@ use crate::rans;
 pub(super) const FORMAT: &str = "quantised safetensors";
 
 /// The highest magnitude of an integer.
-pub(super) const MOST: i32 = 127;
+pub(super) const MOST: i32 = cpu::MOST_LEVEL as i32;
 
 /// A parameter in integers, `[rows, columns]` in row-major order: for a linear layer or a
 /// convolution, an output channel a row.

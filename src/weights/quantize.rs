@@ -13,6 +13,7 @@ use super::quantized::{
 use super::safetensors::{Encoded, metadata, serialize, write_bytes};
 use super::{StorageType, Weights};
 use crate::error::{ConfigError, Result};
+use crate::ops::int8;
 
 /// How [`Weights::save_quantized`] rounds weights.
 ///
@@ -236,10 +237,9 @@ impl<'a> Matrix<'a> {
             return Cow::Borrowed(&self.values);
         };
         let (rows, channels) = (self.shape[0], self.shape[1]);
-        let groups = factors.len() / channels;
         let mut values = self.values.clone();
         for (row, values) in values.chunks_exact_mut(self.columns()).enumerate() {
-            let factors = &factors[row * groups / rows * channels..][..channels];
+            let factors = int8::of_row(factors, channels, row, rows);
             for (taps, factor) in values.chunks_exact_mut(self.columns() / channels).zip(factors) {
                 taps.iter_mut().for_each(|value| *value /= factor);
             }
@@ -264,7 +264,7 @@ impl<'a> Matrix<'a> {
         let rounded = rounded.clone().into_levels().dequantized();
         let of_rows = self.values.chunks_exact(columns).zip(rounded.chunks_exact(columns));
         for (row, ((exact, rounded), bias)) in of_rows.zip(bias).enumerate() {
-            let means = &means[row * groups / rows * columns..][..columns];
+            let means = int8::of_row(means, columns, row, rows);
             let errors = exact.iter().zip(rounded).map(|(exact, rounded)| exact - rounded);
             *bias += errors.zip(means).map(|(error, mean)| error * mean).sum::<f32>();
         }

@@ -3,12 +3,11 @@
 use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::parts::{Chunks, Tile, for_each_part};
+use super::super::rounding::input_scale;
 use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
 use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
-/// Steps between the least and the largest integer of a row.
-pub(in crate::cpu) const STEPS: f32 = 255.0;
 /// Numbers of a task that rounds rows.
 const TASK_NUMBERS: usize = 1 << 15;
 
@@ -211,10 +210,9 @@ impl Int8Kernel for Round<'_> {
                 None => x,
             };
             let (least, largest) = range(simd, x);
-            let scale = (largest - least) / STEPS;
             // Where a number is infinite or none, everything that comes of the row is none either.
-            let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
-            let zero = (-least * factor).round_ties_even().clamp(0.0, STEPS) as i32;
+            let (scale, factor, zero) = input_scale(least, largest);
+            let zero = zero as i32;
             let (vectors, rest) = S::split(x);
             let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / numbers);
             for (words, vector) in whole.chunks_exact_mut(S::LANES / numbers).zip(vectors) {

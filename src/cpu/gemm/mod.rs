@@ -30,8 +30,6 @@ use super::simd::{F32, Product, Simd};
 pub(super) use bf16::{Bf16Matrix, bf16_rows};
 pub(crate) use int8::Int8Matrix;
 pub(super) use int8::Int8Rows;
-#[cfg(feature = "train")]
-pub(super) use int8::STEPS;
 pub(crate) use packed::PackedMatrix;
 pub(super) use packed::{Integers, Panels, RowScale, RowScales};
 pub(super) use rows::{DenseRows, Rows};

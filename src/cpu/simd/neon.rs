@@ -131,7 +131,7 @@ unsafe impl Simd for Neon {
 ///
 /// # Safety
 /// [`column`](LaneProduct::column) reads four elements.
-pub(super) unsafe trait LaneProduct: Copy {
+pub(in crate::cpu) unsafe trait LaneProduct: Copy {
     /// An element of the packed right matrix.
     type Right;
     /// Four columns of a row of the panel.

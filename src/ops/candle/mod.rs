@@ -12,7 +12,7 @@ mod rounding;
 use candle_core::{D, DType, Tensor};
 
 use super::{
-    BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
+    BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
 use crate::error::Result;
@@ -134,12 +134,11 @@ impl Ops for Candle<'_> {
         grid: Grid,
         epilogue: Epilogue<Tensor>,
     ) -> Result<Tensor> {
-        let ConvConfig { in_dim, groups, .. } = layer.config;
-        if !self.rounded || !(in_dim / groups).is_multiple_of(4) {
+        if !self.rounded || !layer.config.fits_int8() {
             return self.finish(conv::conv(layer, x, grid)?, epilogue);
         }
         let layer = ConvParameters { weight: rounding::weight(&layer.weight)?, ..layer.clone() };
-        let images = x.reshape(((), grid.positions() * in_dim))?;
+        let images = x.reshape(((), grid.positions() * layer.config.in_dim))?;
         let x = rounding::input(&images)?.reshape(x.shape())?;
         self.finish(conv::conv(&layer, &x, grid)?, epilogue)
     }

@@ -34,8 +34,8 @@ pub(super) fn conv(
     let epilogue = residual.map_or(Epilogue::Store, |other| Epilogue::Add(other.values()));
     let Grid { height, width } = grid;
     let shape = ConvShape { in_dim, out_dim, groups, stride, height, width };
-    // Int8 inference rounds an image at once, and nothing where channels make no words of four.
-    let rounded = operands.rounded && (in_dim / groups).is_multiple_of(4);
+    // Int8 inference rounds an image at once.
+    let rounded = operands.rounded && config.fits_int8();
     let operands = Operands { rounded, ..operands };
     let products = operands.products;
     let image_len = grid.positions() * in_dim;

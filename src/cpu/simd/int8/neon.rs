@@ -7,6 +7,31 @@ use super::super::neon::{LaneProduct, multiply_add_lanes};
 use super::super::{Neon, Product, Simd};
 use super::{Int8Product, MOST_BYTE, MOST_WORDS, Words};
 
+/// Makes a [`LaneProduct`] the product of words.
+macro_rules! product_of_lanes {
+    ($product:ty) => {
+        // SAFETY: it reads a word of each row and a row of the panel for each k below `len`.
+        unsafe impl Product<Neon> for $product {
+            type Left = u32;
+            type Right = <Self as LaneProduct>::Right;
+            const INTEGER: bool = true;
+
+            #[inline(always)]
+            unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
+                self,
+                _: Neon,
+                sums: &mut [[<Neon as Simd>::V; NV]; MR],
+                rows: &[*const u32; MR],
+                panel: *const <Self as LaneProduct>::Right,
+                len: usize,
+            ) {
+                // SAFETY: the contract is the same.
+                unsafe { multiply_add_lanes(self, sums, rows, panel, len) }
+            }
+        }
+    };
+}
+
 /// The products of i16 that every CPU has. They are no faster than those of f32, but a model has a
 /// quarter of the size.
 #[derive(Clone, Copy)]
@@ -51,25 +76,7 @@ unsafe impl LaneProduct for NeonInt8 {
     }
 }
 
-// SAFETY: it reads a word of each row and a row of the panel for each k below `len`.
-unsafe impl Product<Neon> for NeonInt8 {
-    type Left = u32;
-    type Right = u16;
-    const INTEGER: bool = true;
-
-    #[inline(always)]
-    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
-        self,
-        _: Neon,
-        sums: &mut [[<Neon as Simd>::V; NV]; MR],
-        rows: &[*const u32; MR],
-        panel: *const u16,
-        len: usize,
-    ) {
-        // SAFETY: the contract is the same.
-        unsafe { multiply_add_lanes(self, sums, rows, panel, len) }
-    }
-}
+product_of_lanes!(NeonInt8);
 
 impl Int8Product<Neon> for NeonInt8 {
     const WORDS: Words = Words::Halves;
@@ -135,25 +142,7 @@ unsafe impl LaneProduct for NeonDot {
     }
 }
 
-// SAFETY: it reads a word of each row and a row of the panel for each k below `len`.
-unsafe impl Product<Neon> for NeonDot {
-    type Left = u32;
-    type Right = u32;
-    const INTEGER: bool = true;
-
-    #[inline(always)]
-    unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
-        self,
-        _: Neon,
-        sums: &mut [[<Neon as Simd>::V; NV]; MR],
-        rows: &[*const u32; MR],
-        panel: *const u32,
-        len: usize,
-    ) {
-        // SAFETY: the contract is the same.
-        unsafe { multiply_add_lanes(self, sums, rows, panel, len) }
-    }
-}
+product_of_lanes!(NeonDot);
 
 impl Int8Product<Neon> for NeonDot {
     const WORDS: Words = Words::SignedBytes;
