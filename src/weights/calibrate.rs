@@ -155,7 +155,8 @@ fn keep_in_f32(layers: &mut [CalibratedLayer], mut budget: f64) {
         layers.iter_mut().filter(|layer| layer.error > 0.0).collect();
     order.sort_by(|a, b| (b.error.powi(2) * a.share).total_cmp(&(a.error.powi(2) * b.share)));
     for layer in order {
-        layer.keep = layer.share <= budget;
+        // The shares of all layers sum up to 1, but for rounding.
+        layer.keep = layer.share <= budget + 1e-9;
         if layer.keep {
             budget -= layer.share;
         }
