@@ -43,7 +43,7 @@ fn attention_for(isa: Isa, qkv: &[f32], tokens: usize, heads: usize, dim: usize)
 }
 
 /// Without a map if there are no columns.
-fn attention_with_map_for(
+pub(super) fn attention_with_map_for(
     isa: Isa,
     qkv: &[f32],
     tokens: usize,

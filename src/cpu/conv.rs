@@ -46,7 +46,7 @@ impl PackedConv {
         Self::new_for(Isa::best(), weight, bias, in_dim, groups, stride)
     }
 
-    fn new_for(
+    pub(super) fn new_for(
         isa: Isa,
         weight: &[f32],
         bias: &[f32],

@@ -113,6 +113,19 @@ impl Isa {
         all
     }
 
+    /// Those of [`all`](Self::all) that round a product and a sum once, together.
+    #[cfg(test)]
+    pub(super) fn fused() -> Vec<Self> {
+        let rounds_twice = |isa: &Isa| match isa.0 {
+            Kind::Portable => !Portable::FUSED,
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Kind::Wasm => true,
+            #[allow(unreachable_patterns, reason = "where there is no other instruction set")]
+            _ => false,
+        };
+        Self::all().into_iter().filter(|isa| !rounds_twice(isa)).collect()
+    }
+
     /// Whether it is plain arithmetic.
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     pub(super) fn is_portable(self) -> bool {

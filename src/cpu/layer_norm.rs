@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use super::buffer::filled;
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::parts::{Chunks, for_each_part};
-use super::simd::Simd;
+use super::simd::{Simd, sum_by};
 
 /// Rows of a task.
 const BLOCK_ROWS: usize = 64;
@@ -15,7 +15,13 @@ pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> V
     layer_norm_for(Isa::best(), x, weight, bias, eps)
 }
 
-fn layer_norm_for(isa: Isa, x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
+pub(super) fn layer_norm_for(
+    isa: Isa,
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    eps: f32,
+) -> Vec<f32> {
     let dim = weight.len();
     assert_eq!(dim, bias.len(), "weight and bias differ in size");
     assert_eq!(x.len() % dim.max(1), 0, "the input has no whole rows");
@@ -52,14 +58,16 @@ impl Kernel for Norm<'_> {
         for (row, out) in rows {
             let (x, rest) = S::split(row);
             let (out, out_rest) = S::split_uninit(out);
-            let Statistics { mean, factor } = statistics(simd, x, rest, self.eps);
+            let Statistics { mean, factor } = statistics(simd, row, self.eps);
             let (means, factors) = (simd.splat(mean), simd.splat(factor));
+            let norm = |x, w, b| simd.mul_add(simd.mul(simd.sub(x, means), factors), w, b);
             for (((x, w), b), out) in x.iter().zip(weight).zip(bias).zip(out) {
-                let normed = simd.mul(simd.sub(simd.load(x), means), factors);
-                simd.init(simd.mul_add(normed, simd.load(w), simd.load(b)), out);
+                simd.init(norm(simd.load(x), simd.load(w), simd.load(b)), out);
             }
-            for (((x, w), b), out) in rest.iter().zip(weight_rest).zip(bias_rest).zip(out_rest) {
-                out.write((x - mean) * factor * w + b);
+            if !rest.is_empty() {
+                let part = |values| simd.load_part(values, 0.0);
+                let normed = simd.lanes(norm(part(rest), part(weight_rest), part(bias_rest)));
+                out_rest.iter_mut().zip(normed).for_each(|(out, y)| _ = out.write(y));
             }
         }
     }
@@ -72,24 +80,17 @@ pub(super) struct Statistics {
     pub factor: f32,
 }
 
-/// The statistics of a row of whole vectors and a rest.
+/// The statistics of a row.
 #[inline(always)]
-pub(super) fn statistics<S: Simd>(simd: S, x: &[S::Lanes], rest: &[f32], eps: f32) -> Statistics {
-    let dim = (x.len() * S::LANES + rest.len()) as f32;
-    let mut sums = simd.splat(0.0);
-    for x in x {
-        sums = simd.add(sums, simd.load(x));
-    }
-    let mean = (simd.sum(sums) + rest.iter().sum::<f32>()) / dim;
+pub(super) fn statistics<S: Simd>(simd: S, row: &[f32], eps: f32) -> Statistics {
+    let dim = row.len() as f32;
+    let mean = sum_by(simd, row, 0.0, |sum, x| simd.add(sum, x)) / dim;
     let means = simd.splat(mean);
-    let mut squares = simd.splat(0.0);
-    for x in x {
-        let centred = simd.sub(simd.load(x), means);
-        squares = simd.mul_add(centred, centred, squares);
-    }
-    let rest = rest.iter().map(|x| (x - mean) * (x - mean)).sum::<f32>();
-    let variance = (simd.sum(squares) + rest) / dim;
-    Statistics { mean, factor: (variance + eps).sqrt().recip() }
+    let squares = sum_by(simd, row, mean, |sum, x| {
+        let centred = simd.sub(x, means);
+        simd.mul_add(centred, centred, sum)
+    });
+    Statistics { mean, factor: (squares / dim + eps).sqrt().recip() }
 }
 
 #[cfg(test)]

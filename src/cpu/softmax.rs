@@ -1,7 +1,8 @@
 //! The softmax of a row in vectors, to the base 2.
 
+use super::dispatch::{Isa, Kernel, dispatch};
 use super::math::exp2_non_positive;
-use super::simd::Simd;
+use super::simd::{Simd, sum_by};
 
 /// Vectors of a row whose maxima are taken side by side: each would wait for the one before it.
 const CHAINS: usize = 4;
@@ -26,19 +27,32 @@ pub(super) fn unnormalized_softmax<S: Simd>(simd: S, row: &mut [f32]) -> f32 {
         largest[0] = simd.max(largest[0], largest[chain]);
     }
     let largest = simd.splat(simd.largest(largest[0]));
-    let mut sums = simd.splat(0.0);
     for scores in vectors {
-        let e = exp2_non_positive(simd, simd.sub(simd.load(scores), largest));
-        simd.store(e, scores);
-        sums = simd.add(sums, e);
+        simd.store(exp2_non_positive(simd, simd.sub(simd.load(scores), largest)), scores);
     }
-    let mut sum = simd.sum(sums);
     if !rest.is_empty() {
         let e = simd.lanes(exp2_non_positive(simd, simd.sub(padded, largest)));
         rest.copy_from_slice(&e[..rest.len()]);
-        sum += rest.iter().sum::<f32>();
     }
-    sum
+    sum_by(simd, row, 0.0, |sum, x| simd.add(sum, x))
+}
+
+/// Replaces scores to the base e by weights, which add up to 1.
+pub(super) fn softmax(isa: Isa, row: &mut [f32]) {
+    row.iter_mut().for_each(|score| *score *= std::f32::consts::LOG2_E);
+    let factor = dispatch(isa, UnnormalizedSoftmax(row)).recip();
+    row.iter_mut().for_each(|weight| *weight *= factor);
+}
+
+struct UnnormalizedSoftmax<'a>(&'a mut [f32]);
+
+impl Kernel for UnnormalizedSoftmax<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> f32 {
+        unnormalized_softmax(simd, self.0)
+    }
 }
 
 /// The backward pass: scales the weights by `factor` and turns the gradients `d` for them into
@@ -79,20 +93,8 @@ pub(super) fn softmax_backward<S: Simd>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::dispatch::{Isa, Kernel, dispatch};
     use super::super::linear::tests::{assert_close, noise};
     use super::*;
-
-    struct Softmax<'a>(&'a mut [f32]);
-
-    impl Kernel for Softmax<'_> {
-        type Output = f32;
-
-        #[inline(always)]
-        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> f32 {
-            unnormalized_softmax(simd, self.0)
-        }
-    }
 
     #[test]
     fn equals_the_plain_version() {
@@ -103,10 +105,17 @@ mod tests {
                 let expected: Vec<f64> =
                     scores.iter().map(|x| f64::from(x - largest).exp2()).collect();
                 let mut found = scores.clone();
-                let sum = dispatch(isa, Softmax(&mut found));
+                let sum = dispatch(isa, UnnormalizedSoftmax(&mut found));
                 let row = format!("{isa:?}, {len}");
                 assert_close(&found, &expected, 1e-6, &row);
-                assert_close(&[sum], &[expected.iter().sum()], 1e-6 * len as f64, &row);
+                let total = expected.iter().sum::<f64>();
+                assert_close(&[sum], &[total], 1e-6 * len as f64, &row);
+
+                let mut found: Vec<f32> =
+                    scores.iter().map(|x| x / std::f32::consts::LOG2_E).collect();
+                softmax(isa, &mut found);
+                let weights: Vec<f64> = expected.iter().map(|x| x / total).collect();
+                assert_close(&found, &weights, 2e-6, &row);
             }
         }
     }

@@ -3,6 +3,9 @@
 //! A small share of the network's work: plain code, in sixteen partial sums that compilers turn
 //! into vectors.
 
+use super::dispatch::Isa;
+use super::softmax::softmax;
+
 /// For `x` of images `[height, width, dim]`: the softmax over a column of `score.x` weighs the
 /// column's positions; the result is the weighted sums, images of `[width, dim]`.
 pub(crate) fn vertical_attention(
@@ -11,10 +14,21 @@ pub(crate) fn vertical_attention(
     height: usize,
     width: usize,
 ) -> Vec<f32> {
+    vertical_attention_for(Isa::best(), x, score, height, width)
+}
+
+pub(super) fn vertical_attention_for(
+    isa: Isa,
+    x: &[f32],
+    score: &[f32],
+    height: usize,
+    width: usize,
+) -> Vec<f32> {
     let dim = score.len();
     let mut pooled = Vec::with_capacity(x.len() / height.max(1));
     for image in x.chunks_exact((height * width * dim).max(1)) {
-        Columns { values: image, height, width, stride: dim, value: 0, score }.pool(&mut pooled);
+        let columns = Columns { isa, values: image, height, width, stride: dim, value: 0, score };
+        columns.pool(&mut pooled);
     }
     pooled
 }
@@ -22,6 +36,7 @@ pub(crate) fn vertical_attention(
 /// The columns of an image whose positions have a key, which the score is multiplied with, and a
 /// value.
 pub(super) struct Columns<'a> {
+    pub isa: Isa,
     /// `[height, width, stride]`: keys in front.
     pub values: &'a [f32],
     pub height: usize,
@@ -52,10 +67,7 @@ impl Columns<'_> {
         for (row, weight) in weights.iter_mut().enumerate() {
             *weight = dot(self.key(row, column), self.score);
         }
-        let largest = weights.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        weights.iter_mut().for_each(|weight| *weight = (*weight - largest).exp());
-        let factor = weights.iter().sum::<f32>().recip();
-        weights.iter_mut().for_each(|weight| *weight *= factor);
+        softmax(self.isa, weights);
     }
 
     /// Appends the weighted sum of the values of every column.
@@ -115,6 +127,9 @@ mod tests {
                 }
             }
         }
-        assert_close(&vertical_attention(&x, &score, height, width), &expected, 1e-5, "columns");
+        for isa in Isa::all() {
+            let found = vertical_attention_for(isa, &x, &score, height, width);
+            assert_close(&found, &expected, 1e-5, &format!("{isa:?}"));
+        }
     }
 }

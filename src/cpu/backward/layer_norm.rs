@@ -90,9 +90,9 @@ impl Kernel for Backward<'_> {
         let (bias_sums, bias_sums_rest) = S::split_mut(bias_sums);
         let gradients = self.dy.chunks_exact(dim).zip(self.out.chunks_exact_mut(dim));
         for (x, (dy, out)) in self.x.chunks_exact(dim).zip(gradients) {
+            let Statistics { mean, factor } = statistics(simd, x, self.eps);
             let ((x, x_rest), (dy, dy_rest)) = (S::split(x), S::split(dy));
             let (out, out_rest) = S::split_uninit(out);
-            let Statistics { mean, factor } = statistics(simd, x, x_rest, self.eps);
             let (means, factors) = (simd.splat(mean), simd.splat(factor));
 
             // g = dy * weight; the input's gradient is

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::super::dispatch::Isa;
 use super::super::vertical_attention::{Columns, dot};
 
 /// The shape of [`vertical_attention_kv`]'s input.
@@ -24,7 +25,15 @@ impl VerticalShape {
 
     fn columns<'a>(self, kv: &'a [f32], token: &'a [f32]) -> Columns<'a> {
         let VerticalShape { height, width, dim } = self;
-        Columns { values: kv, height, width, stride: 2 * dim, value: dim, score: token }
+        Columns {
+            isa: Isa::best(),
+            values: kv,
+            height,
+            width,
+            stride: 2 * dim,
+            value: dim,
+            score: token,
+        }
     }
 }
 

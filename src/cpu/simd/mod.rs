@@ -124,6 +124,8 @@ pub(super) use wasm::Wasm;
 
 /// The most lanes that an instruction set has.
 pub(super) const MOST_LANES: usize = 16;
+/// The fewest.
+const LEAST_LANES: usize = 4;
 
 /// The operations of an instruction set on vectors of f32.
 ///
@@ -132,7 +134,7 @@ pub(super) const MOST_LANES: usize = 16;
 /// for a promise. All of them are inlined into the functions of `dispatch.rs`.
 ///
 /// # Safety
-/// `LANES` is at most [`MOST_LANES`]; [`load_from`](Simd::load_from) and
+/// `LANES` is 4, 8 or 16; [`load_from`](Simd::load_from) and
 /// [`store_to`](Simd::store_to) access as many elements and no more; [`Lanes`](Simd::Lanes) and
 /// [`UninitLanes`](Simd::UninitLanes) are arrays of as many. (The macro `lanes` writes these.)
 pub(super) unsafe trait Simd: Copy {
@@ -142,7 +144,7 @@ pub(super) unsafe trait Simd: Copy {
     type Lanes: Copy;
     /// Memory for the elements of a vector: `[MaybeUninit<f32>; LANES]`.
     type UninitLanes;
-    /// Elements of a vector, at most [`MOST_LANES`].
+    /// Elements of a vector: 4, 8 or 16.
     const LANES: usize;
 
     /// The vectors that a slice starts with, and the elements that remain.
@@ -251,6 +253,44 @@ pub(super) unsafe trait Simd: Copy {
     fn prefetch(self, _at: *const f32) {}
 }
 
+/// The sum over a slice in sixteen partial sums, which all start at 0: element `i` is added to that of
+/// lane `i % 16` by `add(sum, x)`. Then halves are added to halves.
+///
+/// So the order of the additions does not depend on the width of a vector: instruction sets that round
+/// alike give the same bits. `add` has to leave a sum as it is for an `x` of `fill`.
+#[inline(always)]
+pub(super) fn sum_by<S: Simd>(
+    simd: S,
+    values: &[f32],
+    fill: f32,
+    add: impl Fn(S::V, S::V) -> S::V,
+) -> f32 {
+    let mut sums = [simd.splat(0.0); MOST_LANES / LEAST_LANES];
+    let sums = &mut sums[..MOST_LANES / S::LANES];
+    let (vectors, rest) = S::split(values);
+    let mut rounds = vectors.chunks_exact(sums.len());
+    for round in &mut rounds {
+        for (sum, x) in sums.iter_mut().zip(round) {
+            *sum = add(*sum, simd.load(x));
+        }
+    }
+    let last = rounds.remainder();
+    for (sum, x) in sums.iter_mut().zip(last) {
+        *sum = add(*sum, simd.load(x));
+    }
+    if !rest.is_empty() {
+        sums[last.len()] = add(sums[last.len()], simd.load_part(rest, fill));
+    }
+    let mut count = sums.len();
+    while count > 1 {
+        count /= 2;
+        for i in 0..count {
+            sums[i] = simd.add(sums[i], sums[i + count]);
+        }
+    }
+    simd.sum(sums[0])
+}
+
 /// The elements, halves joined with halves.
 #[inline(always)]
 fn fold<S: Simd>(simd: S, v: S::V, join: impl Fn(f32, f32) -> f32) -> f32 {
@@ -357,6 +397,34 @@ mod tests {
                 ("init", initialised, with_zero),
                 ("load_part", found(simd.load_part(&a[..3], 7.0)), part),
             ]
+        }
+    }
+
+    struct Sum<'a>(&'a [f32]);
+
+    impl Kernel for Sum<'_> {
+        type Output = f32;
+
+        #[inline(always)]
+        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> f32 {
+            sum_by(simd, self.0, 0.0, |sum, x| simd.add(sum, x))
+        }
+    }
+
+    #[test]
+    fn sums_have_one_order() {
+        for len in 0..70 {
+            let values = noise(3, len);
+            let mut lanes = [0.0; MOST_LANES];
+            for (i, x) in values.iter().enumerate() {
+                lanes[i % MOST_LANES] += x;
+            }
+            for count in [8, 4, 2, 1] {
+                (0..count).for_each(|lane| lanes[lane] += lanes[lane + count]);
+            }
+            for isa in Isa::all() {
+                assert_eq!(dispatch(isa, Sum(&values)), lanes[0], "{isa:?}, {len}");
+            }
         }
     }
 

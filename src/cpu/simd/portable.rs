@@ -10,9 +10,13 @@ use super::Simd;
 pub(in crate::cpu) struct Portable;
 
 const LANES: usize = 8;
-/// Whether the target multiplies and adds in one instruction; otherwise `f32::mul_add` is a call
-/// into libm.
-const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+impl Portable {
+    /// Whether the target multiplies and adds in one instruction; otherwise `f32::mul_add` is a call
+    /// into libm.
+    pub(in crate::cpu) const FUSED: bool =
+        cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+}
 
 #[inline(always)]
 fn zip(a: [f32; LANES], b: [f32; LANES], op: impl Fn(f32, f32) -> f32) -> [f32; LANES] {
@@ -64,7 +68,7 @@ unsafe impl Simd for Portable {
 
     #[inline(always)]
     fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V {
-        if FUSED {
+        if Portable::FUSED {
             std::array::from_fn(|i| a[i].mul_add(b[i], c[i]))
         } else {
             std::array::from_fn(|i| a[i] * b[i] + c[i])
