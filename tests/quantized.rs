@@ -202,6 +202,49 @@ fn input_factors() {
     }
 }
 
+/// With the covariances of its inputs a layer's outputs are nearer to the exact ones.
+#[test]
+fn input_covariances() {
+    let config = toy_config();
+    let original = pattern_weights(&config).with_charset(Charset::english()).unwrap();
+    let shape = original.tensor(LAYER).unwrap().unwrap().1;
+    let (rows, columns) = (shape[0], shape[1]);
+    // Inputs that are nearly all alike.
+    let at = |i: usize| if i / columns == i % columns { 1.0f32 } else { 0.9 };
+    let covariances: Vec<f32> = (0..columns * columns).map(at).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rounded.safetensors");
+    let exact = pattern_weight(LAYER, &shape);
+    // The mean square error of the outputs.
+    let error = |covariances: Option<&Vec<f32>>| {
+        let input_covariances = covariances.map(|values| (LAYER.to_owned(), values.clone()));
+        let options = QuantizeOptions {
+            input_covariances: input_covariances.into_iter().collect(),
+            ..options(Rate::Bits(4), Coding::Plain)
+        };
+        original.save_quantized(&path, &options).unwrap();
+        let found = Weights::open(&path).unwrap().tensor(LAYER).unwrap().unwrap().0;
+        let pairs = exact.chunks_exact(columns).zip(found.chunks_exact(columns));
+        let of_row = |(exact, found): (&[f32], &[f32])| {
+            let errors: Vec<f32> = exact.iter().zip(found).map(|(a, b)| a - b).collect();
+            let products =
+                (0..columns * columns).map(|i| at(i) * errors[i / columns] * errors[i % columns]);
+            products.sum::<f32>()
+        };
+        pairs.map(of_row).sum::<f32>() / rows as f32
+    };
+    let (plain, fed_back) = (error(None), error(Some(&covariances)));
+    println!("mean square errors: {plain} plain, {fed_back} with covariances");
+    assert!(fed_back < 0.5 * plain);
+
+    for bad in [vec![], vec![1.0; columns * columns + 1], vec![f32::NAN; columns * columns]] {
+        let input_covariances = BTreeMap::from([(LAYER.to_owned(), bad)]);
+        let options = QuantizeOptions { input_covariances, ..QuantizeOptions::default() };
+        let path = folder.path().join("never-written.safetensors");
+        assert!(matches!(original.save_quantized(path, &options).unwrap_err(), Error::Config(_)));
+    }
+}
+
 /// A safetensors file taken apart.
 #[derive(Clone)]
 struct Parts {

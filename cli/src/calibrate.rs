@@ -31,11 +31,11 @@ pub fn calibrate(
     } else {
         ProgressBar::hidden()
     };
-    let calibration =
-        weights.calibrate_int8(&crops, CalibrationOptions { f32_share }, |done, all| {
-            bar.set_length(all as u64);
-            bar.set_position(done as u64);
-        })?;
+    let options_of = CalibrationOptions { f32_share, ..CalibrationOptions::default() };
+    let calibration = weights.calibrate_int8(&crops, options_of, |done, all| {
+        bar.set_length(all as u64);
+        bar.set_position(done as u64);
+    })?;
     bar.finish_and_clear();
     print(&calibration)?;
     calibration.apply(&mut options);

@@ -53,9 +53,10 @@ pub struct Arguments {
     #[cfg(feature = "data")]
     #[arg(long, value_name = "FOLDER", requires = "int8")]
     calibrate: Option<PathBuf>,
-    /// With --calibrate: how many crops are tried, evenly spread over the folder
+    /// With --calibrate: how many crops are read, evenly spread over the folder; layers are tried on 32 of
+    /// them
     #[cfg(feature = "data")]
-    #[arg(long, value_name = "COUNT", default_value_t = 32, requires = "calibrate")]
+    #[arg(long, value_name = "COUNT", default_value_t = 256, requires = "calibrate")]
     crops: usize,
     /// With --calibrate: the share of the multiplications that may stay in f32, 0 to 1
     #[cfg(feature = "data")]

@@ -1,7 +1,6 @@
 //! Inference on a CPU in f32, as [`native`](super::native) does it, that observes the inputs of linear layers
 //! and convolutions: for the calibration of int8.
 
-use std::array::from_fn;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Mutex, PoisonError};
@@ -33,10 +32,13 @@ pub(crate) struct LayerInput {
     pub squares: Vec<f64>,
     /// Input positions that were summed up.
     pub positions: u64,
-    /// The sum of what each weight of an output channel was multiplied with, `[input channels, taps]`.
+    /// The sums of what each weight of an output channel was multiplied with, `[input channels, taps]`.
     pub sums: Vec<f64>,
     /// Output positions that were summed up.
     pub out_positions: f64,
+    /// The sum of the products of what two weights of an output channel are multiplied with, group by
+    /// group: `[groups, weights, weights]`.
+    pub products: Vec<f32>,
     /// Multiplications of the layer.
     pub multiplications: u64,
 }
@@ -95,34 +97,73 @@ impl Observing {
         self.inputs.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds the input of a layer, each position of which meets a tap in so many output positions.
+    /// Adds the input of a layer, for whose weights `columns(group)` has what they are multiplied with.
     fn observe(
         &self,
         name: &str,
         x: &Tokens,
-        taps: &[f64],
-        out_rows: usize,
+        groups: usize,
+        columns: impl Fn(usize) -> Columns,
         multiplications: usize,
     ) {
         let mut squares = vec![0.0f64; x.channels];
-        let mut sums = vec![0.0f64; x.channels];
         for row in x.values.chunks_exact(x.channels.max(1)) {
-            for ((sum, square), &x) in sums.iter_mut().zip(&mut squares).zip(row) {
-                *sum += f64::from(x);
+            for (square, &x) in squares.iter_mut().zip(row) {
                 *square += f64::from(x) * f64::from(x);
             }
         }
+        let (mut sums, mut products, mut positions) = (Vec::new(), Vec::new(), 0);
+        for Columns { values, count } in (0..groups).map(columns) {
+            positions = values.len().checked_div(count).unwrap_or(0);
+            let columns = values.chunks_exact(positions.max(1));
+            sums.extend(columns.map(|column| column.iter().map(|&x| f64::from(x)).sum::<f64>()));
+            let matrix = cpu::pack_linear(&values, count, None);
+            products.extend(cpu::linear(&values, &matrix, cpu::Epilogue::Store));
+        }
         let mut inputs = self.inputs.lock().unwrap_or_else(PoisonError::into_inner);
         let input = inputs.entry(name.to_owned()).or_default();
-        input.squares.resize(x.channels, 0.0);
-        input.squares.iter_mut().zip(&squares).for_each(|(all, square)| *all += square);
-        input.sums.resize(x.channels * taps.len(), 0.0);
-        let sums = sums.iter().flat_map(|sum| taps.iter().map(move |tap| sum * tap));
-        input.sums.iter_mut().zip(sums).for_each(|(all, sum)| *all += sum);
+        let add = |all: &mut Vec<f64>, values: &[f64]| {
+            all.resize(values.len(), 0.0);
+            all.iter_mut().zip(values).for_each(|(all, value)| *all += value);
+        };
+        add(&mut input.squares, &squares);
+        add(&mut input.sums, &sums);
+        input.products.resize(products.len(), 0.0);
+        cpu::add(&mut input.products, &products);
         input.positions += x.rows() as u64;
-        input.out_positions += out_rows as f64;
+        input.out_positions += positions as f64;
         input.multiplications += multiplications as u64;
     }
+}
+
+/// Values for each of `count` weights.
+struct Columns {
+    values: Vec<f32>,
+    count: usize,
+}
+
+/// What the weights of a group's output channels are multiplied with, output position by output position:
+/// `[in / groups, taps]` columns.
+fn taps_of_group(x: &Tokens, grid: Grid, config: &ConvConfig, group: usize) -> Columns {
+    let channels = config.in_dim / config.groups;
+    let Grid { height, width } = grid;
+    let images = x.rows().checked_div(grid.positions()).unwrap_or(0);
+    let mut values = Vec::new();
+    for (channel, tap) in (0..channels).flat_map(|c| (0..cpu::TAPS).map(move |tap| (c, tap))) {
+        let channel = group * channels + channel;
+        for image in 0..images {
+            for row in (0..height).step_by(config.stride.0) {
+                for column in (0..width).step_by(config.stride.1) {
+                    // One more than the position: 0 is outside.
+                    let (row, column) = (row + tap / 3, column + tap % 3);
+                    let inside = (1..=height).contains(&row) && (1..=width).contains(&column);
+                    let at = || (image * height + row - 1) * width + column - 1;
+                    values.push(if inside { x.values[at() * x.channels + channel] } else { 0.0 });
+                }
+            }
+        }
+    }
+    Columns { values, count: channels * cpu::TAPS }
 }
 
 impl Ops for Observing {
@@ -135,7 +176,11 @@ impl Ops for Observing {
         x: &Tokens,
         then: Epilogue<Tokens>,
     ) -> Result<Tokens> {
-        self.observe(name, x, &[1.0], x.rows(), x.values.len() * layer.n());
+        let columns = |_| Columns {
+            values: cpu::channels_first(&x.values, x.rows(), x.channels),
+            count: x.channels,
+        };
+        self.observe(name, x, 1, columns, x.values.len() * layer.n());
         Native.linear(layer, x, then)
     }
 
@@ -162,17 +207,9 @@ impl Ops for Observing {
         if !config.fits_int8() {
             return Ok(y);
         }
-        let Grid { height, width } = grid;
-        // The share of the positions that a tap meets, along an axis.
-        let share = |tap: usize, size: usize, stride: usize| {
-            let met = (0..size).step_by(stride).filter(|at| (1..=size).contains(&(at + tap)));
-            met.count() as f64 / size as f64
-        };
-        let (rows, columns) = config.stride;
-        let taps: [f64; cpu::TAPS] =
-            from_fn(|tap| share(tap / 3, height, rows) * share(tap % 3, width, columns));
-        let multiplications = y.values.len() * config.in_dim / config.groups * taps.len();
-        self.observe(name, x, &taps, y.rows(), multiplications);
+        let multiplications = y.values.len() * config.in_dim / config.groups * cpu::TAPS;
+        let columns = |group| taps_of_group(x, grid, config, group);
+        self.observe(name, x, config.groups, columns, multiplications);
         Ok(y)
     }
 

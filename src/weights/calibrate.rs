@@ -22,12 +22,15 @@ pub struct CalibrationOptions {
     /// The share of the multiplications that may stay in f32, 0..=1. The layers are those that int8
     /// damages most for their multiplications.
     pub f32_share: f64,
+    /// Crops on which each layer is tried, spread evenly over all: the network runs over them twice a
+    /// layer. Of the others only the inputs of layers are observed, once.
+    pub trial_crops: usize,
 }
 
 impl Default for CalibrationOptions {
-    /// A share of 0.08.
+    /// A share of 0.08, trials on 32 crops.
     fn default() -> Self {
-        CalibrationOptions { f32_share: 0.08 }
+        CalibrationOptions { f32_share: 0.08, trial_crops: 32 }
     }
 }
 
@@ -62,6 +65,9 @@ pub struct CalibratedLayer {
     /// The means of what its weights are multiplied with, with which its bias makes up for the mean
     /// error of rounding.
     pub input_means: Vec<f32>,
+    /// The covariances of what its weights are multiplied with: with them the rounding errors of an output
+    /// channel make up for each other.
+    pub input_covariances: Vec<f32>,
     /// Whether it shall stay in f32.
     pub keep: bool,
 }
@@ -79,6 +85,7 @@ impl Int8Calibration {
             if let Some(factors) = &layer.input_factors {
                 options.input_factors.insert(name.clone(), factors.clone());
             }
+            options.input_covariances.insert(name.clone(), layer.input_covariances.clone());
             options.input_means.insert(name, layer.input_means.clone());
         }
     }
@@ -90,8 +97,10 @@ impl Weights {
     ///
     /// Channels of a layer's input that are much larger than others leave few of the 255 steps to
     /// those. Factors even them out, the inverse of which the weight takes (SmoothQuant, Xiao et al.,
-    /// 2023, [arXiv 2211.10438](https://arxiv.org/abs/2211.10438)). Labels are not needed. 32 crops of
-    /// all sizes do; the network runs over them twice a layer.
+    /// 2023, [arXiv 2211.10438](https://arxiv.org/abs/2211.10438)). Weights
+    /// are rounded so that their errors make up for each other
+    /// ([`QuantizeOptions::input_covariances`]). Labels are not needed. 256 crops of all sizes do; with few
+    /// the covariances are those of these crops alone.
     ///
     /// `progress` is told how many trials are done and how many there are.
     ///
@@ -113,7 +122,7 @@ impl Weights {
         }
         let images = Images::new(crops);
         let inputs = self.observe(&images)?;
-        let trials = Trials::new(self, &images)?;
+        let trials = Trials::new(self, images.spread(options.trial_crops.max(1)))?;
         let all: u64 = inputs.values().map(|input| input.multiplications).sum();
         let mut layers = Vec::with_capacity(inputs.len());
         for (done, (name, input)) in inputs.iter().enumerate() {
@@ -176,6 +185,16 @@ impl Images {
         Images(crops.iter().map(image).collect())
     }
 
+    /// At most so many of the images, evenly spread.
+    fn spread(mut self, count: usize) -> Self {
+        let all = self.0.len();
+        let count = count.min(all);
+        let chosen = |i: usize| i == 0 || i * count / all > (i - 1) * count / all;
+        let mut i = 0..all;
+        self.0.retain(|_| i.next().is_some_and(chosen));
+        self
+    }
+
     /// The logits of every image.
     fn logits(&self, model: &Model) -> Result<Vec<Vec<f32>>> {
         let run =
@@ -206,14 +225,14 @@ impl Margin {
 /// A network of which some layers compute in int8.
 struct Trials<'a> {
     weights: &'a Weights,
-    images: &'a Images,
+    images: Images,
     classes: usize,
     /// Of every frame of every image, in f32.
     margins: Vec<Vec<Margin>>,
 }
 
 impl<'a> Trials<'a> {
-    fn new(weights: &'a Weights, images: &'a Images) -> Result<Self> {
+    fn new(weights: &'a Weights, images: Images) -> Result<Self> {
         let classes = weights.config.num_classes;
         let logits = images.logits(&weights.model()?)?;
         let margins = logits.iter().map(|x| x.chunks_exact(classes).map(Margin::of).collect());
@@ -227,6 +246,8 @@ impl<'a> Trials<'a> {
         let input_means: Vec<f32> = input.sums.iter().map(mean).collect();
         let mut options = QuantizeOptions::default();
         options.input_means.insert(name.to_owned(), input_means.clone());
+        let input_covariances = covariances(input);
+        options.input_covariances.insert(name.to_owned(), input_covariances.clone());
         let chosen = BTreeSet::from([name]);
         let plain = self.error(&chosen, &options)?;
         let factors = self.factors(name, input)?;
@@ -234,7 +255,15 @@ impl<'a> Trials<'a> {
         let smooth = self.error(&chosen, &options)?;
         let input_factors = (smooth < plain).then_some(factors);
         let (name, error) = (name.to_owned(), plain.min(smooth));
-        Ok(CalibratedLayer { name, share, error, input_factors, input_means, keep: false })
+        Ok(CalibratedLayer {
+            name,
+            share,
+            error,
+            input_factors,
+            input_means,
+            input_covariances,
+            keep: false,
+        })
     }
 
     /// Factors that make the input's channels and the weight's columns alike: the root of the ratio
@@ -295,6 +324,20 @@ impl<'a> Trials<'a> {
         }
         Ok(sum / f64::from(frames.max(1)))
     }
+}
+
+/// The covariances of what a layer's weights are multiplied with, `[groups, weights, weights]` of an output
+/// channel.
+fn covariances(input: &LayerInput) -> Vec<f32> {
+    let means: Vec<f64> = input.sums.iter().map(|sum| sum / input.out_positions).collect();
+    let columns = input.products.len().checked_div(means.len()).unwrap_or(0).max(1);
+    let covariance = |(at, &product): (usize, &f32)| {
+        let (row, column) = (at / columns, at % columns);
+        let of_group = &means[row / columns * columns..][..columns];
+        let mean_product = of_group[row % columns] * of_group[column];
+        (f64::from(product) / input.out_positions - mean_product) as f32
+    };
+    input.products.iter().enumerate().map(covariance).collect()
 }
 
 /// Parameters of which some are integers.

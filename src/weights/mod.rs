@@ -13,6 +13,7 @@ mod buffer;
 mod calibrate;
 #[cfg(feature = "embedded")]
 mod embedded;
+mod error_feedback;
 mod fold;
 mod format;
 mod infer;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
+use super::error_feedback::ErrorFeedback;
 use super::levels::{self, MOST, QuantizedTensor};
 use super::quantized::{
     CODED, FACTORS_VERSION, INPUT_FACTORS, PLAIN_VERSION, QuantizedParameters, SCALES, factors_fit,
@@ -46,6 +47,12 @@ pub struct QuantizeOptions {
     /// error that rounding makes with them (Nagel et al., 2019,
     /// [arXiv 1906.04721](https://arxiv.org/abs/1906.04721)).
     pub input_means: BTreeMap<String, Vec<f32>>,
+    /// Covariances of what the weights of an output channel are multiplied with, by the name of the
+    /// weight: `[groups, weights, weights]`, with `[input channels / groups, 9]` weights an output channel
+    /// of a convolution and one group of a linear layer. A weight is rounded so that it makes up for the
+    /// errors of those rounded before it, as far as their inputs vary together (Frantar et al., 2023,
+    /// [arXiv 2210.17323](https://arxiv.org/abs/2210.17323)).
+    pub input_covariances: BTreeMap<String, Vec<f32>>,
 }
 
 impl Default for QuantizeOptions {
@@ -58,6 +65,7 @@ impl Default for QuantizeOptions {
             keep: Vec::new(),
             input_factors: BTreeMap::new(),
             input_means: BTreeMap::new(),
+            input_covariances: BTreeMap::new(),
         }
     }
 }
@@ -197,6 +205,8 @@ pub(super) struct Matrix<'a> {
     shape: Vec<usize>,
     extra_bits: f64,
     input_factors: Option<Vec<f32>>,
+    /// One a group.
+    feedback: Vec<ErrorFeedback>,
 }
 
 impl<'a> Matrix<'a> {
@@ -223,7 +233,17 @@ impl<'a> Matrix<'a> {
                 Some(factors)
             }
         };
-        Ok(Matrix { name, values, shape, extra_bits, input_factors })
+        let feedback = match options.input_covariances.get(name) {
+            None => Vec::new(),
+            Some(covariances) => {
+                let feedback = feedback_of_groups(covariances, &shape, input_factors.as_deref());
+                feedback.ok_or_else(|| {
+                    let detail = format!("{} covariances do not fit {name}", covariances.len());
+                    ConfigError::new("input_covariances", detail)
+                })?
+            }
+        };
+        Ok(Matrix { name, values, shape, extra_bits, input_factors, feedback })
     }
 
     /// Integers a row.
@@ -314,17 +334,44 @@ impl<'a> Matrix<'a> {
         let rows = || values.chunks_exact(self.columns());
         let scales: Vec<f32> = rows().map(scale).collect();
         let scales = f16_scales(&scales).unwrap_or(scales);
-        let levels = rows()
-            .zip(&scales)
-            .flat_map(|(row, &scale)| row.iter().map(move |&value| round(value, scale, most) as i8))
+        let levels = (values.par_chunks_exact(self.columns()).zip(&scales).enumerate())
+            .flat_map_iter(|(i, (row, &scale))| {
+                match self.feedback.get(i * self.feedback.len() / self.shape[0]) {
+                    Some(feedback) => feedback.round_row(row, scale, most),
+                    None => row.iter().map(|&value| round(value, scale, most) as i8).collect(),
+                }
+            })
             .collect();
         let (shape, input_factors) = (self.shape.clone(), self.input_factors.clone());
         QuantizedTensor { shape, levels, scales, input_factors }
     }
 }
 
+/// The feedback of each group of a parameter, from all their covariances; `None` if these do not fit.
+fn feedback_of_groups(
+    covariances: &[f32],
+    shape: &[usize],
+    factors: Option<&[f32]>,
+) -> Option<Vec<ErrorFeedback>> {
+    let columns = shape[1..].iter().product::<usize>();
+    let (channels, taps) = (shape[1], columns.checked_div(shape[1])?);
+    let len = columns.checked_mul(columns).filter(|&len| len > 0)?;
+    let groups = covariances.len() / len;
+    if groups == 0 || covariances.len() != groups * len || !shape[0].is_multiple_of(groups) {
+        return None;
+    }
+    let of_group = |(group, covariance): (usize, &[f32])| {
+        let factors = factors.map(|factors| {
+            let factors = int8::of_row(factors, channels, group, groups);
+            factors.iter().flat_map(|&factor| std::iter::repeat_n(factor, taps)).collect::<Vec<_>>()
+        });
+        ErrorFeedback::new(covariance, columns, factors.as_deref())
+    };
+    covariances.chunks_exact(len).enumerate().map(of_group).collect()
+}
+
 /// The integer of a weight; 0 in a row whose scale is 0.
-fn round(value: f32, scale: f32, most: i32) -> i32 {
+pub(super) fn round(value: f32, scale: f32, most: i32) -> i32 {
     if scale == 0.0 { 0 } else { ((value / scale).round_ties_even() as i32).clamp(-most, most) }
 }
 
