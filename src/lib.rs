@@ -36,7 +36,8 @@
 //! [`weights`] reads parameters from safetensors, PyTorch and ONNX files.
 //!
 //! A recogniser is `Send + Sync` and takes no lock. The result for a crop does not depend on the
-//! batch that it is in, nor on the number of threads: it is the same to the bit.
+//! batch that it is in, nor on the number of threads, nor on whether the CPU has AVX2, AVX-512 or NEON: the
+//! network's output is the same to the bit.
 //!
 //! # Examples
 //!
