@@ -194,7 +194,7 @@ impl Int8Conv {
             };
             let of_group = |values: &[f32]| values[group * group_out..][..group_out].to_vec();
             let (scales, bias) = (of_group(scales), of_group(bias));
-            Int8Matrix::new(isa, TAPS * group_in, element, &scales, Some(&bias))
+            Int8Matrix::new(isa, TAPS * group_in, TAPS * group_in, element, &scales, Some(&bias))
         };
         let groups = (0..groups).map(pack).collect();
         let packed = PackedConv::from_groups(groups, in_dim / isa.words().numbers(), stride);
@@ -211,7 +211,8 @@ pub(crate) fn conv_int8(
     epilogue: Epilogue,
 ) -> Vec<f32> {
     let Int8Conv { packed, isa, in_dim, factors } = layer;
-    let x = Int8Rows::new(*isa, x, height * width * in_dim, factors.as_deref());
+    let image = height * width * in_dim;
+    let x = Int8Rows::new(*isa, x, image, image, factors.as_deref());
     let taps = Taps::of_output(height, width, packed.in_dim, packed.stride);
     gather(&x.words, Some(&x.scales), &taps, packed, epilogue)
 }

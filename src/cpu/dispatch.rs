@@ -281,6 +281,13 @@ impl Int8Isa {
         all
     }
 
+    /// Those of [`all`](Self::all) whose vectors round a product and a sum once, together.
+    #[cfg(test)]
+    pub(super) fn fused() -> Vec<Self> {
+        let fused = Isa::fused();
+        Self::all().into_iter().filter(|isa| fused.contains(&isa.vectors())).collect()
+    }
+
     /// The instruction set of its vectors.
     fn vectors(self) -> Isa {
         match self.0 {

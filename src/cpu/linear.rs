@@ -11,6 +11,7 @@ use super::gemm::{
     RowScales,
 };
 use super::parts::{Grid, Output, for_each_part};
+use super::rounding::scale_group;
 
 /// Tasks that the panels of a product are spread over at most.
 const PANEL_TASKS: usize = 8;
@@ -55,7 +56,7 @@ fn rows_of(x: &[f32], layer: &PackedMatrix) -> usize {
     rows
 }
 
-/// Writes every element of `out`, `[rows, layer.n()]`. Only integers have scales, one a row.
+/// Writes every element of `out`, `[rows, layer.n()]`. Only integers have scales, one a group of a row.
 fn linear_into<M: Matrix>(
     x: &[M::Left],
     scales: Option<&[RowScale]>,
@@ -67,7 +68,11 @@ fn linear_into<M: Matrix>(
     if let Epilogue::Add(other) = epilogue {
         assert_eq!(other.len(), rows * layer.n(), "the residual has another size");
     }
-    let source = DenseRows::new(x, rows, layer.k(), layer.k());
+    let mut source = DenseRows::new(x, rows, layer.k(), layer.k());
+    let groups = layer.k().div_ceil(layer.scale_group().max(1)).max(1);
+    if groups > 1 {
+        source = source.in_chunks(layer.scale_group());
+    }
     let width = layer.panel_width();
     let blocks = rows.div_ceil(BLOCK_ROWS);
     // Panels of a task.
@@ -82,7 +87,8 @@ fn linear_into<M: Matrix>(
     for_each_part(grid.tiles(out), &|_, (place, out)| {
         let origin =
             Origin { first_row: place.rows.start, first_panel: place.columns.start / width };
-        let scales = scales.map_or(RowScales::NONE, |scales| RowScales::Each(&scales[place.rows]));
+        let of_rows = place.rows.start * groups..place.rows.end * groups;
+        let scales = scales.map_or(RowScales::NONE, |scales| RowScales::Each(&scales[of_rows]));
         layer.multiply(&source, origin, scales, epilogue, out);
     });
 }
@@ -116,8 +122,14 @@ impl Int8Linear {
         let in_dim = levels.len().checked_div(scales.len()).unwrap_or(0);
         assert_eq!(levels.len(), in_dim * scales.len(), "a scale for each row");
         assert!(factors.as_ref().is_none_or(|f| f.len() == in_dim), "a factor for each channel");
-        let matrix = Int8Matrix::new(isa, in_dim, |k, n| levels[n * in_dim + k], scales, bias);
+        let element = |k, n| levels[n * in_dim + k];
+        let matrix = Int8Matrix::new(isa, in_dim, Self::scale_group(in_dim), element, scales, bias);
         Int8Linear { matrix, factors }
+    }
+
+    /// How many numbers of a row of the input share a scale.
+    pub(crate) fn scale_group(in_dim: usize) -> usize {
+        scale_group(in_dim)
     }
 
     /// Channels of the input.
@@ -133,12 +145,13 @@ impl Int8Linear {
     /// Writes every element of `out`, `[rows, out]`.
     fn run_into(&self, x: &[f32], rows: usize, epilogue: Epilogue, out: Output) {
         assert_eq!(x.len(), rows * self.in_dim(), "the input has no whole rows");
-        let x = Int8Rows::new(self.matrix.isa(), x, self.in_dim(), self.factors.as_deref());
+        let (isa, group) = (self.matrix.isa(), self.matrix.group());
+        let x = Int8Rows::new(isa, x, self.in_dim(), group, self.factors.as_deref());
         linear_into(&x.words, Some(&x.scales), rows, &self.matrix, epilogue, out);
     }
 }
 
-/// [`linear`] with products of int8: `x` is rounded row by row.
+/// [`linear`] with products of int8: each group of a row of `x` is rounded by its own range.
 pub(crate) fn linear_int8(x: &[f32], layer: &Int8Linear, epilogue: Epilogue) -> Vec<f32> {
     let rows = x.len().checked_div(layer.in_dim()).unwrap_or(0);
     let write = |out: &mut [MaybeUninit<f32>]| {

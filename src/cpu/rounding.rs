@@ -6,8 +6,20 @@ use rayon::prelude::*;
 
 /// The largest magnitude of a weight's integer.
 pub(crate) const MOST_LEVEL: f32 = 127.0;
+/// Numbers of a row that share a scale, at most. One large number leaves few steps to the others: with a
+/// scale for 256 instead of a row of 1536, half of the error's power is gone.
+const MOST_OF_GROUP: usize = 256;
+/// Of what the numbers of a group are a multiple, but for the last one: of those of a word.
+pub(super) const WORD_NUMBERS: usize = 4;
 /// Steps between the least and the largest integer of an input.
 const STEPS: f32 = 255.0;
+
+/// How many numbers of a linear layer's input of `k` share a scale: the row is divided into the fewest groups
+/// of at most 256, nearly equal ones.
+pub(super) fn scale_group(k: usize) -> usize {
+    let groups = k.div_ceil(MOST_OF_GROUP).max(1);
+    k.div_ceil(groups).next_multiple_of(WORD_NUMBERS)
+}
 
 /// How an input is rounded whose numbers, and 0, lie between `least` and `largest`: what a step stands
 /// for, its inverse, and the steps from the least integer to 0. Where a bound is infinite or none, so is
@@ -50,20 +62,25 @@ pub(crate) fn rounded_weight(weight: &[f32], rows: usize) -> Vec<f32> {
     rounded
 }
 
-/// What the input of a layer is in int8 inference: rows of `k` numbers, each rounded to 255 steps of
-/// its range, 0 included.
+/// What the input of a layer is in int8 inference: rows of `k` numbers, each group of which is rounded to
+/// 255 steps of its range, 0 included.
 #[cfg(feature = "train")]
-pub(crate) fn rounded_input(x: &[f32], k: usize) -> Vec<f32> {
+pub(crate) fn rounded_input(x: &[f32], k: usize, group: usize) -> Vec<f32> {
     let mut rounded = x.to_vec();
     rounded.par_chunks_mut(k.max(1)).for_each(|row| {
-        let least = row.iter().fold(0.0f32, |least, &x| least.min(x));
-        let largest = row.iter().fold(0.0f32, |largest, &x| largest.max(x));
-        let (scale, factor, zero) = input_scale(least, largest);
-        row.iter_mut().for_each(|x| {
-            *x = (*x * factor).round_ties_even().clamp(-zero, STEPS - zero) * scale;
-        });
+        row.chunks_mut(group.max(1)).for_each(round_group);
     });
     rounded
+}
+
+#[cfg(feature = "train")]
+fn round_group(group: &mut [f32]) {
+    let least = group.iter().fold(0.0f32, |least, &x| least.min(x));
+    let largest = group.iter().fold(0.0f32, |largest, &x| largest.max(x));
+    let (scale, factor, zero) = input_scale(least, largest);
+    group.iter_mut().for_each(|x| {
+        *x = (*x * factor).round_ties_even().clamp(-zero, STEPS - zero) * scale;
+    });
 }
 
 #[cfg(all(test, feature = "train"))]
@@ -75,7 +92,13 @@ mod tests {
     /// The f32 product of rounded operands is the product of int8.
     #[test]
     fn rounded_operands_are_those_of_int8() {
-        let (rows, in_dim, out_dim) = (9, 52, 12);
+        for in_dim in [52, 300] {
+            rounded_operands(in_dim);
+        }
+    }
+
+    fn rounded_operands(in_dim: usize) {
+        let (rows, out_dim) = (9, 12);
         let mut x = noise(1, rows * in_dim);
         x[..in_dim].fill(0.0);
         x[in_dim..2 * in_dim].iter_mut().for_each(|x| *x = x.abs() + 0.5);
@@ -84,7 +107,8 @@ mod tests {
         let int8 = Int8Linear::new(&levels, &scales, None, None);
         let expected = linear_int8(&x, &int8, Epilogue::Store);
         let rounded = pack_linear(&rounded_weight(&weight, out_dim), out_dim, None);
-        let found = linear(&rounded_input(&x, in_dim), &rounded, Epilogue::Store);
+        let found =
+            linear(&rounded_input(&x, in_dim, scale_group(in_dim)), &rounded, Epilogue::Store);
         for (found, expected) in found.iter().zip(&expected) {
             assert!((found - expected).abs() <= 2e-5, "{found} instead of {expected}");
         }

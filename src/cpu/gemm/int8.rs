@@ -16,10 +16,12 @@ const TASK_NUMBERS: usize = 1 << 15;
 pub(crate) struct Int8Matrix {
     isa: Int8Isa,
     k: usize,
+    /// Rows whose products are scaled together; a multiple of those of a word, or all of them.
+    group: usize,
     n: usize,
     /// `[panel][word][width]`; a word is two bytes or four.
     panels: AlignedBuffer<u16>,
-    /// The sums of the columns, as bits of i32, `[panel * width]`.
+    /// The sums of the columns, as bits of i32, `[groups, panel * width]`.
     sums: AlignedBuffer,
     /// `[panel * width]`
     scale: AlignedBuffer,
@@ -34,41 +36,55 @@ impl std::fmt::Debug for Int8Matrix {
 }
 
 impl Int8Matrix {
-    /// Packs the matrix whose element in row `k` and column `n` is `scales[n] * element(k, n)`.
+    /// Packs the matrix whose element in row `k` and column `n` is `scales[n] * element(k, n)`, for left
+    /// rows of which `group` numbers have one scale.
+    ///
+    /// # Panics
+    /// If there are several groups, and their rows make no whole words.
     pub(in crate::cpu) fn new(
         isa: Int8Isa,
         k: usize,
+        group: usize,
         element: impl Fn(usize, usize) -> i8,
         scales: &[f32],
         bias: Option<&[f32]>,
     ) -> Self {
         let n = scales.len();
+        assert!(group >= k || group.is_multiple_of(MOST_NUMBERS), "groups that end in a word");
+        let groups = k.div_ceil(group.max(1)).max(1);
         let (width, numbers) = (isa.panel_width(), isa.words().numbers());
         let words = k.div_ceil(numbers);
         let columns = n.div_ceil(width) * width;
         let mut panels = AlignedBuffer::<u16>::zeroed(columns * words * numbers / 2);
-        let mut sums = AlignedBuffer::<f32>::zeroed(columns);
+        let mut sums = AlignedBuffer::<f32>::zeroed(columns * groups);
         let panel_len = (width * words * numbers).max(1);
         let bytes = panels.bytes_mut();
         for (panel, packed) in bytes.chunks_exact_mut(panel_len).enumerate() {
             for column in panel * width..n.min((panel + 1) * width) {
-                let mut sum = 0i32;
-                for row in 0..k {
-                    let value = element(row, column);
-                    sum = sum.wrapping_add(i32::from(value));
-                    let word = row / numbers * width + column % width;
-                    packed[word * numbers + row % numbers] = value as u8;
+                for (of_group, start) in (0..k).step_by(group.max(1)).enumerate() {
+                    let mut sum = 0i32;
+                    for row in start..k.min(start + group) {
+                        let value = element(row, column);
+                        sum = sum.wrapping_add(i32::from(value));
+                        let word = row / numbers * width + column % width;
+                        packed[word * numbers + row % numbers] = value as u8;
+                    }
+                    sums.as_mut_slice()[of_group * columns + column] = f32::from_bits(sum as u32);
                 }
-                sums.as_mut_slice()[column] = f32::from_bits(sum as u32);
             }
         }
         let scale = padded(scales, n, width);
         let bias = padded(bias.unwrap_or_default(), n, width);
-        Int8Matrix { isa, k, n, panels, sums, scale, bias }
+        Int8Matrix { isa, k, group, n, panels, sums, scale, bias }
     }
 
     pub(in crate::cpu) fn isa(&self) -> Int8Isa {
         self.isa
+    }
+
+    /// Rows whose products are scaled together.
+    pub(in crate::cpu) fn group(&self) -> usize {
+        self.group
     }
 
     /// Rows.
@@ -95,6 +111,10 @@ impl Matrix for Int8Matrix {
 
     fn panel_width(&self) -> usize {
         self.isa.panel_width()
+    }
+
+    fn scale_group(&self) -> usize {
+        self.group.div_ceil(self.isa.words().numbers())
     }
 
     fn zero(&self, scale: RowScale) -> u32 {
@@ -133,8 +153,12 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
         P: Int8Product<S>,
     {
         let Int8Gemm { rows, matrix, origin, scales, epilogue, out } = self;
-        let integers =
-            Integers { sums: matrix.sums.as_slice(), scale: matrix.scale.as_slice(), rows: scales };
+        let integers = Integers {
+            groups: matrix.k.div_ceil(matrix.group.max(1)).max(1),
+            sums: matrix.sums.as_slice(),
+            scale: matrix.scale.as_slice(),
+            rows: scales,
+        };
         let data = matrix.panels.view::<P::Right>();
         let width = matrix.isa.panel_width();
         let bias = Some(matrix.bias.as_slice());
@@ -150,30 +174,38 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
 pub(in crate::cpu) struct Int8Rows {
     /// Rows of words, the last of which may hold zeros behind the row's numbers.
     pub words: Scratch<u32>,
-    /// What the integers stand for, row by row.
+    /// What the integers stand for, row by row, and in it group by group.
     pub scales: Vec<RowScale>,
 }
 
 impl Int8Rows {
-    /// Rounds rows of `k` numbers to integers: 255 steps from the least number, or 0 if that is less,
-    /// to the largest one, or 0. 0 is among them. The integers are the same with every instruction
+    /// Rounds the groups of rows of `k` numbers to integers: 255 steps from the least number of a group, or
+    /// 0 if that is less, to the largest one, or 0. 0 is among them. The integers are the same with every instruction
     /// set.
     ///
     /// With `factors` the numbers are multiplied before; `k` is a multiple of their count, and they
     /// repeat along the row.
-    pub(in crate::cpu) fn new(isa: Int8Isa, x: &[f32], k: usize, factors: Option<&[f32]>) -> Self {
+    pub(in crate::cpu) fn new(
+        isa: Int8Isa,
+        x: &[f32],
+        k: usize,
+        group: usize,
+        factors: Option<&[f32]>,
+    ) -> Self {
         let words = k.div_ceil(isa.words().numbers());
+        let groups = k.div_ceil(group.max(1)).max(1);
         let rows = x.len().checked_div(k).unwrap_or(0);
         let none = RowScale { scale: 0.0, zero: 0 };
-        let mut rounded = Int8Rows { words: Scratch::new(rows * words), scales: vec![none; rows] };
+        let scales = vec![none; rows * groups];
+        let mut rounded = Int8Rows { words: Scratch::new(rows * words), scales };
         let task_rows = TASK_NUMBERS.div_ceil(k.max(1));
         let parts = (
             Chunks::new(&mut rounded.words, task_rows * words),
-            Chunks::new(&mut rounded.scales, task_rows),
+            Chunks::new(&mut rounded.scales, task_rows * groups),
         );
         for_each_part(parts, &|task, (words, scales)| {
             let x = &x[task * task_rows * k..];
-            dispatch_int8(isa, Round { x, k, factors, words, scales });
+            dispatch_int8(isa, Round { x, k, group, factors, words, scales });
         });
         rounded
     }
@@ -182,6 +214,7 @@ impl Int8Rows {
 struct Round<'a> {
     x: &'a [f32],
     k: usize,
+    group: usize,
     factors: Option<&'a [f32]>,
     words: &'a mut [u32],
     scales: &'a mut [RowScale],
@@ -196,12 +229,13 @@ impl Int8Kernel for Round<'_> {
         S: Simd,
         P: Int8Product<S>,
     {
-        let Round { x, k, factors, words, scales } = self;
+        let Round { x, k, group, factors, words, scales } = self;
         let mut products = vec![0.0; if factors.is_some() { k } else { 0 }];
         let numbers = P::WORDS.numbers();
         let row_words = k.div_ceil(numbers);
+        let groups = k.div_ceil(group).max(1);
         let rows = x.chunks_exact(k).zip(words.chunks_exact_mut(row_words));
-        for ((x, words), of_row) in rows.zip(scales) {
+        for ((x, words), scales) in rows.zip(scales.chunks_exact_mut(groups)) {
             let x = match factors {
                 Some(factors) => {
                     multiply(simd, x, factors, &mut products);
@@ -209,26 +243,40 @@ impl Int8Kernel for Round<'_> {
                 }
                 None => x,
             };
-            let (least, largest) = range(simd, x);
-            // Where a number is infinite or none, everything that comes of the row is none either.
-            let (scale, factor, zero) = input_scale(least, largest);
-            let zero = zero as i32;
-            let (vectors, rest) = S::split(x);
-            let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / numbers);
-            for (words, vector) in whole.chunks_exact_mut(S::LANES / numbers).zip(vectors) {
-                let scaled = simd.mul(simd.load(vector), simd.splat(factor));
-                words.copy_from_slice(&product.words(simd, scaled, zero)[..S::LANES / numbers]);
+            let of_groups = x.chunks(group).zip(words.chunks_mut(group.div_ceil(numbers)));
+            for ((x, words), scale) in of_groups.zip(scales) {
+                *scale = round_group(simd, product, x, words);
             }
-            for (word, x) in last.iter_mut().zip(rest.chunks(numbers)) {
-                let mut scaled = [0.0; MOST_NUMBERS];
-                for (scaled, x) in scaled.iter_mut().zip(x) {
-                    *scaled = x * factor;
-                }
-                *word = P::WORDS.word(&scaled, zero);
-            }
-            *of_row = RowScale { scale, zero: P::WORDS.offset(zero) };
         }
     }
+}
+
+/// Writes the integers of a group, and returns what they stand for.
+#[inline(always)]
+fn round_group<S, P>(simd: S, product: P, x: &[f32], words: &mut [u32]) -> RowScale
+where
+    S: Simd,
+    P: Int8Product<S>,
+{
+    let numbers = P::WORDS.numbers();
+    let (least, largest) = range(simd, x);
+    // Where a number is infinite or none, everything that comes of the group is none either.
+    let (scale, factor, zero) = input_scale(least, largest);
+    let zero = zero as i32;
+    let (vectors, rest) = S::split(x);
+    let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / numbers);
+    for (words, vector) in whole.chunks_exact_mut(S::LANES / numbers).zip(vectors) {
+        let scaled = simd.mul(simd.load(vector), simd.splat(factor));
+        words.copy_from_slice(&product.words(simd, scaled, zero)[..S::LANES / numbers]);
+    }
+    for (word, x) in last.iter_mut().zip(rest.chunks(numbers)) {
+        let mut scaled = [0.0; MOST_NUMBERS];
+        for (scaled, x) in scaled.iter_mut().zip(x) {
+            *scaled = x * factor;
+        }
+        *word = P::WORDS.word(&scaled, zero);
+    }
+    RowScale { scale, zero: P::WORDS.offset(zero) }
 }
 
 /// Writes the products of `x` and `factors`, which repeat.
@@ -273,15 +321,16 @@ fn range<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
 mod tests {
     use super::super::super::conv::tests::int8_conv_for;
     use super::super::super::linear::tests::{int8_linear_for, noise};
+    use super::super::super::rounding::scale_group;
     use super::*;
 
-    /// Integers -128..=127, the ends first in every `row` that has room, so that they are not scaled.
-    fn integers(seed: u32, count: usize, row: usize) -> Vec<f32> {
+    /// Integers -128..=127, both ends in every group of a row that has room, so that they are not scaled.
+    fn integers(seed: u32, count: usize, row: usize, group: usize) -> Vec<f32> {
         let mut x: Vec<f32> = noise(seed, count).iter().map(|x| (x * 127.0).round()).collect();
-        for row in x.chunks_mut(row) {
-            match row {
+        for group in x.chunks_mut(row).flat_map(|row| row.chunks_mut(group)) {
+            match group {
                 [least, .., largest] => (*least, *largest) = (-128.0, 127.0),
-                row => row.fill(255.0),
+                group => group.fill(255.0),
             }
         }
         x
@@ -304,7 +353,7 @@ mod tests {
             (33, 128, 64),
             (9, 1531, 40),
         ] {
-            let x = integers(1, rows * k, k);
+            let x = integers(1, rows * k, k, scale_group(k));
             let mut levels = levels(2, n * k);
             // The largest sum there is, in the first row and column.
             levels[..k].fill(-127);
@@ -327,7 +376,8 @@ mod tests {
     fn sums_of_convolutions_are_exact() {
         let (height, width, in_dim, out_dim) = (5, 7, 16, 10);
         for (groups, stride) in [(1, (1, 1)), (2, (2, 1)), (2, (1, 1))] {
-            let x = integers(3, 2 * height * width * in_dim, height * width * in_dim);
+            let image = height * width * in_dim;
+            let x = integers(3, 2 * image, image, image);
             let levels = levels(4, out_dim * in_dim / groups * 9);
             let scales = vec![1.0; out_dim];
             let run =
@@ -374,7 +424,7 @@ mod tests {
                 })
                 .collect();
             for isa in Int8Isa::all() {
-                let rounded = Int8Rows::new(isa, &x, k, None);
+                let rounded = Int8Rows::new(isa, &x, k, k, None);
                 assert_eq!(numbers(isa, &rounded, k), expected, "{isa:?}, {k}");
                 assert_eq!(rounded.scales[0].scale, 0.0);
                 for (i, (x, integer)) in x.iter().zip(&expected).enumerate() {
@@ -387,24 +437,32 @@ mod tests {
     }
 
     /// FNV-1a of the output of `platforms_agree_to_the_bit`.
-    const CHECKSUM: u64 = 0xab74_d0c1_413f_b97d;
+    const CHECKSUM: u64 = 0xe2514f302b71761f;
+    /// With several groups, whose scaled sums are added.
+    const GROUPED_CHECKSUM: u64 = 0x1c6b42ad755f8171;
 
-    /// What comes out is the same to the bit on every platform, whatever its instructions: integers are
-    /// rounded alike, sums are exact, and scales are multiplied in one order.
-    #[test]
-    fn platforms_agree_to_the_bit() {
-        let (rows, k, n) = (24, 385, 97);
+    fn checksum(isa: Int8Isa, k: usize) -> u64 {
+        let (rows, n) = (24, 97);
         let (x, levels) = (noise(7, rows * k), levels(8, n * k));
         let scales: Vec<f32> = noise(9, n).iter().map(|x| x.abs() + 0.5).collect();
+        let found = int8_linear_for(isa, &x, &levels, &scales, None);
+        found.iter().flat_map(|x| x.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+
+    /// What comes out is the same to the bit on every platform, whatever its instructions: integers are
+    /// rounded alike, sums are exact, and scales are multiplied in one order. Where a group's sum is added
+    /// to that of others, on all with fused multiply-add.
+    #[test]
+    fn platforms_agree_to_the_bit() {
         for isa in Int8Isa::all() {
-            let found = int8_linear_for(isa, &x, &levels, &scales, None);
-            let checksum = found
-                .iter()
-                .flat_map(|x| x.to_le_bytes())
-                .fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-                    (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-                });
-            assert_eq!(checksum, CHECKSUM, "{isa:?}: {checksum:#x}");
+            let found = checksum(isa, 251);
+            assert_eq!(found, CHECKSUM, "{isa:?}: {found:#x}");
+        }
+        for isa in Int8Isa::fused() {
+            let found = checksum(isa, 643);
+            assert_eq!(found, GROUPED_CHECKSUM, "{isa:?}, groups: {found:#x}");
         }
     }
 

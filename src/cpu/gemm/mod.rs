@@ -74,8 +74,14 @@ pub(super) trait Matrix: Sync {
     /// The left element of zeros, in rows with such integers.
     fn zero(&self, scale: RowScale) -> Self::Left;
 
+    /// Rows of the matrix one behind the other whose products with a left row are scaled together, in
+    /// elements of a left row: fewer than `k` for integers alone.
+    fn scale_group(&self) -> usize {
+        self.k()
+    }
+
     /// Writes every element of `out`, the product of some rows and some panels. Scales are those of
-    /// the rows from `origin` on; only integers have them.
+    /// the rows from `origin` on, group by group; only integers have them.
     fn multiply<R: Rows<Element = Self::Left>>(
         &self,
         rows: &R,
@@ -131,6 +137,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         let panels = self.checked_panels(NV * S::LANES);
         assert_eq!(self.matrix.integers().is_some(), P::INTEGER, "sums of another kind");
         let chunks = self.rows.chunks();
+        let groups = self.matrix.integers().map_or(1, |integers| integers.groups);
         let (k, width) = (self.matrix.k(), self.matrix.width());
         for panel in panels {
             let mut start = panel * k * width;
@@ -141,7 +148,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
                 let mut depth = 0;
                 while end_chunk < chunks
                     && (end_chunk == first_chunk
-                        || depth + self.rows.chunk_len(end_chunk) <= PASS_DEPTH)
+                        || groups == 1 && depth + self.rows.chunk_len(end_chunk) <= PASS_DEPTH)
                 {
                     depth += self.rows.chunk_len(end_chunk);
                     end_chunk += 1;
@@ -182,8 +189,10 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         }
         if let Some(integers) = matrix.integers() {
             assert!(!self.out.accumulates(), "integers added to something else");
+            let groups = integers.groups;
+            assert!(groups == 1 || groups == rows.chunks(), "groups that are no chunks");
             if let RowScales::Each(scales) = integers.rows {
-                assert!(scales.len() >= out_rows, "fewer scales than rows");
+                assert!(scales.len() / groups >= out_rows, "fewer scales than rows");
             }
         }
         panels
@@ -250,6 +259,8 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         let width = NV * S::LANES;
         let column = (pass.panel - self.first_panel) * width;
         let valid = width.min(self.out.columns() - column);
+        // Integers of groups are scaled and added to the f32 sums of the groups before.
+        let groups = self.matrix.integers().map_or(1, |integers| integers.groups);
         // `NV` vectors of the panel's part of a slice that has a value for each column of the panels.
         let of_panel = |values: &[f32]| -> [S::V; NV] {
             let values = &values[pass.panel * width..][..width];
@@ -257,7 +268,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
             unsafe { load_columns(simd, values.as_ptr(), width) }
         };
         let mut sums = [[simd.splat(0.0); NV]; MR];
-        if !pass.first {
+        if !pass.first && groups == 1 {
             for (line, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: rows and columns are the output's; the pass before this one has stored
                 // them, or the output accumulates.
@@ -278,25 +289,34 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
                 b = b.add(len * width);
             }
         }
-        if pass.last {
-            if P::INTEGER
-                && let Some(integers) = self.matrix.integers()
-            {
-                let scale = of_panel(integers.scale);
-                let column_sums = of_panel(integers.sums);
-                let bias = self.matrix.bias().map_or([simd.splat(0.0); NV], of_panel);
-                for (line, sums) in sums.iter_mut().enumerate() {
-                    let of_row = match integers.rows {
-                        RowScales::All(scale) => scale,
-                        RowScales::Each(scales) => scales[row + line],
-                    };
-                    for v in 0..NV {
-                        let sum = simd.integer_sub_mul(sums[v], of_row.zero, column_sums[v]);
-                        let scale = simd.mul(scale[v], simd.splat(of_row.scale));
-                        sums[v] = simd.mul_add(simd.float(sum), scale, bias[v]);
-                    }
+        if P::INTEGER
+            && (pass.last || groups > 1)
+            && let Some(integers) = self.matrix.integers()
+        {
+            let group = if groups == 1 { 0 } else { pass.chunks.start };
+            let scale = of_panel(integers.scale);
+            let column_sums = of_panel(integers.sums_of(group));
+            let bias = self.matrix.bias().map_or([simd.splat(0.0); NV], of_panel);
+            for (line, sums) in sums.iter_mut().enumerate() {
+                let of_row = match integers.rows {
+                    RowScales::All(scale) => scale,
+                    RowScales::Each(scales) => scales[(row + line) * groups + group],
+                };
+                let before = if group == 0 {
+                    bias
+                } else {
+                    // SAFETY: rows and columns are the output's; the pass of the group before this one
+                    // has stored them.
+                    unsafe { self.out.load(simd, row + line, column, valid) }
+                };
+                for v in 0..NV {
+                    let sum = simd.integer_sub_mul(sums[v], of_row.zero, column_sums[v]);
+                    let scale = simd.mul(scale[v], simd.splat(of_row.scale));
+                    sums[v] = simd.mul_add(simd.float(sum), scale, before[v]);
                 }
             }
+        }
+        if pass.last {
             match self.epilogue {
                 Epilogue::Store => {}
                 Epilogue::Gelu => {

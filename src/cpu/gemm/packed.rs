@@ -133,23 +133,34 @@ pub(in crate::cpu) struct Panels<'a, E = f32> {
     integers: Option<Integers<'a>>,
 }
 
-/// What the sums of an integer product stand for:
+/// What the sums of an integer product stand for: the sum over groups of
 /// `scale * row_scale * (sum - row_zero * column_sum)`.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) struct Integers<'a> {
-    /// The sums of the columns, as bits of i32. `[panel * width]`
+    /// Groups of rows of the matrix, each of which has sums and scales of its own.
+    pub groups: usize,
+    /// The sums of the columns, as bits of i32. `[groups, panel * width]`
     pub sums: &'a [f32],
     /// The scales of the columns, `[panel * width]`.
     pub scale: &'a [f32],
     pub rows: RowScales<'a>,
 }
 
+impl<'a> Integers<'a> {
+    /// The sums of a group's columns.
+    #[inline(always)]
+    pub(super) fn sums_of(&self, group: usize) -> &'a [f32] {
+        let len = self.sums.len() / self.groups;
+        &self.sums[group * len..][..len]
+    }
+}
+
 /// What the integers of the left matrix's rows stand for.
 #[derive(Clone, Copy)]
 pub(in crate::cpu) enum RowScales<'a> {
-    /// Of every row.
+    /// Of every row and group.
     All(RowScale),
-    /// Row by row.
+    /// Row by row, and in it group by group.
     Each(&'a [RowScale]),
 }
 
@@ -195,7 +206,9 @@ impl<'a, E: Plain> Panels<'a, E> {
     /// If a slice has another size.
     pub(in crate::cpu) fn with_integers(self, integers: Integers<'a>) -> Self {
         let padded = self.count() * self.width;
-        let same = integers.sums.len() == padded && integers.scale.len() == padded;
+        let same = integers.groups > 0
+            && integers.sums.len() == padded * integers.groups
+            && integers.scale.len() == padded;
         assert!(same, "scales of another size");
         Panels { integers: Some(integers), ..self }
     }

@@ -65,6 +65,13 @@ impl<'a, E: Plain> DenseRows<'a, E> {
     }
 }
 
+impl<E: Plain> DenseRows<'_, E> {
+    /// The same rows in chunks of so many elements, the last of which may have fewer.
+    pub(in crate::cpu) fn in_chunks(self, chunk: usize) -> Self {
+        Self { chunk: chunk.max(1), ..self }
+    }
+}
+
 // SAFETY: `new` has seen that row `count - 1`, and so every row, ends inside the slice; a chunk ends
 // with its row at the latest.
 unsafe impl<E: Plain> Rows for DenseRows<'_, E> {

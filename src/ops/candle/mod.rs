@@ -15,6 +15,7 @@ use super::{
     BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
+use crate::cpu::Int8Linear;
 use crate::error::Result;
 
 /// The layers, with their parameters as they are.
@@ -112,7 +113,8 @@ impl Ops for Candle<'_> {
             return self.finish(linear(layer, x)?, epilogue);
         }
         let layer = LinearParameters { weight: rounding::weight(&layer.weight)?, ..layer.clone() };
-        self.finish(linear(&layer, &rounding::input(x)?)?, epilogue)
+        let group = Int8Linear::scale_group(layer.in_dim);
+        self.finish(linear(&layer, &rounding::input(x, group)?)?, epilogue)
     }
 
     fn mlp(
@@ -139,7 +141,7 @@ impl Ops for Candle<'_> {
         }
         let layer = ConvParameters { weight: rounding::weight(&layer.weight)?, ..layer.clone() };
         let images = x.reshape(((), grid.positions() * layer.config.in_dim))?;
-        let x = rounding::input(&images)?.reshape(x.shape())?;
+        let x = rounding::input(&images, images.dim(D::Minus1)?)?.reshape(x.shape())?;
         self.finish(conv::conv(&layer, &x, grid)?, epilogue)
     }
 

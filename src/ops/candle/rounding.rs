@@ -16,16 +16,24 @@ pub(super) fn weight(weight: &Tensor) -> Result<Tensor> {
     straight_through(weight, &rounded.reshape(weight.shape())?)
 }
 
-/// The input of a layer, each row rounded to 255 steps of its range, 0 included.
-pub(super) fn input(x: &Tensor) -> Result<Tensor> {
-    let rows = x.detach();
+/// The input of a layer, each group of a row rounded to 255 steps of its range, 0 included.
+pub(super) fn input(x: &Tensor, group: usize) -> Result<Tensor> {
+    let (rows, k) = (x.detach(), x.dim(D::Minus1)?);
+    let groups = (0..k).step_by(group.max(1));
+    let rounded: Vec<Tensor> = groups
+        .map(|start| round_group(&rows.narrow(D::Minus1, start, group.min(k - start))?))
+        .collect::<Result<_>>()?;
+    straight_through(x, &Tensor::cat(&rounded, D::Minus1)?)
+}
+
+fn round_group(rows: &Tensor) -> Result<Tensor> {
     let least = rows.min_keepdim(D::Minus1)?.minimum(0.0)?;
     let largest = rows.max_keepdim(D::Minus1)?.maximum(0.0)?;
     let scale = ((largest - &least)? / STEPS)?.maximum(LEAST_SCALE)?;
     let zero = (least.neg()? / &scale)?.round()?.clamp(0.0, STEPS)?;
     let levels = rows.broadcast_div(&scale)?.round()?;
     let levels = levels.broadcast_maximum(&zero.neg()?)?.broadcast_minimum(&(STEPS - &zero)?)?;
-    straight_through(x, &levels.broadcast_mul(&scale)?)
+    levels.broadcast_mul(&scale)
 }
 
 /// `rounded`, with the gradient of `x`.

@@ -39,7 +39,7 @@ pub(super) fn conv(
     let operands = Operands { rounded, ..operands };
     let products = operands.products;
     let image_len = grid.positions() * in_dim;
-    let input = operands.input(x.values(), image_len);
+    let input = operands.input(x.values(), image_len, image_len);
     let y = operands.with_weight(&weight, out_dim, |weight| {
         conv_forward(products, &input, weight, &bias_values, shape, epilogue)
     })?;
@@ -50,7 +50,7 @@ pub(super) fn conv(
     let (x, residual) = (x.clone(), residual.cloned());
     Ok(tape.record(tracked, y, out_dim, move |dy, gradients| {
         if weight.is_variable() {
-            let input = operands.input(x.values(), image_len);
+            let input = operands.input(x.values(), image_len, image_len);
             gradients.add_parameter(&weight, conv_weight_gradient(products, &input, &dy, shape));
         }
         if let Some(bias) = &bias {

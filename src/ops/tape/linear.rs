@@ -3,10 +3,10 @@
 use candle_core::Tensor;
 
 use super::{Gradients, Operands, Tape, Tracked, values};
-use crate::cpu::Epilogue;
 use crate::cpu::backward::{
     self, column_sums, gelu_backward, linear_forward, linear_input_gradient, linear_weight_gradient,
 };
+use crate::cpu::{Epilogue, Int8Linear};
 use crate::error::Result;
 use crate::ops::LinearParameters;
 
@@ -21,7 +21,11 @@ impl Layer {
         let LinearParameters { weight, bias, out_dim, .. } = &self.parameters;
         let bias = bias.as_ref().map(values).transpose()?;
         let residual = residual.map_or(Epilogue::Store, |other| Epilogue::Add(other.values()));
-        let x = self.operands.input(x, self.parameters.in_dim);
+        let x = self.operands.input(
+            x,
+            self.parameters.in_dim,
+            Int8Linear::scale_group(self.parameters.in_dim),
+        );
         self.operands.with_weight(weight, *out_dim, |weight| {
             let products = self.operands.products;
             linear_forward(products, &x, weight, *out_dim, bias.as_deref(), residual)
@@ -37,7 +41,7 @@ impl Layer {
     fn parameters_backward(&self, x: &[f32], dy: &[f32], gradients: &mut Gradients) {
         let LinearParameters { weight, bias, in_dim, out_dim } = &self.parameters;
         if weight.is_variable() {
-            let x = self.operands.input(x, *in_dim);
+            let x = self.operands.input(x, *in_dim, Int8Linear::scale_group(*in_dim));
             let products = self.operands.products;
             let gradient = linear_weight_gradient(products, &x, dy, *in_dim, *out_dim);
             gradients.add_parameter(weight, gradient);

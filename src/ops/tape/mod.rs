@@ -211,9 +211,9 @@ struct Operands {
 }
 
 impl Operands {
-    /// The input of a layer whose rows of `k` numbers are rounded together.
-    fn input<'a>(&self, x: &'a [f32], k: usize) -> Cow<'a, [f32]> {
-        if self.rounded { cpu::rounded_input(x, k).into() } else { x.into() }
+    /// The input of a layer of rows of `k` numbers, which are rounded in groups.
+    fn input<'a>(&self, x: &'a [f32], k: usize, group: usize) -> Cow<'a, [f32]> {
+        if self.rounded { cpu::rounded_input(x, k, group).into() } else { x.into() }
     }
 
     /// Calls `run` with a weight of so many rows.
