@@ -1,11 +1,14 @@
 //! What the fuzz targets share: a budget of memory, and a reader that makes values of bytes.
 
+#[cfg(feature = "train")]
+pub mod checkpoints;
 #[path = "../../tests/support/crafted.rs"]
 pub mod crafted;
+pub mod quantized;
 pub mod seeds;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::OnceLock;
+use std::sync::{Once, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use svtrv2::weights::Weights;
@@ -55,6 +58,12 @@ static ALLOCATOR: Budget = Budget;
 /// Runs with at most so many bytes more than are allocated now. `SVTRV2_BUDGET` sets another budget
 /// for all targets: a small one shows that they fail above it.
 pub fn within<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
+    // The pool's only thread is this one: handing work to another costs more than most inputs do.
+    static POOL: Once = Once::new();
+    POOL.call_once(|| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
+        pool.build_global().expect("the first pool of the process");
+    });
     static BUDGET: OnceLock<Option<usize>> = OnceLock::new();
     let own = BUDGET.get_or_init(|| std::env::var("SVTRV2_BUDGET").ok()?.parse().ok());
     let bytes = own.unwrap_or(bytes);
