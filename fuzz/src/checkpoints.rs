@@ -160,7 +160,8 @@ fn change_tensor(tensors: &mut Vec<Tensor>, input: &mut Bytes) {
         3 => tensor.bytes.fill(input.byte()),
         4 => {
             tensor.shape = (0..input.below(12)).map(|_| input.usize()).collect();
-            let count = tensor.shape.iter().fold(4, |count: usize, size| count.saturating_mul(*size));
+            let count =
+                tensor.shape.iter().fold(4, |count: usize, size| count.saturating_mul(*size));
             tensor.bytes.resize(count.min(4096), 0);
         }
         _ => {

@@ -8,8 +8,8 @@ pub mod quantized;
 pub mod seeds;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::{Once, OnceLock};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Once, OnceLock};
 
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Options, Precision, Recognizer};

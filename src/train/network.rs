@@ -15,7 +15,7 @@ use crate::error::{ComputeError, Result};
 use crate::model::{self, Config};
 use crate::ops::candle::{Candle, Tensors, image_tokens};
 use crate::ops::tape::{Recording, Tape, Tracked};
-use crate::ops::{Grid, Ops, ParameterSource, Scope};
+use crate::ops::{Grid, Ops, Scope};
 
 /// How far the running statistics of a batch norm move with every batch.
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
@@ -136,8 +136,7 @@ impl Network {
         device: &Device,
         start: Start,
     ) -> Result<Self> {
-        let (model, sgm) =
-            modules(config, &mut parameters, Some(start), device, batch_norms, sgm)?;
+        let (model, sgm) = modules(config, &mut parameters, Some(start), device, batch_norms, sgm)?;
         let (config, device) = (config.clone(), device.clone());
         Ok(Network { config, parameters, model, sgm, batch_norms, device, start })
     }
