@@ -12,7 +12,7 @@ use svtrv2::train::{
 
 use crate::crafted::safetensors;
 use crate::seeds::smallest_config;
-use crate::{Bytes, MB, within};
+use crate::{Bytes, MB, single_thread, within};
 
 /// Three crops.
 struct Crops;
@@ -53,7 +53,10 @@ struct Setting {
 
 fn setting() -> &'static Setting {
     static SETTING: OnceLock<Setting> = OnceLock::new();
-    SETTING.get_or_init(|| make_setting().expect("a checkpoint"))
+    SETTING.get_or_init(|| {
+        single_thread();
+        make_setting().expect("a checkpoint")
+    })
 }
 
 fn make_setting() -> Result<Setting, Box<dyn std::error::Error>> {
@@ -119,7 +122,8 @@ fn change_value(value: &mut Value, input: &mut Bytes) {
     let step = input.byte();
     match value {
         Value::Object(fields) if step >= 16 && !fields.is_empty() => {
-            let field = fields.iter_mut().nth(usize::from(step) % fields.len());
+            let place = usize::from(step) % fields.len();
+            let field = fields.iter_mut().nth(place);
             return field.into_iter().for_each(|(_, field)| change_value(field, input));
         }
         Value::Array(values) if step >= 64 && !values.is_empty() => {

@@ -55,15 +55,19 @@ unsafe impl GlobalAlloc for Budget {
 #[global_allocator]
 static ALLOCATOR: Budget = Budget;
 
-/// Runs with at most so many bytes more than are allocated now. `SVTRV2_BUDGET` sets another budget
-/// for all targets: a small one shows that they fail above it.
-pub fn within<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
-    // The pool's only thread is this one: handing work to another costs more than most inputs do.
+/// Makes this thread the only one of the pool: handing work to another costs more than most inputs do.
+pub fn single_thread() {
     static POOL: Once = Once::new();
     POOL.call_once(|| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
         pool.build_global().expect("the first pool of the process");
     });
+}
+
+/// Runs with at most so many bytes more than are allocated now. `SVTRV2_BUDGET` sets another budget
+/// for all targets: a small one shows that they fail above it.
+pub fn within<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
+    single_thread();
     static BUDGET: OnceLock<Option<usize>> = OnceLock::new();
     let own = BUDGET.get_or_init(|| std::env::var("SVTRV2_BUDGET").ok()?.parse().ok());
     let bytes = own.unwrap_or(bytes);
