@@ -10,6 +10,7 @@ mod support;
 
 use std::time::Instant;
 
+use image::RgbImage;
 use svtrv2::model::{Config, StageConfig};
 use svtrv2::{Charset, Crop, Options, PixelFormat, Recognizer};
 
@@ -26,17 +27,17 @@ fn main() {
         );
         std::process::exit(2);
     };
-    let crops: Vec<Crop> = (0..64).map(|number| crop(number, 300)).collect();
-    let narrow: Vec<Crop> = (0..64).map(|number| crop(number, 60)).collect();
+    let [wide, narrow] = [300, 60].map(images);
+    let [wide, narrow] = [&wide, &narrow].map(|images| images.iter().map(crop).collect::<Vec<_>>());
     let smallest = smallest();
-    recognitions("smallest network", &smallest, &crops, small);
+    recognitions("smallest network", &smallest, &wide, small);
     #[cfg(feature = "embedded")]
     recognitions("embedded network", &Recognizer::embedded().unwrap(), &narrow, embedded);
     #[cfg(not(feature = "embedded"))]
     assert!(narrow.is_empty() || embedded == 0, "this needs the feature embedded");
     watched("pools of 8 threads", pools, |_| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(8).build().unwrap();
-        let results = pool.install(|| smallest.recognize_batch(&crops[..16]));
+        let results = pool.install(|| smallest.recognize_batch(&wide[..16]));
         assert!(results.into_iter().all(|result| result.is_ok()));
     });
 }
@@ -56,12 +57,16 @@ fn smallest() -> Recognizer {
     Recognizer::new(&weights, Options::default()).unwrap()
 }
 
-/// A crop of noise, 1 to 64 pixels high and up to `widest` wide.
-fn crop(number: u64, widest: u64) -> Crop {
-    let (width, height) = (1 + number * 131 % widest, 1 + number * 37 % 64);
-    let pixels = support::random_crop(number, width as u32, height as u32).into_raw();
-    let stride = 3 * width as usize;
-    Crop::from_raw(PixelFormat::Rgb8, width as u32, height as u32, stride, &pixels).unwrap()
+/// Images of noise, 1 to 64 pixels high and up to `widest` wide.
+fn images(widest: u64) -> Vec<RgbImage> {
+    let size = |number: u64| ((1 + number * 131 % widest) as u32, (1 + number * 37 % 64) as u32);
+    let image = |number| support::random_crop(number, size(number).0, size(number).1);
+    (0..64).map(image).collect()
+}
+
+fn crop(image: &RgbImage) -> Crop<'_> {
+    let (width, height) = image.dimensions();
+    Crop::from_raw(PixelFormat::Rgb8, width, height, 3 * width as usize, image.as_raw()).unwrap()
 }
 
 fn recognitions(name: &str, recognizer: &Recognizer, crops: &[Crop], count: usize) {
