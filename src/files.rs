@@ -241,11 +241,10 @@ mod tests {
             file.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
             file
         };
-        for name in [".file.1.0.partial", ".file.12.34.partial"] {
+        let others = [".file.1.x.partial", ".other.1.0.partial", "file.1.0.partial"];
+        for name in [".file.1.0.partial", ".file.12.34.partial"].iter().chain(&others) {
             make(name, 100);
         }
-        let others = [".file.1.x.partial", ".other.1.0.partial", "file.1.0.partial"];
-        others.map(|name| make(name, 100));
         make(".file.2.0.partial", 10);
         let slow = make(".file.3.0.partial", 100);
         slow.try_lock().unwrap();
