@@ -5,11 +5,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Links that a path may lead through, as on Linux.
 const MOST_LINKS: usize = 40;
 /// Characters of a file's name that the name of its temporary file repeats.
 const KEPT_NAME: usize = 60;
+/// How long a temporary file that no process writes to has to lie unchanged until it is removed.
+const LEFT_OVER: Duration = Duration::from_secs(60);
 /// The longest text file (charset, word list, list of labels) in bytes.
 #[cfg(feature = "data")]
 pub(crate) const LONGEST_TEXT: u64 = 1 << 30;
@@ -59,7 +62,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// flushed to the disk and renamed.
 ///
 /// Symbolic links stay: the file that they lead to is replaced. An existing file's permissions are
-/// kept. Several threads and processes may replace the same file: the last one wins.
+/// kept. Several threads and processes may replace the same file: the last one wins. Temporary files
+/// that killed processes left beside it are removed.
 ///
 /// # Errors
 /// Those of the system; `InvalidInput` if there is something at `path` that is not a regular file.
@@ -83,6 +87,8 @@ pub(crate) fn replace_with(
             file.set_permissions(permissions)?;
         }
         file.sync_all()?;
+        // On some systems nobody may read a locked file. Just written, it is not taken for left over.
+        let _ = file.unlock();
         fs::rename(&beside, &target)
     };
     fill().inspect_err(|_| {
@@ -114,6 +120,7 @@ fn create_beside(target: &Path, private: bool) -> io::Result<(File, PathBuf)> {
         return Err(io::Error::new(ErrorKind::InvalidInput, "the path names no file"));
     };
     let kept: String = name.to_string_lossy().chars().take(KEPT_NAME).collect();
+    remove_left_over(target, &kept);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
@@ -127,12 +134,42 @@ fn create_beside(target: &Path, private: bool) -> io::Result<(File, PathBuf)> {
         let beside: OsString = format!(".{kept}.{}.{number}.partial", std::process::id()).into();
         let beside = target.with_file_name(beside);
         match options.open(&beside) {
-            Ok(file) => return Ok((file, beside)),
+            Ok(file) => {
+                // Shows that it is in use, where files can be locked.
+                let _ = file.try_lock();
+                return Ok((file, beside));
+            }
             // Left by a process that was killed and had the same number.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Removes temporary files beside `target` whose writers are gone.
+fn remove_left_over(target: &Path, kept: &str) {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // What cannot be listed or removed stays: it is only in the way.
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else {
+        return;
+    };
+    let start = format!(".{kept}.");
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let numbers = name.to_str().and_then(|name| name.strip_prefix(&start));
+        let numbers = numbers.and_then(|name| name.strip_suffix(".partial"));
+        let ours = |numbers: &str| numbers.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        if numbers.is_some_and(ours) && is_left_over(&entry.path()).unwrap_or(false) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether nobody has written to a temporary file for a while, and nobody holds its lock.
+fn is_left_over(path: &Path) -> io::Result<bool> {
+    let metadata = fs::symlink_metadata(path)?;
+    let idle = metadata.modified()?.elapsed().unwrap_or_default() >= LEFT_OVER;
+    Ok(idle && metadata.is_file() && File::open(path)?.try_lock().is_ok())
 }
 
 /// Flushes a renaming to the disk, where folders can be flushed.
@@ -193,6 +230,34 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(entries(folder.path()), ["file"]);
+    }
+
+    /// Of killed processes, and of one that writes slowly.
+    #[test]
+    fn left_over_files_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str, age: u64| {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(std::time::SystemTime::now() - Duration::from_secs(age)).unwrap();
+            file
+        };
+        let others = [".file.1.x.partial", ".other.1.0.partial", "file.1.0.partial"];
+        for name in [".file.1.0.partial", ".file.12.34.partial"].iter().chain(&others) {
+            make(name, 100);
+        }
+        make(".file.2.0.partial", 10);
+        let slow = make(".file.3.0.partial", 100);
+        slow.try_lock().unwrap();
+        let path = folder.path().join("file");
+        replace(&path, b"new").unwrap();
+        let mut left = vec![".file.2.0.partial", ".file.3.0.partial", "file"];
+        left.extend(others);
+        left.sort_unstable();
+        assert_eq!(entries(folder.path()), left);
+        // Its writer is done.
+        drop(slow);
+        replace(&path, b"new").unwrap();
+        assert!(!folder.path().join(".file.3.0.partial").exists());
     }
 
     #[test]

@@ -191,15 +191,44 @@ fn goes_on_to_the_bit() {
 
 /// A checkpoint whose state was changed by hand.
 fn crafted(checkpoint: &[u8], change: impl FnOnce(&mut serde_json::Value)) -> Vec<u8> {
+    edited(checkpoint, |_, metadata| change(&mut metadata["training"]))
+}
+
+/// A checkpoint whose header (all but the metadata) and metadata were changed by hand.
+fn edited(
+    checkpoint: &[u8],
+    change: impl FnOnce(&mut serde_json::Value, &mut serde_json::Value),
+) -> Vec<u8> {
     let len = u64::from_le_bytes(checkpoint[..8].try_into().unwrap()) as usize;
     let (header, data) = checkpoint[8..].split_at(len);
     let mut header: serde_json::Value = serde_json::from_slice(header).unwrap();
-    let entry = &mut header["__metadata__"]["svtrv2"];
-    let mut metadata: serde_json::Value = serde_json::from_str(entry.as_str().unwrap()).unwrap();
-    change(&mut metadata["training"]);
-    *entry = metadata.to_string().into();
+    let json = header["__metadata__"]["svtrv2"].as_str().unwrap();
+    let mut metadata: serde_json::Value = serde_json::from_str(json).unwrap();
+    change(&mut header, &mut metadata);
+    header["__metadata__"]["svtrv2"] = metadata.to_string().into();
     let header = header.to_string();
     [&(header.len() as u64).to_le_bytes(), header.as_bytes(), data].concat()
+}
+
+/// Adds a tensor without values, or with one, behind all others.
+fn with_shape(shape: &[u64]) -> impl Fn(&mut serde_json::Value, &mut serde_json::Value) {
+    let shape = shape.to_vec();
+    move |header, _| {
+        // The last tensor's place: one of four bytes is taken from it.
+        let tensors = header.as_object_mut().unwrap();
+        let ends = tensors.values().filter_map(|tensor| tensor["data_offsets"][1].as_u64());
+        let end = ends.max().unwrap();
+        let size = 4 * shape.iter().product::<u64>();
+        let last = tensors.values_mut().find(|tensor| tensor["data_offsets"][1] == end).unwrap();
+        let start = last["data_offsets"][0].as_u64().unwrap();
+        *last = serde_json::json!({
+            "dtype": "F32", "shape": [(end - size - start) / 4], "data_offsets": [start, end - size],
+        });
+        let added = serde_json::json!({
+            "dtype": "F32", "shape": shape, "data_offsets": [end - size, end],
+        });
+        tensors.insert("added".to_owned(), added);
+    }
 }
 
 #[test]
@@ -249,6 +278,45 @@ fn crafted_checkpoints() {
         let typed = matches!(fault, Some(TrainError::Checkpoint { .. } | TrainError::Options(_)));
         assert!(typed, "{name}: {fault:?}");
     }
+    // Nothing that a checkpoint lacks is initialised: a few bytes could ask for a large network.
+    let renamed = |header: &mut serde_json::Value, from: &str, to: &str| {
+        let tensors = header.as_object_mut().unwrap();
+        for prefix in ["", "average.", "optimizer.mean.", "optimizer.square."] {
+            let tensor = tensors.remove(&format!("{prefix}{from}")).unwrap();
+            tensors.insert(format!("{prefix}{to}"), tensor);
+        }
+    };
+    let tensors: [(&str, Vec<u8>); 4] = [
+        (
+            "there is no parameter decoder.fc.bias",
+            edited(&good, |header, _| renamed(header, "decoder.fc.bias", "decoder.fc.bia")),
+        ),
+        (
+            "does not fit the network",
+            edited(&good, |_, metadata| {
+                let stage = StageConfig::new(16384, 1, 0, 1);
+                metadata["config"]["stages"][2] = serde_json::to_value(stage).unwrap();
+            }),
+        ),
+        ("has the shape [0, ", edited(&good, with_shape(&[0, 1 << 40, 1 << 40]))),
+        ("has the shape [1, 1, ", edited(&good, with_shape(&[1; 100]))),
+    ];
+    for (message, bytes) in tensors {
+        std::fs::write(&path, bytes).unwrap();
+        let fault = resume().err();
+        assert!(matches!(fault, Some(TrainError::Checkpoint { .. })), "{message}: {fault:?}");
+        assert!(fault.unwrap().to_string().contains(message), "{message}");
+    }
+    // A count at the end of its range stays there.
+    let sources =
+        || -> Vec<WeightedSource> { vec![(Arc::new(Spoilt(words(SYMBOLS, 12, 0))), 1.0)] };
+    let change: Change = |s| s["loader"]["skipped"]["unreadable"] = MOST.into();
+    std::fs::write(&path, crafted(&good, change)).unwrap();
+    let mut resumed = Trainer::resume(&path, sources(), loading(), &Device::Cpu).unwrap();
+    while !resumed.is_done() {
+        resumed.step().unwrap();
+    }
+    assert_eq!(resumed.skipped().unreadable, MOST);
     // A checkpoint without averages says that it has some.
     let without = Recipe { average: 0.0, ..trainer.recipe().clone() };
     let mut trainer = self::trainer(words(SYMBOLS, 12, 0), without, loading());

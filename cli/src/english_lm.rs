@@ -11,6 +11,7 @@ use svtrv2::decode::{CompactNgram, Ngram, Smoothing};
 
 use crate::failure::{Failure, Result, read_text, say};
 use crate::ngram::order;
+use crate::output;
 
 /// Build a compact n-gram model of English words, names, numbers and codes, in lower case.
 ///
@@ -93,7 +94,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let full = Ngram::estimate_with(Smoothing::Absolute, sequences(), arguments.order)?;
     let pruned = full.pruned(sequences(), arguments.grams);
     let bytes = CompactNgram::encode(&pruned)?;
-    std::fs::write(&arguments.output, &bytes).map_err(Failure::file(&arguments.output))?;
+    output::replace(&arguments.output, |file| file.write_all(&bytes))?;
     let count = |model: &Ngram| (1..=model.order()).map(|order| model.count(order)).collect();
     let (before, after): (Vec<usize>, Vec<usize>) = (count(&full), count(&pruned));
     say(format!("{before:?} n-grams by order, {after:?} kept, {} bytes", bytes.len()))

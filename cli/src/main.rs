@@ -11,6 +11,8 @@ mod evaluate;
 mod failure;
 mod ngram;
 mod options;
+#[cfg(feature = "data")]
+mod output;
 #[cfg(feature = "train")]
 mod synthesize;
 #[cfg(feature = "train")]

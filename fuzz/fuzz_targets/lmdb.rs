@@ -1,6 +1,8 @@
 //! LMDB files: a good one with changes, or any bytes.
 #![no_main]
 
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -8,9 +10,15 @@ use libfuzzer_sys::fuzz_target;
 use svtrv2::data::{Dataset, Sample, write_lmdb};
 use svtrv2_fuzz::{Bytes, MB, within};
 
-/// A folder in memory where there is one, and the bytes of a good file of several levels.
-fn setting() -> &'static (PathBuf, Vec<u8>) {
-    static SETTING: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
+/// A folder in memory where there is one, with a good file of several levels.
+struct Setting {
+    folder: PathBuf,
+    file: File,
+    good: Vec<u8>,
+}
+
+fn setting() -> &'static Setting {
+    static SETTING: OnceLock<Setting> = OnceLock::new();
     SETTING.get_or_init(|| {
         let root = if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm" } else { "/tmp" };
         let folder = tempfile::Builder::new().prefix("svtrv2-fuzz").tempdir_in(root);
@@ -21,36 +29,48 @@ fn setting() -> &'static (PathBuf, Vec<u8>) {
             label: "label".repeat(i * 7 % 40),
         });
         write_lmdb(&folder, samples).expect("a data set");
-        let bytes = std::fs::read(folder.join("data.mdb")).expect("the file");
-        (folder, bytes)
+        let path = folder.join("data.mdb");
+        let good = std::fs::read(&path).expect("the file");
+        let file = OpenOptions::new().write(true).open(path).expect("the file");
+        Setting { folder, file, good }
     })
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let (folder, good) = setting();
+    let Setting { folder, file, good } = setting();
     let mut input = Bytes(bytes);
-    let mut file = good.clone();
-    if input.byte() == 0 {
-        file = input.0.to_vec();
+    let (any, first) = (input.byte() == 0, input.below(70));
+    let write = |at: usize, bytes: &[u8]| file.write_all_at(bytes, at as u64).expect("a write");
+    let mut changed = Vec::new();
+    if any {
+        file.set_len(input.0.len() as u64).expect("a length");
+        write(0, input.0);
     }
-    while !input.is_empty() && file.len() == good.len() {
+    while !any && !input.is_empty() {
         // A page, a place in it (the header and the first nodes' offsets more often), new bytes.
-        let page = input.below(good.len() / 4096);
+        let page = 4096 * input.below(good.len() / 4096);
         let place = match input.byte() {
             place @ 0..192 => usize::from(place),
             high => usize::from(high - 192) * 64 + input.below(64),
         };
-        for (offset, &new) in input.take(8).iter().enumerate() {
-            file[4096 * page + (place + offset) % 4096] = new;
-        }
+        let new = input.take(8.min(4096 - place));
+        write(page + place, new);
+        changed.push(page + place..page + place + new.len());
     }
-    std::fs::write(folder.join("data.mdb"), &file).expect("a file");
-    within(4 * MB + 4 * file.len(), || {
+    within(4 * MB + 4 * good.len().max(bytes.len()), || {
         let Ok(set) = Dataset::open(folder) else {
             return;
         };
-        for index in 0..set.len().min(70) {
+        // A few of them: every changed page is read by some inputs.
+        for index in first..set.len().min(first + 4) {
             let _ = set.sample(index);
         }
     });
+    if any {
+        write(0, good);
+        file.set_len(good.len() as u64).expect("a length");
+    }
+    for range in changed {
+        write(range.start, &good[range]);
+    }
 });

@@ -7,7 +7,7 @@ use svtrv2_fuzz::{Bytes, MB, within};
 
 fuzz_target!(|bytes: &[u8]| {
     let mut input = Bytes(bytes);
-    let (width, height) = (1 + input.below(80) as u32, 1 + input.below(60) as u32);
+    let (width, height) = (1 + input.below(24) as u32, 1 + input.below(18) as u32);
     let pixels: Vec<u8> = (0..width * height).map(|i| (i * 37) as u8).collect();
     let Ok(page) = Page::from_raw(PixelFormat::Grey8, width, height, width as usize, &pixels)
     else {
@@ -17,9 +17,9 @@ fuzz_target!(|bytes: &[u8]| {
     while !input.is_empty() && regions.len() < 4 {
         let mut point = || -> (f32, f32) {
             match input.byte() {
-                // Near the page, where regions are cropped.
-                0..200 => {
-                    let mut near = || f32::from(input.byte()) / 2.0 - 16.0;
+                // Near the page, where regions are cropped and crops are small.
+                0..250 => {
+                    let mut near = || f32::from(input.byte()) / 8.0 - 4.0;
                     (near(), near())
                 }
                 _ => (input.f32(), input.f32()),

@@ -1,12 +1,15 @@
 //! What the fuzz targets share: a budget of memory, and a reader that makes values of bytes.
 
+#[cfg(feature = "train")]
+pub mod checkpoints;
 #[path = "../../tests/support/crafted.rs"]
 pub mod crafted;
+pub mod quantized;
 pub mod seeds;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Once, OnceLock};
 
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Options, Precision, Recognizer};
@@ -52,9 +55,19 @@ unsafe impl GlobalAlloc for Budget {
 #[global_allocator]
 static ALLOCATOR: Budget = Budget;
 
+/// Makes this thread the only one of the pool: handing work to another costs more than most inputs do.
+pub fn single_thread() {
+    static POOL: Once = Once::new();
+    POOL.call_once(|| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).use_current_thread();
+        pool.build_global().expect("the first pool of the process");
+    });
+}
+
 /// Runs with at most so many bytes more than are allocated now. `SVTRV2_BUDGET` sets another budget
 /// for all targets: a small one shows that they fail above it.
 pub fn within<T>(bytes: usize, run: impl FnOnce() -> T) -> T {
+    single_thread();
     static BUDGET: OnceLock<Option<usize>> = OnceLock::new();
     let own = BUDGET.get_or_init(|| std::env::var("SVTRV2_BUDGET").ok()?.parse().ok());
     let bytes = own.unwrap_or(bytes);

@@ -21,7 +21,13 @@ pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         weights.save_quantized(target.join(name), &options)?;
     }
     let options = QuantizeOptions { rate: Rate::Bits(8), ..QuantizeOptions::default() };
-    weights.with_precision(Precision::Int8)?.save_quantized(target.join("int8"), &options)?;
+    let weights = weights.with_precision(Precision::Int8)?;
+    weights.save_quantized(target.join("int8"), &options)?;
+    let matrices = parameter_shapes(weights.config())?.into_iter().filter(|(_, s)| s.len() == 2);
+    let input_factors = matrices.map(|(name, shape)| (name, vec![0.5; shape[1]])).collect();
+    let options = QuantizeOptions { input_factors, ..options };
+    weights.save_quantized(target.join("int8_factors"), &options)?;
+    std::fs::write(target.join("parts"), [1])?;
     for (name, bytes) in [("pth", pytorch()?), ("onnx", exported()?)] {
         let target = folder.join(name);
         std::fs::create_dir_all(&target)?;
@@ -37,17 +43,21 @@ pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The parameters of a network of the smallest size: names, shapes, bytes of f32.
-fn parameters() -> svtrv2::Result<Vec<(String, Vec<usize>, Vec<u8>)>> {
+/// The smallest network of all kinds of blocks.
+pub fn smallest_config() -> Config {
     let stage = |local, global| StageConfig { mlp_dim: 2, ..StageConfig::new(2, 1, local, global) };
-    let config = Config {
+    Config {
         stages: [stage(1, 0), stage(0, 1), stage(0, 1)],
         frm_heads: 1,
         frm_mlp_dim: 2,
         num_classes: 3,
         max_ratio: 4,
-    };
-    let shapes = parameter_shapes(&config)?.into_iter();
+    }
+}
+
+/// Its parameters: names, shapes, bytes of f32.
+fn parameters() -> svtrv2::Result<Vec<(String, Vec<usize>, Vec<u8>)>> {
+    let shapes = parameter_shapes(&smallest_config())?.into_iter();
     let bytes = |shape: &[usize]| {
         let count = shape.iter().product::<usize>();
         (0..count).flat_map(|i| (0.1f32 + i as f32 * 0.01).to_le_bytes()).collect()

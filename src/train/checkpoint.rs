@@ -14,7 +14,7 @@ use crate::charset::{Charset, Symbols};
 use crate::error::shortened;
 use crate::files;
 use crate::model::Config;
-use crate::weights::{Encoded, METADATA_KEY, check_header, write_file};
+use crate::weights::{Encoded, METADATA_KEY, MOST_RANK, check_header, write_file};
 
 /// Prefixes of what is in the file besides the network.
 const MEAN: &str = "optimizer.mean.";
@@ -118,6 +118,9 @@ pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint, TrainErro
     for (name, view) in file.iter() {
         if view.dtype() != Dtype::F32 {
             return Err(damaged(format!("{name} is {:?}, not f32", view.dtype())));
+        }
+        if view.shape().len() > MOST_RANK || view.shape().contains(&0) {
+            return Err(damaged(format!("{name} has the shape {:?}", view.shape())));
         }
         let (values, _) = view.data().as_chunks::<4>();
         let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();

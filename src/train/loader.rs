@@ -336,7 +336,8 @@ impl Loader {
                 Err(Fault::TooLong(reason)) => (&mut self.skipped.too_long, reason),
                 Err(Fault::Unknown(reason)) => (&mut self.skipped.unknown, reason),
             };
-            *count += 1;
+            // A checkpoint's count may be the last number.
+            *count = count.saturating_add(1);
             tried += 1;
             if tried >= self.most_skipped {
                 return Err(TrainError::NoSamples { tried, reason });

@@ -15,7 +15,7 @@ use crate::error::{ComputeError, Result};
 use crate::model::{self, Config};
 use crate::ops::candle::{Candle, Tensors, image_tokens};
 use crate::ops::tape::{Recording, Tape, Tracked};
-use crate::ops::{Grid, Ops, ParameterSource, Scope};
+use crate::ops::{Grid, Ops, Scope};
 
 /// How far the running statistics of a batch norm move with every batch.
 const BATCH_NORM_MOMENTUM: f64 = 0.1;
@@ -136,13 +136,7 @@ impl Network {
         device: &Device,
         start: Start,
     ) -> Result<Self> {
-        let build = |source: &dyn ParameterSource<Tensor>| {
-            let scope = Scope::new(source);
-            let model = model::Network::new(config, &scope)?;
-            let sgm = sgm.then(|| Sgm::new(config, &scope.below(Sgm::PREFIX))).transpose()?;
-            Ok((model, sgm))
-        };
-        let (model, sgm) = parameters.build(start, device, batch_norms, build)?;
+        let (model, sgm) = modules(config, &mut parameters, Some(start), device, batch_norms, sgm)?;
         let (config, device) = (config.clone(), device.clone());
         Ok(Network { config, parameters, model, sgm, batch_norms, device, start })
     }
@@ -187,7 +181,10 @@ impl Network {
         self.rebuild(self.sgm.is_some())
     }
 
-    /// A network with exactly the given parameters.
+    /// A network with exactly the given parameters: a file cannot ask for more than it holds.
+    ///
+    /// # Errors
+    /// [`ComputeError`] if a parameter is missing or has another shape.
     pub(super) fn restored(
         config: &Config,
         parameters: BTreeMap<String, Tensor>,
@@ -200,8 +197,10 @@ impl Network {
         for (name, tensor) in parameters {
             vars.insert(name, Var::from_tensor(&tensor)?);
         }
-        let parameters = Parameters { vars, frozen: Vec::new() };
-        Self::build(config, parameters, batch_norms, sgm, device, start)
+        let mut parameters = Parameters { vars, frozen: Vec::new() };
+        let (model, sgm) = modules(config, &mut parameters, None, device, batch_norms, sgm)?;
+        let (config, device) = (config.clone(), device.clone());
+        Ok(Network { config, parameters, model, sgm, batch_norms, device, start })
     }
 
     pub(super) fn batch_norms(&self) -> bool {
@@ -320,6 +319,24 @@ impl Network {
         }
         Ok(())
     }
+}
+
+/// The network and its semantic guidance module over the parameters. Missing ones are initialised;
+/// without a start they are an error.
+fn modules(
+    config: &Config,
+    parameters: &mut Parameters,
+    start: Option<Start>,
+    device: &Device,
+    batch_norms: bool,
+    sgm: bool,
+) -> Result<(model::Network<Tensors>, Option<Sgm>)> {
+    parameters.build(start, device, batch_norms, |source| {
+        let scope = Scope::new(source);
+        let model = model::Network::new(config, &scope)?;
+        let sgm = sgm.then(|| Sgm::new(config, &scope.below(Sgm::PREFIX))).transpose()?;
+        Ok((model, sgm))
+    })
 }
 
 /// The features, the logits and the features' grid.

@@ -45,12 +45,13 @@ impl Parameters {
         if self.trains(name) { var.as_tensor().clone() } else { var.detach() }
     }
 
-    /// Builds from these parameters and adds newly initialised ones for those that are missing.
+    /// Builds from these parameters. Those that are missing are newly initialised and added; without
+    /// a start they are an error.
     ///
     /// A new parameter depends on the seed and on its name, not on the others.
     pub(super) fn build<T>(
         &mut self,
-        start: Start,
+        start: Option<Start>,
         device: &Device,
         batch_norms: bool,
         build: impl FnOnce(&dyn ParameterSource<Tensor>) -> Result<T>,
@@ -113,7 +114,7 @@ pub(super) fn is_statistic(name: &str) -> bool {
 /// Initialises missing parameters.
 struct Initializing<'a> {
     parameters: RefCell<Parameters>,
-    start: Start,
+    start: Option<Start>,
     device: &'a Device,
     batch_norms: bool,
 }
@@ -122,7 +123,9 @@ impl ParameterSource<Tensor> for Initializing<'_> {
     fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let mut parameters = self.parameters.borrow_mut();
         if !parameters.vars.contains_key(name) {
-            let Start { initialization, seed } = self.start;
+            let Some(Start { initialization, seed }) = self.start else {
+                return Err(ComputeError::MissingParameter(name.to_owned()).into());
+            };
             let init = match (initialization, shape) {
                 (Initialization::FanIn, &[_, inputs]) if !name.ends_with("embedding.weight") => {
                     Init::Normal((inputs as f64).powf(-0.5))

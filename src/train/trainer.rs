@@ -11,7 +11,7 @@ use super::sampler::mix;
 use super::supervision::Supervision;
 use super::{AdamW, Loader, LoaderOptions, Network, Recipe, Skipped, TrainError, WeightedSource};
 use crate::charset::Charset;
-use crate::error::Result;
+use crate::error::{Result, shortened};
 use crate::inference::Execution;
 use crate::weights::Weights;
 
@@ -301,19 +301,20 @@ impl Trainer {
         loading: LoaderOptions,
         device: &candle_core::Device,
     ) -> Result<Self, TrainError> {
+        let path = path.as_ref();
         let Checkpoint { state, config, charset, parameters, moments, average } =
-            checkpoint::read(path.as_ref(), device)?;
-        let network = Network::restored(
-            &config,
-            parameters,
-            state.batch_norms,
-            state.sgm,
-            device,
-            state.start,
-        )?;
+            checkpoint::read(path, device)?;
+        let damaged = |error: crate::Error| {
+            let detail = shortened(&error.to_string());
+            TrainError::Checkpoint { path: path.to_owned(), detail }
+        };
+        let State { batch_norms, sgm, start, .. } = state;
+        let network = Network::restored(&config, parameters, batch_norms, sgm, device, start)
+            .map_err(damaged)?;
         let mut trainer = Self::new(network, charset, state.recipe, sources, loading)?;
         trainer.loader.restore(state.loader)?;
-        trainer.optimizer.restore(state.optimizer_steps, moments, &trainer.network)?;
+        let restored = trainer.optimizer.restore(state.optimizer_steps, moments, &trainer.network);
+        restored.map_err(|error| damaged(error.into()))?;
         trainer.average = average.map(Average);
         trainer.step = state.step;
         trainer.best = state.best.unwrap_or(f64::NEG_INFINITY);

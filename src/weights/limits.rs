@@ -9,7 +9,7 @@ use super::tensor::StoredTensor;
 use crate::error::{Result, WeightsError};
 
 /// Dimensions of a tensor; the network's parameters have at most 4.
-pub(super) const MOST_RANK: usize = 8;
+pub(crate) const MOST_RANK: usize = 8;
 /// Bytes of a tensor's name; those of published checkpoints have about 60.
 pub(super) const LONGEST_NAME: usize = 512;
 /// Tensors of a file: a training checkpoint has four for every parameter, and the largest network

@@ -55,6 +55,8 @@ use tensor::StoredTensor;
 pub use calibrate::{CalibratedLayer, CalibrationOptions, Int8Calibration};
 pub use format::Format;
 pub use levels::QuantizedTensor;
+#[cfg(feature = "train")]
+pub(crate) use limits::MOST_RANK;
 pub use quantize::{Coding, QuantizeOptions, Rate};
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]

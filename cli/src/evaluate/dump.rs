@@ -1,15 +1,12 @@
 //! Recognition results as tab-separated values.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
-use std::path::Path;
+use std::io::{self, Write};
 
 use super::measure::Measured;
 
 /// Writes the first setting's results: a header and one line a crop, fields between tabs.
-pub fn write(path: &Path, measured: &[Measured]) -> io::Result<()> {
-    let mut file = BufWriter::new(File::create(path)?);
+pub fn write(file: &mut dyn Write, measured: &[Measured]) -> io::Result<()> {
     writeln!(file, "path\tlabel\tprediction\tscore\tconfidence")?;
     for set in measured {
         for crop in &set.crops {
@@ -26,7 +23,7 @@ pub fn write(path: &Path, measured: &[Measured]) -> io::Result<()> {
             )?;
         }
     }
-    file.flush()
+    Ok(())
 }
 
 /// A field without tabs and line breaks: these and the backslash are written as `\t`, `\n`, `\r` and

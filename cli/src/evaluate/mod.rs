@@ -18,6 +18,7 @@ use svtrv2::weights::StorageType;
 use crate::failure::{Failure, Result, warn};
 use crate::options::decoder::DecoderArguments;
 use crate::options::network::NetworkArguments;
+use crate::output;
 
 /// Measure word accuracy, edit distance, calibration and time on labelled crops.
 ///
@@ -161,11 +162,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
     // Files first: standard output may be closed early.
     if let Some(path) = &arguments.dump {
-        dump::write(path, &measured).map_err(Failure::file(path))?;
+        output::replace(path, |file| dump::write(file, &measured))?;
     }
     if let Some(path) = &arguments.html {
         let page = report::html(&measured, &arguments.compare);
-        std::fs::write(path, page).map_err(Failure::file(path))?;
+        output::replace(path, |file| file.write_all(page.as_bytes()))?;
     }
     if let Some(path) = &arguments.fit_temperature {
         let recognizer = &settings[0].recognizer;

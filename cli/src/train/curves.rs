@@ -1,11 +1,15 @@
 //! A picture of how a training went.
 
 use std::error::Error;
+use std::io::Cursor;
 use std::path::Path;
+use std::sync::OnceLock;
 
+use image::{ImageFormat, RgbImage};
 use plotters::prelude::*;
 
-use super::tables::Tables;
+use super::tables::{StepRow, Tables};
+use crate::output;
 
 const SIZE: (u32, u32) = (1000, 420);
 
@@ -14,12 +18,21 @@ const COLORS: [RGBColor; 4] = [RED, BLACK, MAGENTA, CYAN];
 
 /// Draws loss (left) and accuracies (right) over the images.
 pub fn draw(tables: &Tables, path: &Path) -> Result<(), Box<dyn Error>> {
-    let Tables { steps: rows, sets, .. } = tables;
-    let Some(last) = rows.last() else {
+    let Some(last) = tables.steps.last() else {
         return Ok(());
     };
-    register_font()?;
-    let area = BitMapBackend::new(path, SIZE).into_drawing_area();
+    static FONT: OnceLock<Result<(), &str>> = OnceLock::new();
+    FONT.get_or_init(register_font).clone()?;
+    let mut image = RgbImage::new(SIZE.0, SIZE.1);
+    draw_on(&mut image, tables, last)?;
+    let mut file = Cursor::new(Vec::new());
+    image.write_to(&mut file, ImageFormat::Png)?;
+    Ok(output::replace(path, |to| to.write_all(file.get_ref()))?)
+}
+
+fn draw_on(image: &mut RgbImage, tables: &Tables, last: &StepRow) -> Result<(), Box<dyn Error>> {
+    let Tables { steps: rows, sets, .. } = tables;
+    let area = BitMapBackend::with_buffer(image, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
     let (left, right) = area.split_horizontally(SIZE.0 / 2);
     let thousands = |images: u64| images as f64 / 1e3;
@@ -77,7 +90,7 @@ pub fn draw(tables: &Tables, path: &Path) -> Result<(), Box<dyn Error>> {
 }
 
 /// The first sans serif font of the system, which the labels are written in.
-fn register_font() -> Result<(), Box<dyn Error>> {
+fn register_font() -> Result<(), &'static str> {
     let mut fonts = fontdb::Database::new();
     fonts.load_system_fonts();
     let families = [fontdb::Family::Name("DejaVu Sans"), fontdb::Family::SansSerif];
@@ -86,6 +99,5 @@ fn register_font() -> Result<(), Box<dyn Error>> {
     let data = id.and_then(|id| fonts.with_face_data(id, |data, _| data.to_vec()));
     let data = data.ok_or("the system has no fonts to label the curves with")?;
     plotters::style::register_font("sans-serif", FontStyle::Normal, Vec::leak(data))
-        .map_err(|_| "a font for the curves cannot be read")?;
-    Ok(())
+        .map_err(|_| "a font for the curves cannot be read")
 }

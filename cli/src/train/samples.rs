@@ -7,6 +7,7 @@ use image::RgbImage;
 use svtrv2::train::Loader;
 
 use crate::failure::{Failure, Result};
+use crate::output;
 
 /// Writes crops as PNG files, and `labels.tsv`; returns their number, a few more than `count` if the
 /// last batch is larger.
@@ -31,6 +32,6 @@ pub fn write(mut loader: Loader, folder: &Path, count: usize) -> Result<usize> {
         }
     }
     let path = folder.join("labels.tsv");
-    std::fs::write(&path, labels).map_err(Failure::file(&path))?;
+    output::replace(&path, |file| file.write_all(labels.as_bytes()))?;
     Ok(number)
 }

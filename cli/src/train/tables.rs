@@ -8,6 +8,7 @@ use svtrv2::data::Dataset;
 use svtrv2::evaluation::Metrics;
 
 use crate::failure::{Failure, Result};
+use crate::output;
 
 /// A line of `metrics.csv`.
 #[derive(Serialize, Deserialize, Clone)]
@@ -97,11 +98,9 @@ fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
 
 /// Replaces the file in one step, so that it is whole at any time.
 fn write<T: Serialize>(path: &Path, rows: &[T]) -> Result<()> {
-    let beside = path.with_extension("csv.partial");
-    let mut writer = csv::Writer::from_path(&beside).map_err(Failure::file(&beside))?;
-    for row in rows {
-        writer.serialize(row).map_err(Failure::file(&beside))?;
-    }
-    writer.flush().map_err(Failure::file(&beside))?;
-    std::fs::rename(&beside, path).map_err(Failure::file(path))
+    output::replace(path, |file| {
+        let mut writer = csv::Writer::from_writer(file);
+        rows.iter().try_for_each(|row| writer.serialize(row))?;
+        writer.flush()
+    })
 }
