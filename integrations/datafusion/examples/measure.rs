@@ -1,11 +1,12 @@
-//! Makes a large Parquet file of crops, compares a query's time with `recognize_batch`'s, and compares
-//! the texts of a run with `recognize_batch`'s.
+//! Makes a large Parquet file of crops, compares a query's time with `recognize_batch`'s, compares the
+//! texts of a run with `recognize_batch`'s, and shows how much memory the library takes by itself.
 //!
 //! ```sh
 //! cargo run --release --example measure -- repeat words 100000 crops.parquet
 //! cargo run --release --example measure -- compare crops.parquet 2000 5
 //! svtrv2 bulk crops.parquet texts.parquet
 //! cargo run --release --example measure -- verify crops.parquet texts.parquet
+//! cargo run --release --example measure -- library crops.parquet
 //! ```
 //!
 //! `repeat` takes the images of a folder in turn, and damages one in so many if a fourth argument says
@@ -45,10 +46,10 @@ fn main() -> Result<()> {
         }
         ["compare", crops, rows, rounds] => compare(crops, rows.parse()?, rounds.parse()?),
         ["verify", crops, texts] => verify(crops, texts),
-        _ => Err(
-            "repeat FOLDER COUNT OUTPUT [EVERY] | compare CROPS ROWS ROUNDS | verify CROPS TEXTS"
-                .into(),
-        ),
+        ["library", crops] => library(crops),
+        _ => Err("repeat FOLDER COUNT OUTPUT [EVERY] | compare CROPS ROWS ROUNDS | \
+                  verify CROPS TEXTS | library CROPS"
+            .into()),
     }
 }
 
@@ -119,9 +120,31 @@ fn reader(path: &str) -> Result<ParquetRecordBatchReader> {
 /// What the library makes of the files of images: decoded by all threads, then one batch.
 fn batch(recognizer: &Recognizer, files: &[&[u8]]) -> Vec<Option<Recognition>> {
     let crops: Vec<Option<Crop>> = files.par_iter().map(|file| Crop::decode(file).ok()).collect();
-    let whole: Vec<Crop> = crops.iter().flatten().cloned().collect();
-    let mut results = recognizer.recognize_batch(&whole).into_iter();
-    crops.iter().map(|crop| crop.as_ref().and_then(|_| results.next()?.ok())).collect()
+    let decoded: Vec<bool> = crops.iter().map(Option::is_some).collect();
+    let crops: Vec<Crop> = crops.into_iter().flatten().collect();
+    let mut results = recognizer.recognize_batch(&crops).into_iter();
+    decoded.into_iter().map(|decoded| if decoded { results.next()?.ok() } else { None }).collect()
+}
+
+/// Recognises all images without the engine, as many at a time as the recogniser's stream takes.
+fn library(path: &str) -> Result<()> {
+    let recognizer = recognizer(&options()?)?;
+    let loaded = peak();
+    let (start, mut rows) = (Instant::now(), 0);
+    for batch_of_crops in reader(path)? {
+        let batch_of_crops = batch_of_crops?;
+        let images = batch_of_crops.column_by_name("image").ok_or("no image")?;
+        let files: Vec<&[u8]> = images.as_binary::<i32>().iter().flatten().collect();
+        for files in files.chunks(32 * rayon::current_num_threads()) {
+            rows += batch(&recognizer, files).len();
+        }
+    }
+    println!(
+        "{rows} rows, {:.1} rows/s, memory {loaded:.0} MB with the network, at most {:.0} MB",
+        rows as f64 / start.elapsed().as_secs_f64(),
+        peak()
+    );
+    Ok(())
 }
 
 fn compare(path: &str, rows: usize, rounds: usize) -> Result<()> {

@@ -4,7 +4,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, Float32Array, ListArray};
-use datafusion::arrow::datatypes::{DataType, Field, Float32Type};
+use datafusion::arrow::buffer::NullBuffer;
+use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::{exec_datafusion_err, plan_err};
 use datafusion::error::Result;
 use svtrv2::{Point, Rect, Region};
@@ -19,8 +20,12 @@ pub(crate) struct Regions<'a> {
 enum Coordinates<'a> {
     /// x and y in turn.
     Numbers(&'a Float32Array),
-    /// The columns x and y of points.
-    Points(&'a Float32Array, &'a Float32Array),
+    Points {
+        x: &'a Float32Array,
+        y: &'a Float32Array,
+        /// Which points are no NULL; the numbers of one that is mean nothing.
+        nulls: Option<&'a NullBuffer>,
+    },
 }
 
 impl<'a> Regions<'a> {
@@ -33,17 +38,9 @@ impl<'a> Regions<'a> {
             Some(DataType::Null) => number,
             None if item(given).is_some_and(DataType::is_null) => number,
             Some(number_type) if number_type.is_numeric() => number,
-            Some(DataType::Struct(fields))
-                if fields.len() == 2
-                    && fields.iter().all(|field| field.data_type().is_numeric()) =>
-            {
-                let names = [fields[0].name(), fields[1].name()];
-                DataType::Struct(
-                    names
-                        .map(|name| Field::new(name, DataType::Float32, true))
-                        .into_iter()
-                        .collect(),
-                )
+            Some(DataType::Struct(fields)) if is_point(fields) => {
+                let number = |field: &FieldRef| Field::new(field.name(), DataType::Float32, true);
+                DataType::Struct(fields.iter().map(number).collect())
             }
             _ => {
                 return plan_err!(
@@ -62,11 +59,12 @@ impl<'a> Regions<'a> {
         let regions = pages.values().as_list_opt::<i32>().ok_or_else(wrong)?;
         let values = regions.values();
         let coordinates = match values.as_struct_opt() {
-            Some(points) if points.num_columns() == 2 => {
-                let [x, y] = [0, 1].map(|i| points.column(i).as_primitive_opt::<Float32Type>());
-                Coordinates::Points(x.ok_or_else(wrong)?, y.ok_or_else(wrong)?)
+            Some(points) => {
+                let column = |name| points.column_by_name(name)?.as_primitive_opt();
+                let (x, y) = column("x").zip(column("y")).ok_or_else(wrong)?;
+                Coordinates::Points { x, y, nulls: points.nulls() }
             }
-            _ => Coordinates::Numbers(values.as_primitive_opt().ok_or_else(wrong)?),
+            None => Coordinates::Numbers(values.as_primitive_opt().ok_or_else(wrong)?),
         };
         Ok(Regions { pages, regions, coordinates })
     }
@@ -90,9 +88,12 @@ impl<'a> Regions<'a> {
                     numbers => numbers.map(|n| n.chunks_exact(2).map(point).collect()),
                 }
             }
-            Coordinates::Points(x, y) => {
-                range.map(|i| Some(Point::new(value(x, i)?, value(y, i)?))).collect()
-            }
+            Coordinates::Points { x, y, nulls } => range
+                .map(|i| {
+                    let point = Point::new(value(x, i)?, value(y, i)?);
+                    nulls.is_none_or(|nulls| nulls.is_valid(i)).then_some(point)
+                })
+                .collect(),
         };
         let points = points.ok_or("a coordinate of the region is NULL")?;
         Ok(match <[Point; 4]>::try_from(points) {
@@ -100,6 +101,15 @@ impl<'a> Regions<'a> {
             Err(points) => Region::Polygon(points),
         })
     }
+}
+
+/// Numbers x and y, in any order.
+fn is_point(fields: &Fields) -> bool {
+    let has = |name| fields.iter().any(|field| field.name() == name);
+    fields.len() == 2
+        && has("x")
+        && has("y")
+        && fields.iter().all(|field| field.data_type().is_numeric())
 }
 
 fn item(of: &DataType) -> Option<&DataType> {

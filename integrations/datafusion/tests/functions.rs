@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, BinaryViewArray, FixedSizeBinaryArray, Float32Array,
-    Float64Array, LargeBinaryArray, ListArray, RecordBatch,
+    Float64Array, LargeBinaryArray, ListArray, RecordBatch, StructArray,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::cast;
@@ -50,6 +50,36 @@ async fn results_are_those_of_the_library_in_every_binary_type() {
     let ctx = toy_session(vec![("crops", table(array))]).await;
     let rows = run(&ctx, "SELECT read_text(image) FROM crops").await.unwrap();
     assert_same(rows.column(0).as_struct(), &expected);
+}
+
+#[tokio::test]
+async fn slices_and_empty_arrays_keep_their_rows() {
+    let images = pngs(12);
+    let expected = batch(&toy_recognizer(), &images);
+    let rows = images.iter().enumerate().map(|(row, image)| (row != 5).then_some(image));
+    let array: ArrayRef = Arc::new(rows.collect::<BinaryArray>());
+    let key = Box::new(DataType::Int8);
+    for of in [
+        DataType::Binary,
+        DataType::LargeBinary,
+        DataType::BinaryView,
+        DataType::Dictionary(key, Box::new(DataType::Binary)),
+    ] {
+        let typed = cast(&array, &of).unwrap();
+        for (first, length) in [(3, 7), (5, 1), (4, 0), (0, 12)] {
+            let ctx = toy_session(vec![("crops", table(typed.slice(first, length)))]).await;
+            let rows = run(&ctx, "SELECT read_text(image) FROM crops").await.unwrap();
+            let results = rows.column(0).as_struct();
+            assert_eq!(results.len(), length, "{of} {first}");
+            for (row, source) in (first..first + length).enumerate() {
+                if source == 5 {
+                    assert!(results.is_null(row), "{of} {first}");
+                } else {
+                    assert_same(&results.slice(row, 1), &expected[source..source + 1]);
+                }
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -167,6 +197,7 @@ async fn wrong_options_fail_the_query_and_name_the_option() {
         ("SELECT read_text()", "read_text"),
         ("SELECT read_text(image, size => 3) FROM crops", "options"),
         ("SELECT read_regions(image, [1, 2]) FROM crops", "regions"),
+        ("SELECT read_regions(image, [[{'a': 1, 'b': 2}]]) FROM crops", "regions"),
     ] {
         let error = run(&ctx, query).await.unwrap_err().to_string();
         assert!(error.contains(part), "{query}: {error}");
@@ -249,6 +280,7 @@ async fn regions_are_written_as_literals_and_unnested() {
         "[[10, 12, 90, 8, 92, 40, 11, 44]]",
         "[[10.0, 12.0, 90.0, 8.0, 92.0, 40.0, 11.0, 44.0]]",
         "[[{'x': 10, 'y': 12}, {'x': 90, 'y': 8}, {'x': 92, 'y': 40}, {'x': 11, 'y': 44}]]",
+        "[[{'y': 12, 'x': 10}, {'y': 8, 'x': 90}, {'y': 40, 'x': 92}, {'y': 44, 'x': 11}]]",
     ] {
         let query = format!("SELECT unnest(read_regions(page, {region})) AS r FROM pages");
         let rows = run(&ctx, &format!("SELECT r.text FROM ({query})")).await.unwrap();
@@ -271,6 +303,31 @@ async fn a_region_that_cannot_be_cropped_leaves_the_others_alone() {
     for row in [0, 2, 3] {
         assert!(results.column(0).is_null(row) && results.column(4).is_valid(row), "region {row}");
     }
+}
+
+/// Below a NULL a struct can have numbers.
+#[tokio::test]
+async fn a_point_that_is_null_has_no_coordinates() {
+    let (_, table) = pages(&[vec![]]);
+    let numbers = |values: [f32; 4]| Arc::new(Float32Array::from(values.to_vec())) as ArrayRef;
+    let fields = ["x", "y"].map(|name| Field::new(name, DataType::Float32, true));
+    let points = StructArray::new(
+        fields.to_vec().into(),
+        vec![numbers([10.0, 90.0, 92.0, 11.0]), numbers([12.0, 8.0, 40.0, 44.0])],
+        Some(vec![true, true, false, true].into()),
+    );
+    let list = |values: ArrayRef| {
+        let item = Arc::new(Field::new_list_field(values.data_type().clone(), true));
+        let whole = OffsetBuffer::from_lengths([values.len()]);
+        Arc::new(ListArray::new(item, whole, values, None)) as ArrayRef
+    };
+    let regions = list(list(Arc::new(points)));
+    let columns = [("page", Arc::clone(table.column(0))), ("regions", regions)];
+    let ctx = toy_session(vec![("pages", RecordBatch::try_from_iter(columns).unwrap())]).await;
+    let rows = run(&ctx, "SELECT read_regions(page, regions) FROM pages").await.unwrap();
+    let results = rows.column(0).as_list::<i32>().value(0);
+    let error = texts(results.as_struct().column(4)).remove(0).unwrap();
+    assert!(error.contains("NULL"), "{error}");
 }
 
 #[tokio::test]

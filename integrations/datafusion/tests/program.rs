@@ -8,8 +8,8 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, RecordBatch};
-use datafusion::arrow::compute::concat_batches;
-use datafusion::arrow::datatypes::Int32Type;
+use datafusion::arrow::compute::{cast, concat_batches};
+use datafusion::arrow::datatypes::{DataType, Int32Type};
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use datafusion::parquet::file::properties::WriterProperties;
@@ -81,6 +81,28 @@ fn a_file_gives_a_file_in_its_order() {
     assert!(rows.column(5).is_valid(70));
 }
 
+/// Brackets and question marks are no pattern in the name of a file that was given.
+#[test]
+fn names_and_types_of_the_input_are_free() {
+    let folder = tempfile::tempdir().unwrap();
+    let images = pngs(30);
+    let array: ArrayRef = Arc::new(BinaryArray::from_iter_values(&images));
+    let of = DataType::Dictionary(Box::new(DataType::Int8), Box::new(DataType::Binary));
+    let packed = cast(&array, &of).unwrap();
+    let rows = RecordBatch::try_from_iter([("image", packed)]).unwrap();
+    for name in ["a [1]?.parquet", "B.PARQUET", "crops"] {
+        let file = fs::File::create(folder.path().join(name)).unwrap();
+        let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+        writer.write(&rows).unwrap();
+        writer.close().unwrap();
+        succeed(folder.path(), &["bulk", name, "texts.parquet", "--overwrite"]);
+        let found = texts(read(&folder.path().join("texts.parquet")).column(0));
+        let expected = batch(&toy_recognizer(), &images);
+        let expected = expected.into_iter().map(|recognition| Some(recognition.text));
+        assert!(found.into_iter().eq(expected), "{name}");
+    }
+}
+
 #[test]
 fn finished_files_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
@@ -142,6 +164,8 @@ fn rows_are_filtered_and_columns_renamed() {
         let error = fail(folder.path(), &arguments);
         assert!(error.contains(part), "{prefix}: {error}");
     }
+    // Before a file is begun.
+    assert!(!folder.path().join(".more.parquet.partial").exists());
 }
 
 #[test]
@@ -201,10 +225,7 @@ fn queries_take_files_and_patterns() {
     let rows = read(&folder.path().join("digits.parquet"));
     let only_digits =
         |text: &Option<String>| text.as_deref().unwrap().trim_matches(['0', '1']).is_empty();
-    let texts = datafusion::arrow::compute::cast(
-        rows.column(1),
-        &datafusion::arrow::datatypes::DataType::Utf8,
-    );
+    let texts = cast(rows.column(1), &DataType::Utf8);
     assert!(support::texts(&texts.unwrap()).iter().all(only_digits));
     assert_eq!(rows.num_rows(), 25);
     let printed = succeed(folder.path(), &["sql", "SHOW svtrv2.weights"]);

@@ -12,8 +12,11 @@ use datafusion::parquet::file::properties::WriterProperties;
 
 use super::plan::about;
 
-/// Rows of a row group, which is in memory until it is complete.
+/// Most rows of a row group, which is in memory until it is complete.
 const ROW_GROUP: usize = 1 << 16;
+
+/// Most bytes of a row group: other columns of the input may be large.
+const ROW_GROUP_BYTES: usize = 64 << 20;
 
 pub struct Sink {
     writer: ArrowWriter<File>,
@@ -32,6 +35,7 @@ impl Sink {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROW_GROUP))
+            .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .build();
         let writer = ArrowWriter::try_new(file, schema, Some(properties))?;
         Ok(Sink { writer, partial, path: path.to_owned() })

@@ -1,21 +1,25 @@
 //! Batches of crops from Parquet files and from image files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use datafusion::arrow::array::{ArrayRef, RecordBatch, StringArray, StructArray};
+use datafusion::arrow::compute::cast;
 use datafusion::arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use datafusion::common::config_err;
 use datafusion::dataframe::DataFrame;
 use datafusion::error::Result;
+use datafusion::logical_expr::ScalarUDFImpl;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};
 use futures::stream::{self, BoxStream};
-use futures::{StreamExt, TryStreamExt};
+use futures::{StreamExt, TryStreamExt, future};
 use svtrv2_datafusion::{
-    BATCH_SIZE, ReadOptions, recognize_files, recognize_images, result_type, session_config,
+    BATCH_SIZE, ReadOptions, ReadText, recognize_files, recognize_images, result_type,
+    session_config,
 };
+use url::Url;
 
-use super::plan::Input;
+use super::plan::{Input, about};
 
 /// Which columns there are.
 pub struct Columns {
@@ -32,8 +36,14 @@ pub struct Source {
 }
 
 enum Kind {
-    Table { frame: DataFrame, image: usize },
+    Table { frame: DataFrame, image: Image },
     Files(Vec<PathBuf>),
+}
+
+/// The column with the images, and the type that the recogniser takes them in.
+struct Image {
+    index: usize,
+    of: DataType,
 }
 
 /// A session with one partition, which keeps the order of the rows: the recogniser uses all threads.
@@ -50,7 +60,11 @@ pub struct Batch {
 }
 
 enum Rows {
-    Table { batch: RecordBatch, image: usize },
+    /// The images, and the other columns.
+    Table {
+        images: ArrayRef,
+        others: Vec<ArrayRef>,
+    },
     Files(Vec<PathBuf>),
 }
 
@@ -63,9 +77,9 @@ impl Source {
     ) -> Result<Self> {
         match input {
             Input::Parquet(path) => {
-                let path = path.to_string_lossy();
-                let frame = ctx.read_parquet(&*path, ParquetReadOptions::default()).await?;
-                Self::table(frame, columns, filter).await
+                // The file has been chosen: its name need not end in .parquet.
+                let options = ParquetReadOptions::default().file_extension("");
+                Self::table(ctx.read_parquet(url(path)?, options).await?, columns, filter).await
             }
             Input::Images(_) if filter.is_some() => {
                 config_err!("--where is for Parquet files: image files have no columns")
@@ -86,16 +100,17 @@ impl Source {
             frame = frame.clone().filter(frame.parse_sql_expr(filter)?)?;
         }
         let schema = Arc::clone(frame.schema().inner());
-        let Ok(image) = schema.index_of(&columns.image) else {
+        let Ok(index) = schema.index_of(&columns.image) else {
             let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
             return config_err!("no column {:?} among {}", columns.image, names.join(", "));
         };
-        let others = schema.fields().iter().enumerate().filter(|(index, _)| *index != image);
-        let others = others.map(|(_, field)| Arc::clone(field)).collect();
+        let of = image_type(schema.field(index).data_type())?;
+        let mut others = schema.fields().to_vec();
+        others.remove(index);
         Ok(Source {
             rows: frame.clone().count().await?,
             output_schema: with_results(others, &columns.prefix)?,
-            kind: Kind::Table { frame, image },
+            kind: Kind::Table { frame, image: Image { index, of } },
         })
     }
 
@@ -115,9 +130,10 @@ impl Source {
             Kind::Table { frame, image } => frame
                 .execute_stream()
                 .await?
-                .map_ok(move |batch| Batch {
-                    rows: Rows::Table { batch, image },
-                    output_schema: Arc::clone(&output_schema),
+                .and_then(move |batch| {
+                    let rows = image.split(&batch);
+                    let output_schema = Arc::clone(&output_schema);
+                    future::ready(rows.map(|rows| Batch { rows, output_schema }))
                 })
                 .boxed(),
             Kind::Files(paths) => {
@@ -131,6 +147,30 @@ impl Source {
                 stream::iter(batches).boxed()
             }
         })
+    }
+}
+
+/// The address of a file. A path would be searched for `*` and `?`.
+fn url(path: &Path) -> Result<String> {
+    let absolute = std::path::absolute(path).map_err(about(path))?;
+    match Url::from_file_path(&absolute) {
+        Ok(url) => Ok(url.into()),
+        Err(()) => config_err!("{}: the path has no address", path.display()),
+    }
+}
+
+/// The type in which `read_text` takes images of a type; dictionaries are unpacked.
+fn image_type(of: &DataType) -> Result<DataType> {
+    let types = ReadText::new()?.coerce_types(std::slice::from_ref(of))?;
+    Ok(types.into_iter().next().unwrap_or_else(|| of.clone()))
+}
+
+impl Image {
+    fn split(&self, batch: &RecordBatch) -> Result<Rows> {
+        let images = cast(batch.column(self.index), &self.of)?;
+        let mut others = batch.columns().to_vec();
+        others.remove(self.index);
+        Ok(Rows::Table { images, others })
     }
 }
 
@@ -155,12 +195,7 @@ impl Batch {
     /// The columns of the output.
     pub fn recognize(self, options: &ReadOptions) -> Result<RecordBatch> {
         let (mut columns, results): (Vec<ArrayRef>, StructArray) = match self.rows {
-            Rows::Table { batch, image } => {
-                let results = recognize_images(batch.column(image), options)?;
-                let mut columns = batch.columns().to_vec();
-                columns.remove(image);
-                (columns, results)
-            }
+            Rows::Table { images, others } => (others, recognize_images(&images, options)?),
             Rows::Files(paths) => {
                 let names: StringArray =
                     paths.iter().map(|path| Some(path.to_string_lossy())).collect();
