@@ -164,7 +164,7 @@ fn calibration() {
     }
     let calibrate = |weights: &Weights, crops: &[ResizedCrop], f32_share| {
         let mut told = Vec::new();
-        let options = CalibrationOptions { f32_share };
+        let options = CalibrationOptions { f32_share, ..CalibrationOptions::default() };
         let found =
             weights.calibrate_int8(crops, options, |done, all| told.push((done, all))).unwrap();
         assert_eq!(told.len(), found.layers.len() + 1);
@@ -219,7 +219,7 @@ fn calibration() {
 
     assert!(calibrate(&pattern_weights(&toy_config()), &crops, 1.0).error < 1e-6);
     for (crops, share) in [(&crops[..0], 0.1), (&crops[..], -0.1), (&crops[..], f64::NAN)] {
-        let options = CalibrationOptions { f32_share: share };
+        let options = CalibrationOptions { f32_share: share, ..CalibrationOptions::default() };
         assert!(weights.calibrate_int8(crops, options, |_, _| {}).is_err());
     }
 }

@@ -81,6 +81,11 @@ impl StoredLevels {
     }
 }
 
+/// The integer of a weight; 0 in a row whose scale is 0.
+pub(super) fn round(value: f32, scale: f32, most: i32) -> i32 {
+    if scale == 0.0 { 0 } else { ((value / scale).round_ties_even() as i32).clamp(-most, most) }
+}
+
 /// The bytes of `NAME.rans`.
 pub(super) fn encode(tensor: &QuantizedTensor) -> Vec<u8> {
     let most = tensor.most();

@@ -7,7 +7,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::error_feedback::ErrorFeedback;
-use super::levels::{self, MOST, QuantizedTensor};
+use super::levels::{self, MOST, QuantizedTensor, round};
 use super::quantized::{
     CODED, FACTORS_VERSION, INPUT_FACTORS, PLAIN_VERSION, QuantizedParameters, SCALES, factors_fit,
 };
@@ -368,11 +368,6 @@ fn feedback_of_groups(
         ErrorFeedback::new(covariance, columns, factors.as_deref())
     };
     covariances.chunks_exact(len).enumerate().map(of_group).collect()
-}
-
-/// The integer of a weight; 0 in a row whose scale is 0.
-pub(super) fn round(value: f32, scale: f32, most: i32) -> i32 {
-    if scale == 0.0 { 0 } else { ((value / scale).round_ties_even() as i32).clamp(-most, most) }
 }
 
 fn magnitude(row: &[f32]) -> f32 {
