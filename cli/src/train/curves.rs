@@ -22,7 +22,7 @@ pub fn draw(tables: &Tables, path: &Path) -> Result<(), Box<dyn Error>> {
         return Ok(());
     };
     static FONT: OnceLock<Result<(), &str>> = OnceLock::new();
-    FONT.get_or_init(register_font).clone()?;
+    (*FONT.get_or_init(register_font))?;
     let mut image = RgbImage::new(SIZE.0, SIZE.1);
     draw_on(&mut image, tables, last)?;
     let mut file = Cursor::new(Vec::new());
