@@ -13,7 +13,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use super::plan::about;
 
 /// Most rows of a row group, which is in memory until it is complete.
-const ROW_GROUP: usize = 1 << 16;
+const ROW_GROUP: usize = 1 << 14;
 
 /// Most bytes of a row group: other columns of the input may be large.
 const ROW_GROUP_BYTES: usize = 64 << 20;
