@@ -66,7 +66,7 @@ pub use recognizers::recognizer;
 pub use sql::{parse, sql};
 
 /// Rows of a batch in [`session_config`]. A batch holds its images.
-pub const BATCH_SIZE: usize = 1024;
+pub const BATCH_SIZE: usize = 256;
 
 /// DataFusion's default configuration, [`configured`] for recognition.
 pub fn session_config() -> SessionConfig {

@@ -9,6 +9,7 @@ mod source;
 mod sql;
 
 use std::io::{self, Write};
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -40,7 +41,13 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // Row groups of images are read by threads for blocking work. The system's allocator keeps what a
+    // thread has freed for that thread: of tokio's 512, many would keep a row group each.
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(cores + 2)
+        .build()?;
     runtime.block_on(async {
         match command {
             Command::Bulk(arguments) => bulk::run(&arguments).await,

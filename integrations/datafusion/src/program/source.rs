@@ -104,14 +104,12 @@ impl Source {
             let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
             return config_err!("no column {:?} among {}", columns.image, names.join(", "));
         };
-        let of = image_type(schema.field(index).data_type())?;
         let mut others = schema.fields().to_vec();
         others.remove(index);
-        Ok(Source {
-            rows: frame.clone().count().await?,
-            output_schema: with_results(others, &columns.prefix)?,
-            kind: Kind::Table { frame, image: Image { index, of } },
-        })
+        let output_schema = with_results(others, &columns.prefix)?;
+        let of = image_type(schema.field(index).data_type())?;
+        let rows = frame.clone().count().await?;
+        Ok(Source { rows, output_schema, kind: Kind::Table { frame, image: Image { index, of } } })
     }
 
     /// How many rows there are.
