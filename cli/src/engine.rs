@@ -15,6 +15,11 @@ use crate::failure::{Failure, Result};
 
 const PROGRAM: &str = "svtrv2-datafusion";
 
+/// Settings of glibc's allocator, in bytes: larger blocks, such as row groups of images, go back to the
+/// system when they are freed. Its own limits grow until every thread keeps some, twice the memory.
+const ALLOCATOR: [(&str, &str); 2] =
+    [("MALLOC_MMAP_THRESHOLD_", "8388608"), ("MALLOC_TRIM_THRESHOLD_", "67108864")];
+
 /// Everything behind the command's name.
 #[derive(Args)]
 #[command(disable_help_flag = true)]
@@ -26,7 +31,9 @@ pub struct Arguments {
 /// Runs the program and ends as it does.
 pub fn run(command: &str, arguments: &Arguments) -> Result<ExitCode> {
     let program = program();
-    match Command::new(&program).arg(command).args(&arguments.arguments).status() {
+    let unset = ALLOCATOR.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    let mut child = Command::new(&program);
+    match child.arg(command).args(&arguments.arguments).envs(unset).status() {
         // A program that a signal ended has no status.
         Ok(status) => Ok(ExitCode::from(status.code().map_or(1, |code| code as u8))),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Input(format!(
