@@ -11,7 +11,7 @@ use super::gemm::{
     RowScales,
 };
 use super::parts::{Grid, Output, for_each_part};
-use super::rounding::scale_group;
+use super::rounding::{group_count, scale_group};
 
 /// Tasks that the panels of a product are spread over at most.
 const PANEL_TASKS: usize = 8;
@@ -69,7 +69,7 @@ fn linear_into<M: Matrix>(
         assert_eq!(other.len(), rows * layer.n(), "the residual has another size");
     }
     let mut source = DenseRows::new(x, rows, layer.k(), layer.k());
-    let groups = layer.k().div_ceil(layer.scale_group().max(1)).max(1);
+    let groups = group_count(layer.k(), layer.scale_group());
     if groups > 1 {
         source = source.in_chunks(layer.scale_group());
     }

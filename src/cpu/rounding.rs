@@ -4,21 +4,25 @@
 #[cfg(feature = "train")]
 use rayon::prelude::*;
 
+use super::simd::MOST_NUMBERS;
+
 /// The largest magnitude of a weight's integer.
 pub(crate) const MOST_LEVEL: f32 = 127.0;
 /// Numbers of a row that share a scale, at most: one large number leaves few steps to the others. (Against a
 /// scale a row, SVTRv2-B's power of errors is less by 13 % for 2 % more time; with 256, by 20 % for 7 %.)
 const MOST_OF_GROUP: usize = 512;
-/// Of what the numbers of a group are a multiple, but for the last one: of those of a word.
-pub(super) const WORD_NUMBERS: usize = 4;
 /// Steps between the least and the largest integer of an input.
 const STEPS: f32 = 255.0;
 
 /// How many numbers of a linear layer's input of `k` share a scale: the row is divided into the fewest groups
-/// of at most 512, nearly equal ones.
+/// of at most 512, nearly equal ones of whole words.
 pub(super) fn scale_group(k: usize) -> usize {
-    let groups = k.div_ceil(MOST_OF_GROUP).max(1);
-    k.div_ceil(groups).next_multiple_of(WORD_NUMBERS)
+    k.div_ceil(group_count(k, MOST_OF_GROUP)).next_multiple_of(MOST_NUMBERS)
+}
+
+/// How many groups of at most `group` a row of `k` has, at least one.
+pub(super) fn group_count(k: usize, group: usize) -> usize {
+    k.div_ceil(group.max(1)).max(1)
 }
 
 /// How an input is rounded whose numbers, and 0, lie between `least` and `largest`: what a step stands

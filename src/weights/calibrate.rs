@@ -97,10 +97,9 @@ impl Weights {
     ///
     /// Channels of a layer's input that are much larger than others leave few of the 255 steps to
     /// those. Factors even them out, the inverse of which the weight takes (SmoothQuant, Xiao et al.,
-    /// 2023, [arXiv 2211.10438](https://arxiv.org/abs/2211.10438)). Weights
-    /// are rounded so that their errors make up for each other
-    /// ([`QuantizeOptions::input_covariances`]). Labels are not needed. 256 crops of all sizes do; with few
-    /// the covariances are those of these crops alone.
+    /// 2023, [arXiv 2211.10438](https://arxiv.org/abs/2211.10438)). Weights are rounded so that their errors
+    /// make up for each other ([`QuantizeOptions::input_covariances`]). Labels are not needed. 256 crops of
+    /// all sizes do; with few the covariances are those of these crops alone.
     ///
     /// `progress` is told how many trials are done and how many there are.
     ///
@@ -120,9 +119,10 @@ impl Weights {
             let detail = format!("{} is not in 0..=1", options.f32_share);
             return Err(ConfigError::new("f32_share", detail).into());
         }
-        let images = Images::new(crops);
-        let inputs = self.observe(&images)?;
-        let trials = Trials::new(self, images.spread(options.trial_crops.max(1)))?;
+        let inputs = self.observe(&Images::new(crops))?;
+        let count = options.trial_crops.clamp(1, crops.len());
+        let spread = (0..count).map(|i| &crops[i * crops.len() / count]);
+        let trials = Trials::new(self, Images::new(spread))?;
         let all: u64 = inputs.values().map(|input| input.multiplications).sum();
         let mut layers = Vec::with_capacity(inputs.len());
         for (done, (name, input)) in inputs.iter().enumerate() {
@@ -176,23 +176,13 @@ fn keep_in_f32(layers: &mut [CalibratedLayer], mut budget: f64) {
 struct Images(Vec<(Vec<f32>, [usize; 4])>);
 
 impl Images {
-    fn new(crops: &[ResizedCrop]) -> Self {
+    fn new<'a>(crops: impl IntoIterator<Item = &'a ResizedCrop>) -> Self {
         let image = |crop: &ResizedCrop| {
             let mut input = Vec::new();
             normalize_rgb(&crop.rgb, &mut input);
             (input, [1, 3, crop.size.height as usize, crop.size.width as usize])
         };
-        Images(crops.iter().map(image).collect())
-    }
-
-    /// At most so many of the images, evenly spread.
-    fn spread(mut self, count: usize) -> Self {
-        let all = self.0.len();
-        let count = count.min(all);
-        let chosen = |i: usize| i == 0 || i * count / all > (i - 1) * count / all;
-        let mut i = 0..all;
-        self.0.retain(|_| i.next().is_some_and(chosen));
-        self
+        Images(crops.into_iter().map(image).collect())
     }
 
     /// The logits of every image.

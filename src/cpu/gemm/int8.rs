@@ -3,7 +3,7 @@
 use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::parts::{Chunks, Tile, for_each_part};
-use super::super::rounding::input_scale;
+use super::super::rounding::{group_count, input_scale};
 use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
 use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
@@ -51,7 +51,7 @@ impl Int8Matrix {
     ) -> Self {
         let n = scales.len();
         assert!(group >= k || group.is_multiple_of(MOST_NUMBERS), "groups that end in a word");
-        let groups = k.div_ceil(group.max(1)).max(1);
+        let groups = group_count(k, group);
         let (width, numbers) = (isa.panel_width(), isa.words().numbers());
         let words = k.div_ceil(numbers);
         let columns = n.div_ceil(width) * width;
@@ -154,7 +154,7 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
     {
         let Int8Gemm { rows, matrix, origin, scales, epilogue, out } = self;
         let integers = Integers {
-            groups: matrix.k.div_ceil(matrix.group.max(1)).max(1),
+            groups: group_count(matrix.k, matrix.group),
             sums: matrix.sums.as_slice(),
             scale: matrix.scale.as_slice(),
             rows: scales,
@@ -180,8 +180,8 @@ pub(in crate::cpu) struct Int8Rows {
 
 impl Int8Rows {
     /// Rounds the groups of rows of `k` numbers to integers: 255 steps from the least number of a group, or
-    /// 0 if that is less, to the largest one, or 0. 0 is among them. The integers are the same with every instruction
-    /// set.
+    /// 0 if that is less, to the largest one, or 0. 0 is among them. The integers are the same with every
+    /// instruction set.
     ///
     /// With `factors` the numbers are multiplied before; `k` is a multiple of their count, and they
     /// repeat along the row.
@@ -193,7 +193,7 @@ impl Int8Rows {
         factors: Option<&[f32]>,
     ) -> Self {
         let words = k.div_ceil(isa.words().numbers());
-        let groups = k.div_ceil(group.max(1)).max(1);
+        let groups = group_count(k, group);
         let rows = x.len().checked_div(k).unwrap_or(0);
         let none = RowScale { scale: 0.0, zero: 0 };
         let scales = vec![none; rows * groups];
@@ -233,7 +233,7 @@ impl Int8Kernel for Round<'_> {
         let mut products = vec![0.0; if factors.is_some() { k } else { 0 }];
         let numbers = P::WORDS.numbers();
         let row_words = k.div_ceil(numbers);
-        let groups = k.div_ceil(group).max(1);
+        let groups = group_count(k, group);
         let rows = x.chunks_exact(k).zip(words.chunks_exact_mut(row_words));
         for ((x, words), scales) in rows.zip(scales.chunks_exact_mut(groups)) {
             let x = match factors {
