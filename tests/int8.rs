@@ -4,7 +4,10 @@ mod support;
 
 use svtrv2::inference::{Model, Precision};
 use svtrv2::model::Config;
-use svtrv2::weights::{CalibrationOptions, Coding, QuantizeOptions, Rate, StorageType, Weights};
+use svtrv2::weights::{
+    CalibratedLayer, CalibrationOptions, Coding, InputBits, QuantizeOptions, Rate, StorageType,
+    Weights,
+};
 use svtrv2::{Charset, Crop, Options, Recognizer, ResizedCrop};
 
 use support::{pattern_weights, toy_config};
@@ -164,7 +167,11 @@ fn calibration() {
     }
     let calibrate = |weights: &Weights, crops: &[ResizedCrop], f32_share| {
         let mut told = Vec::new();
-        let options = CalibrationOptions { f32_share, ..CalibrationOptions::default() };
+        let options = CalibrationOptions {
+            f32_share,
+            twelve_bit_share: 0.2,
+            ..CalibrationOptions::default()
+        };
         let found =
             weights.calibrate_int8(crops, options, |done, all| told.push((done, all))).unwrap();
         assert_eq!(told.len(), found.layers.len() + 1);
@@ -173,12 +180,21 @@ fn calibration() {
     };
     let found = calibrate(&weights, &crops, 0.1);
     let kept: f64 = found.layers.iter().filter(|l| l.keep).map(|l| l.share).sum();
+    let fine = found.layers.iter().filter(|l| l.input_bits == InputBits::Twelve);
+    let fine: f64 = fine.map(|l| l.share).sum();
     let smoothed = found.layers.iter().filter(|l| l.input_factors.is_some()).count();
     let (before, after) = (found.uncalibrated_error, found.error);
-    println!("{before:.1e}, {after:.1e}; {kept} kept, {smoothed} with factors");
+    println!(
+        "{before:.1e}, {after:.1e}; {kept} kept, {fine} with 12 bits, {smoothed} with factors"
+    );
     assert!(found.layers.is_sorted_by(|a, b| a.error >= b.error));
     assert!((found.layers.iter().map(|l| l.share).sum::<f64>() - 1.0).abs() < 0.05);
     assert!(kept > 0.0 && kept <= 0.1 && smoothed > 5);
+    assert!(fine > 0.1 && fine <= 0.2);
+    let square = |of: fn(&CalibratedLayer) -> f64| -> f64 {
+        found.layers.iter().map(|l| of(l).powi(2)).sum()
+    };
+    assert!(square(|l| l.twelve_bit_error) < 0.8 * square(|l| l.error));
     assert!(after < 0.95 * before, "{after} of {before}");
 
     // The file computes what was measured, but for vectors in f16.
@@ -219,7 +235,8 @@ fn calibration() {
 
     assert!(calibrate(&pattern_weights(&toy_config()), &crops, 1.0).error < 1e-6);
     for (crops, share) in [(&crops[..0], 0.1), (&crops[..], -0.1), (&crops[..], f64::NAN)] {
-        let options = CalibrationOptions { f32_share: share, ..CalibrationOptions::default() };
+        let options =
+            CalibrationOptions { twelve_bit_share: share, ..CalibrationOptions::default() };
         assert!(weights.calibrate_int8(crops, options, |_, _| {}).is_err());
     }
 }

@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use support::{max_difference, pattern_weight, pattern_weights, random_crop, toy_config};
 use svtrv2::model::StageConfig;
-use svtrv2::weights::{Coding, QuantizeOptions, QuantizedTensor, Rate, Weights};
+use svtrv2::weights::{Coding, InputBits, QuantizeOptions, QuantizedTensor, Rate, Weights};
 use svtrv2::{Charset, Crop, Error, Options, Recognizer, WeightsError};
 
 /// A linear layer of the toy network.
@@ -197,6 +197,17 @@ fn input_factors() {
         original
             .save_quantized(path, &QuantizeOptions { input_factors, ..QuantizeOptions::default() })
     };
+    // Inputs of 12 bits.
+    let twelve_bit_inputs = options.input_factors.keys().cloned().collect();
+    let options = QuantizeOptions { twelve_bit_inputs, ..options };
+    original.save_quantized(&path, &options).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(Parts::of(&bytes).metadata["quantized"]["version"], json!(3));
+    let finer = open(&bytes).unwrap();
+    let bits = |name| finer.quantized_tensor(name).unwrap().unwrap().input_bits;
+    assert_eq!([CONV, LAYER].map(bits), [InputBits::Twelve; 2]);
+    assert_eq!(bits("decoder.fc.weight"), InputBits::Eight);
+    assert!(off(&finer) != with_factors);
     for bad in [vec![], vec![1.0; linear[1] + 1], vec![1.0; 2 * linear[1]], vec![0.0; linear[1]]] {
         assert!(matches!(attempt(bad).unwrap_err(), Error::Config(_)));
     }
@@ -330,8 +341,14 @@ fn hostile_files() {
         (
             "unknown version",
             &coded,
-            &|p| p.metadata["quantized"]["version"] = json!(3),
-            "version 3",
+            &|p| p.metadata["quantized"]["version"] = json!(4),
+            "version 4",
+        ),
+        (
+            "an input of 12 bits of nothing",
+            &coded,
+            &|p| p.metadata["quantized"]["twelve_bit_inputs"] = json!(["none"]),
+            "no integers",
         ),
         ("no version", &coded, &|p| p.metadata["quantized"] = json!({}), "version"),
         ("negative size", &coded, &|p| *p.shape() = json!([-1, 8]), "metadata entry"),

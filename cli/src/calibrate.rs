@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use indicatif::{ProgressBar, ProgressStyle};
 use svtrv2::data::{DataError, Dataset};
 use svtrv2::resize::ResizedCrop;
-use svtrv2::weights::{CalibrationOptions, Int8Calibration, QuantizeOptions, Weights};
+use svtrv2::weights::{
+    CalibratedLayer, CalibrationOptions, InputBits, Int8Calibration, QuantizeOptions, Weights,
+};
 use svtrv2::{Crop, Recognizer};
 
 use crate::failure::{Failure, Result, say};
@@ -19,7 +21,7 @@ pub fn calibrate(
     weights: &Weights,
     folder: &Path,
     count: usize,
-    f32_share: f64,
+    calibration: CalibrationOptions,
     mut options: QuantizeOptions,
 ) -> Result<QuantizeOptions> {
     let crops = crops(weights, folder, count)?;
@@ -31,8 +33,7 @@ pub fn calibrate(
     } else {
         ProgressBar::hidden()
     };
-    let options_of = CalibrationOptions { f32_share, ..CalibrationOptions::default() };
-    let calibration = weights.calibrate_int8(&crops, options_of, |done, all| {
+    let calibration = weights.calibrate_int8(&crops, calibration, |done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     })?;
@@ -43,25 +44,29 @@ pub fn calibrate(
 }
 
 fn print(calibration: &Int8Calibration) -> Result<()> {
-    say("error (1e-3), share of the multiplications, layer:")?;
+    say("error (1e-3) with inputs of 8 and 12 bits, share of the multiplications, layer:")?;
     for layer in calibration.layers.iter().take(PRINTED) {
-        let how = match (layer.keep, &layer.input_factors) {
+        let how = match (layer.keep, layer.input_bits) {
             (true, _) => "  stays in f32",
-            (false, Some(_)) => "  with input factors",
-            (false, None) => "",
+            (false, InputBits::Twelve) => "  12 bits",
+            (false, InputBits::Eight) => "",
         };
-        let (error, share) = (layer.error * 1e3, layer.share * 100.0);
-        say(format!("{error:8.2} {share:5.1} %  {}{how}", layer.name))?;
+        let (eight, twelve) = (layer.error * 1e3, layer.twelve_bit_error * 1e3);
+        let share = layer.share * 100.0;
+        say(format!("{eight:8.2} {twelve:8.2} {share:5.1} %  {}{how}", layer.name))?;
     }
-    let kept = calibration.layers.iter().filter(|layer| layer.keep);
-    let share: f64 = kept.clone().map(|layer| layer.share).sum();
-    let smoothed = calibration.layers.iter().filter(|layer| layer.input_factors.is_some()).count();
+    // Count and share in percent.
+    let those = |chosen: &dyn Fn(&CalibratedLayer) -> bool| {
+        let shares =
+            calibration.layers.iter().filter(|layer| chosen(layer)).map(|layer| layer.share);
+        (shares.clone().count(), shares.sum::<f64>() * 100.0)
+    };
+    let (kept, kept_share) = those(&|layer| layer.keep);
+    let (fine, fine_share) = those(&|layer| layer.input_bits == InputBits::Twelve);
     say(format!(
-        "{} of {} layers stay in f32 ({:.1} % of the multiplications), {smoothed} have input factors; \
-         error {:.1} instead of {:.1}",
-        kept.count(),
+        "{kept} of {} layers stay in f32 ({kept_share:.1} % of the multiplications), {fine} have inputs of 12 \
+         bits ({fine_share:.1} %); error {:.1} instead of {:.1}",
         calibration.layers.len(),
-        share * 100.0,
         calibration.error * 1e3,
         calibration.uncalibrated_error * 1e3,
     ))

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use svtrv2::Charset;
 use svtrv2::inference::Precision;
+#[cfg(feature = "data")]
+use svtrv2::weights::CalibrationOptions;
 use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
 
 use crate::failure::{Failure, Result, say};
@@ -60,8 +62,15 @@ pub struct Arguments {
     crops: usize,
     /// With --calibrate: the share of the multiplications that may stay in f32, 0 to 1
     #[cfg(feature = "data")]
-    #[arg(long, value_name = "SHARE", default_value_t = 0.08, requires = "calibrate")]
+    #[arg(long, value_name = "SHARE", default_value_t = CalibrationOptions::default().f32_share,
+        requires = "calibrate")]
     f32_share: f64,
+    /// With --calibrate: the share of the multiplications of layers in int8 whose input may be rounded to
+    /// 12 bits rather than 8, 0 to 1
+    #[cfg(feature = "data")]
+    #[arg(long, value_name = "SHARE",
+        default_value_t = CalibrationOptions::default().twelve_bit_share, requires = "calibrate")]
+    twelve_bit_share: f64,
     /// Quantise the weights: round them to integers of this many bits, 2 to 8
     #[arg(long, value_name = "BITS", conflicts_with_all = ["storage", "bytes"])]
     bits: Option<u8>,
@@ -133,8 +142,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             #[cfg(feature = "data")]
             let options = match &arguments.calibrate {
                 Some(folder) => {
-                    let (count, share) = (arguments.crops, arguments.f32_share);
-                    crate::calibrate::calibrate(&weights, folder, count, share, options)?
+                    let calibration = CalibrationOptions {
+                        f32_share: arguments.f32_share,
+                        twelve_bit_share: arguments.twelve_bit_share,
+                        ..CalibrationOptions::default()
+                    };
+                    let count = arguments.crops;
+                    crate::calibrate::calibrate(&weights, folder, count, calibration, options)?
                 }
                 None => options,
             };

@@ -46,9 +46,10 @@ pub fn file(input: &mut Bytes) -> Vec<u8> {
         max_ratio: 4,
     };
     let shapes = SHAPES.get_or_init(|| parameter_shapes(&config).expect("a valid configuration"));
-    let version = [2, 1, 3, 0][usize::from(input.byte() / 64)];
+    let version = [3, 1, 2, 4][usize::from(input.byte() / 64)];
     let precision = ["\"int8\"", "null"][usize::from(input.byte() / 128)];
     let (mut tensors, mut quantized) = (Tensors::default(), Vec::new());
+    let mut twelve_bit_inputs = Vec::new();
     for (name, shape) in shapes {
         let kind = input.byte();
         match (shape.as_slice(), kind) {
@@ -65,15 +66,21 @@ pub fn file(input: &mut Bytes) -> Vec<u8> {
                     let factors = format!("{name}.input_factors");
                     tensors.push_f32(&factors, &[groups * channels], factor);
                 }
+                if kind % 2 == 1 {
+                    twelve_bit_inputs.push(format!(r#""{name}""#));
+                }
                 quantized.push(format!(r#""{name}":{shape:?}"#));
             }
             _ => tensors.push_f32(name, shape, 0.1),
         }
     }
     let config = serde_json::to_string(&config).expect("a configuration");
-    let shapes = quantized.join(",");
+    if input.byte() == 255 {
+        twelve_bit_inputs.push("\"none\"".to_owned());
+    }
+    let (shapes, twelve_bit_inputs) = (quantized.join(","), twelve_bit_inputs.join(","));
     let metadata = format!(
-        r#"{{"config":{config},"charset":["a","b"],"precision":{precision},"quantized":{{"version":{version},"shapes":{{{shapes}}}}}}}"#
+        r#"{{"config":{config},"charset":["a","b"],"precision":{precision},"quantized":{{"version":{version},"shapes":{{{shapes}}},"twelve_bit_inputs":[{twelve_bit_inputs}]}}}}"#
     );
     let metadata = serde_json::Value::from(metadata);
     let header = format!(r#"{{"__metadata__":{{"svtrv2":{metadata}}}{}}}"#, tensors.header);

@@ -27,6 +27,9 @@ pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let input_factors = matrices.map(|(name, shape)| (name, vec![0.5; shape[1]])).collect();
     let options = QuantizeOptions { input_factors, ..options };
     weights.save_quantized(target.join("int8_factors"), &options)?;
+    let twelve_bit_inputs = options.input_factors.keys().cloned().collect();
+    let options = QuantizeOptions { twelve_bit_inputs, ..options };
+    weights.save_quantized(target.join("int8_twelve_bits"), &options)?;
     std::fs::write(target.join("parts"), [1])?;
     for (name, bytes) in [("pth", pytorch()?), ("onnx", exported()?)] {
         let target = folder.join(name);

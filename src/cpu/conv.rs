@@ -8,6 +8,7 @@ use super::gemm::{
     Rows,
 };
 use super::parts::Grid;
+use super::rounding::Int8Input;
 use super::simd::MOST_NUMBERS;
 
 /// Taps of a kernel.
@@ -151,25 +152,24 @@ pub(crate) struct Int8Conv {
     isa: Int8Isa,
     /// Channels of the input.
     in_dim: usize,
-    /// What the input is multiplied with before it is rounded, a factor a channel.
-    factors: Option<Vec<f32>>,
+    input: Int8Input,
 }
 
 impl Int8Conv {
     /// Packs the weight `scales[o] * levels[o, ..]`, `[out, in / groups, 3, 3]`, and bias `[out]`.
     ///
     /// # Panics
-    /// If the channels of a group are no multiple of [`INT8_CHANNELS`].
+    /// If the channels of a group are no multiple of [`INT8_CHANNELS`], or more than sums have room for.
     pub(crate) fn new(
         (levels, scales): (&[i8], &[f32]),
         bias: &[f32],
         in_dim: usize,
         groups: usize,
         stride: (usize, usize),
-        factors: Option<Vec<f32>>,
+        input: Int8Input,
     ) -> Self {
         let isa = Int8Isa::best();
-        Self::new_for(isa, (levels, scales), bias, in_dim, groups, stride, factors)
+        Self::new_for(isa, (levels, scales), bias, in_dim, groups, stride, input)
     }
 
     fn new_for(
@@ -179,14 +179,17 @@ impl Int8Conv {
         in_dim: usize,
         groups: usize,
         stride: (usize, usize),
-        factors: Option<Vec<f32>>,
+        input: Int8Input,
     ) -> Self {
+        let isa = isa.for_input(input.bits);
         let out_dim = bias.len();
         let (group_in, group_out) = (in_dim / groups, out_dim / groups);
         assert_eq!(levels.len(), out_dim * group_in * TAPS, "the weight has another size");
         assert_eq!(scales.len(), out_dim, "a scale for each output channel");
-        assert!(factors.as_ref().is_none_or(|f| f.len() == in_dim), "a factor for each channel");
+        let fits = input.factors.as_ref().is_none_or(|factors| factors.len() == in_dim);
+        assert!(fits, "a factor for each channel");
         assert!(group_in.is_multiple_of(INT8_CHANNELS), "channels that make no whole words");
+        assert!(TAPS * group_in <= input.bits.most_products(), "sums of more products than fit");
         let pack = |group: usize| {
             let element = |k: usize, n: usize| {
                 let (tap, channel) = (k / group_in, k % group_in);
@@ -198,7 +201,7 @@ impl Int8Conv {
         };
         let groups = (0..groups).map(pack).collect();
         let packed = PackedConv::from_groups(groups, in_dim / isa.words().numbers(), stride);
-        Int8Conv { packed, isa, in_dim, factors }
+        Int8Conv { packed, isa, in_dim, input }
     }
 }
 
@@ -210,9 +213,9 @@ pub(crate) fn conv_int8(
     layer: &Int8Conv,
     epilogue: Epilogue,
 ) -> Vec<f32> {
-    let Int8Conv { packed, isa, in_dim, factors } = layer;
+    let Int8Conv { packed, isa, in_dim, input } = layer;
     let image = height * width * in_dim;
-    let x = Int8Rows::new(*isa, x, image, image, factors.as_deref());
+    let x = Int8Rows::new(*isa, x, image, image, input);
     let taps = Taps::of_output(height, width, packed.in_dim, packed.stride);
     gather(&x.words, Some(&x.scales), &taps, packed, epilogue)
 }
@@ -343,6 +346,7 @@ unsafe impl<E: Plain> Rows for TapRows<'_, E> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::linear::tests::{assert_close, noise};
+    use super::super::rounding::InputBits;
     use super::*;
 
     struct Case {
@@ -360,19 +364,20 @@ pub(super) mod tests {
         isa: Int8Isa,
         x: &[f32],
         (height, width): (usize, usize),
-        levels: &[i8],
-        scales: &[f32],
+        weight: (&[i8], &[f32]),
         groups: usize,
         stride: (usize, usize),
+        bits: InputBits,
     ) -> Vec<f32> {
+        let (levels, scales) = weight;
         let in_dim = levels.len() / (scales.len() * TAPS) * groups;
         let bias = vec![0.0; scales.len()];
-        let weight = (levels, scales);
-        let layer = Int8Conv::new_for(isa, weight, &bias, in_dim, groups, stride, None);
+        let input = Int8Input { factors: None, bits };
+        let layer = Int8Conv::new_for(isa, weight, &bias, in_dim, groups, stride, input);
         conv_int8(x, height, width, &layer, Epilogue::Store)
     }
 
-    /// Weights and images are rounded to 127 of their largest magnitude.
+    /// Images are rounded to 255 or 4095 steps.
     #[test]
     fn int8_is_close() {
         let (images, height, width, in_dim, out_dim, groups) = (2, 6, 9, 16, 24, 2);
@@ -387,18 +392,16 @@ pub(super) mod tests {
             .collect();
         let expected = plain(&case, &x, &weight, &vec![0.0; out_dim]);
         for isa in Int8Isa::all() {
-            let found = int8_conv_for(isa, &x, (height, width), &levels, &scales, groups, stride);
-            assert_close(&found, &expected, 0.2, &format!("{isa:?}"));
-            let alone = int8_conv_for(
-                isa,
-                &x[..x.len() / 2],
-                (height, width),
-                &levels,
-                &scales,
-                groups,
-                stride,
-            );
-            assert!(alone == found[..alone.len()], "{isa:?}");
+            for (bits, error) in [(InputBits::Eight, 0.2), (InputBits::Twelve, 0.015)] {
+                let run = |x: &[f32]| {
+                    let grid = (height, width);
+                    int8_conv_for(isa, x, grid, (&levels, &scales), groups, stride, bits)
+                };
+                let found = run(&x);
+                assert_close(&found, &expected, error, &format!("{isa:?}, {bits:?}"));
+                let alone = run(&x[..x.len() / 2]);
+                assert!(alone == found[..alone.len()], "{isa:?}, {bits:?}");
+            }
         }
     }
 
@@ -414,7 +417,8 @@ pub(super) mod tests {
         let weight = (&levels[..], &[0.01; 8][..]);
         for isa in Int8Isa::all() {
             let layer = |factors| {
-                Int8Conv::new_for(isa, weight, &[0.5; 8], in_dim, groups, (1, 1), factors)
+                let input = Int8Input { factors, bits: InputBits::Eight };
+                Int8Conv::new_for(isa, weight, &[0.5; 8], in_dim, groups, (1, 1), input)
             };
             let run = |x: &[f32], layer| conv_int8(x, height, width, &layer, Epilogue::Store);
             let found = run(&x, layer(Some(factors.clone())));

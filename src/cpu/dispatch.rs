@@ -4,6 +4,7 @@
 //! detection. [`dispatch`] enters a function that is compiled for the instruction set and hands the
 //! kernel its operations, a value of a type that implements [`Simd`].
 
+use super::rounding::InputBits;
 #[cfg(all(feature = "train", target_arch = "x86_64"))]
 use super::simd::Avx512Bf16;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -15,7 +16,7 @@ use super::simd::WasmInt8;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 #[cfg(target_arch = "x86_64")]
-use super::simd::{Avx2Int8, Avx512Vnni, AvxVnni};
+use super::simd::{Avx2Int8, Avx512Vnni, Avx512VnniHalves, AvxVnni};
 #[cfg(feature = "train")]
 use super::simd::{Bf16Product, PlainBf16};
 use super::simd::{Int8Product, PlainInt8, Portable, Simd, Words};
@@ -215,6 +216,8 @@ enum Int8Kind {
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
     Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512VnniHalves,
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
     Neon,
     #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -247,7 +250,10 @@ impl Int8Isa {
     pub(super) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
-            if Isa::best() == Isa(Kind::Avx512) && is_x86_feature_detected!("avx512vnni") {
+            if Isa::best() == Isa(Kind::Avx512)
+                && is_x86_feature_detected!("avx512vnni")
+                && is_x86_feature_detected!("avx512bw")
+            {
                 return Int8Isa(Int8Kind::Avx512Vnni);
             }
             if Isa::best() != Isa(Kind::Portable) {
@@ -262,6 +268,27 @@ impl Int8Isa {
         INT8_BASELINE
     }
 
+    /// The one that multiplies inputs of so many bits.
+    pub(super) fn for_input(self, bits: InputBits) -> Self {
+        match bits {
+            InputBits::Eight => self,
+            InputBits::Twelve => self.of_halves(),
+        }
+    }
+
+    /// The one that multiplies pairs of i16.
+    fn of_halves(self) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::AvxVnni => Int8Isa(Int8Kind::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx512Vnni => Int8Isa(Int8Kind::Avx512VnniHalves),
+            #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
+            Int8Kind::NeonDot => Int8Isa(Int8Kind::Neon),
+            _ => self,
+        }
+    }
+
     /// Every one that this CPU has, from the portable one to the best.
     #[cfg(test)]
     pub(super) fn all() -> Vec<Self> {
@@ -273,7 +300,7 @@ impl Int8Isa {
                 all.push(Int8Isa(Int8Kind::AvxVnni));
             }
         }
-        for isa in [INT8_BASELINE, Int8Isa::best()] {
+        for isa in [INT8_BASELINE, Int8Isa::best().of_halves(), Int8Isa::best()] {
             if !all.contains(&isa) {
                 all.push(isa);
             }
@@ -295,7 +322,7 @@ impl Int8Isa {
             #[cfg(target_arch = "x86_64")]
             Int8Kind::Avx2 | Int8Kind::AvxVnni => Isa(Kind::Avx2),
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::Avx512Vnni => Isa(Kind::Avx512),
+            Int8Kind::Avx512Vnni | Int8Kind::Avx512VnniHalves => Isa(Kind::Avx512),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Int8Kind::Neon | Int8Kind::NeonDot => Isa(Kind::Neon),
             #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
@@ -318,6 +345,8 @@ impl Int8Isa {
             Int8Kind::AvxVnni => AvxVnni::WORDS,
             #[cfg(target_arch = "x86_64")]
             Int8Kind::Avx512Vnni => Avx512Vnni::WORDS,
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx512VnniHalves => Avx512VnniHalves::WORDS,
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
             Int8Kind::Neon => NeonInt8::WORDS,
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -354,6 +383,9 @@ pub(super) fn dispatch_int8<K: Int8Kernel>(isa: Int8Isa, kernel: K) -> K::Output
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `Int8Isa` makes this value after it has found all of them.
         Int8Kind::Avx512Vnni => unsafe { avx512_vnni(kernel) },
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Int8Kind::Avx512VnniHalves => unsafe { avx512_vnni_halves(kernel) },
         #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
         Int8Kind::Neon => kernel.run::<_, _, { NEON_TILE.0 }, { NEON_TILE.1 }>(Neon, NeonInt8),
         #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -380,6 +412,12 @@ fn avx_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
 fn avx512_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
     kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512Vnni::new())
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
+fn avx512_vnni_halves<K: Int8Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512VnniHalves::new())
 }
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]

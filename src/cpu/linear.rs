@@ -11,7 +11,7 @@ use super::gemm::{
     RowScales,
 };
 use super::parts::{Grid, Output, for_each_part};
-use super::rounding::{group_count, scale_group};
+use super::rounding::{Int8Input, group_count, scale_group};
 
 /// Tasks that the panels of a product are spread over at most.
 const PANEL_TASKS: usize = 8;
@@ -97,8 +97,7 @@ fn linear_into<M: Matrix>(
 #[derive(Debug, Clone)]
 pub(crate) struct Int8Linear {
     matrix: Int8Matrix,
-    /// What the input is multiplied with before it is rounded, a factor a channel.
-    factors: Option<Vec<f32>>,
+    input: Int8Input,
 }
 
 impl Int8Linear {
@@ -107,9 +106,9 @@ impl Int8Linear {
         levels: &[i8],
         scales: &[f32],
         bias: Option<&[f32]>,
-        factors: Option<Vec<f32>>,
+        input: Int8Input,
     ) -> Self {
-        Self::new_for(Int8Isa::best(), levels, scales, bias, factors)
+        Self::new_for(Int8Isa::best(), levels, scales, bias, input)
     }
 
     fn new_for(
@@ -117,14 +116,16 @@ impl Int8Linear {
         levels: &[i8],
         scales: &[f32],
         bias: Option<&[f32]>,
-        factors: Option<Vec<f32>>,
+        input: Int8Input,
     ) -> Self {
+        let isa = isa.for_input(input.bits);
         let in_dim = levels.len().checked_div(scales.len()).unwrap_or(0);
         assert_eq!(levels.len(), in_dim * scales.len(), "a scale for each row");
-        assert!(factors.as_ref().is_none_or(|f| f.len() == in_dim), "a factor for each channel");
+        let fits = input.factors.as_ref().is_none_or(|factors| factors.len() == in_dim);
+        assert!(fits, "a factor for each channel");
         let element = |k, n| levels[n * in_dim + k];
         let matrix = Int8Matrix::new(isa, in_dim, Self::scale_group(in_dim), element, scales, bias);
-        Int8Linear { matrix, factors }
+        Int8Linear { matrix, input }
     }
 
     /// How many numbers of a row of the input share a scale.
@@ -146,7 +147,7 @@ impl Int8Linear {
     fn run_into(&self, x: &[f32], rows: usize, epilogue: Epilogue, out: Output) {
         assert_eq!(x.len(), rows * self.in_dim(), "the input has no whole rows");
         let (isa, group) = (self.matrix.isa(), self.matrix.group());
-        let x = Int8Rows::new(isa, x, self.in_dim(), group, self.factors.as_deref());
+        let x = Int8Rows::new(isa, x, self.in_dim(), group, &self.input);
         linear_into(&x.words, Some(&x.scales), rows, &self.matrix, epilogue, out);
     }
 }
@@ -188,6 +189,7 @@ pub(super) fn linear_bf16(x: &[u32], layer: &Bf16Matrix, epilogue: Epilogue) -> 
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::rounding::InputBits;
     use super::*;
 
     /// Pseudo-random values in -1..1.
@@ -218,8 +220,10 @@ pub(super) mod tests {
         levels: &[i8],
         scales: &[f32],
         bias: Option<&[f32]>,
+        bits: InputBits,
     ) -> Vec<f32> {
-        linear_int8(x, &Int8Linear::new_for(isa, levels, scales, bias, None), Epilogue::Store)
+        let input = Int8Input { factors: None, bits };
+        linear_int8(x, &Int8Linear::new_for(isa, levels, scales, bias, input), Epilogue::Store)
     }
 
     /// The definition, in f64.
@@ -277,8 +281,8 @@ pub(super) mod tests {
         }
     }
 
-    /// Weights and rows are rounded to 127 of their largest magnitude: what comes out differs by
-    /// some 1e-2 of its size, and with every instruction set alike.
+    /// Rows are rounded to 255 or 4095 steps: what comes out differs by some 1e-2 or 1e-3 of its size, and
+    /// with every instruction set alike.
     #[test]
     fn int8_is_close() {
         let (rows, in_dim, out_dim) = (150, 200, 70);
@@ -292,10 +296,14 @@ pub(super) mod tests {
         let exact = plain(&x, &weight, out_dim, &bias);
         let other = noise(5, rows * out_dim);
         let all = Int8Isa::all();
-        let first = int8_linear_for(all[0], &x, &levels, &scales, Some(&bias));
-        assert_close(&first, &exact, 0.25, "portable");
+        for (bits, error) in [(InputBits::Eight, 0.25), (InputBits::Twelve, 0.02)] {
+            let first = int8_linear_for(all[0], &x, &levels, &scales, Some(&bias), bits);
+            assert_close(&first, &exact, error, "portable");
+        }
+        let first = int8_linear_for(all[0], &x, &levels, &scales, Some(&bias), InputBits::Eight);
         for isa in all {
-            let layer = Int8Linear::new_for(isa, &levels, &scales, Some(&bias), None);
+            let input = Int8Input::default();
+            let layer = Int8Linear::new_for(isa, &levels, &scales, Some(&bias), input);
             let found = linear_int8(&x, &layer, Epilogue::Store);
             let like: Vec<f64> = first.iter().map(|&x| f64::from(x)).collect();
             assert_close(&found, &like, 1e-5, &format!("{isa:?}"));
@@ -315,8 +323,14 @@ pub(super) mod tests {
         let (dim, hidden, rows) = (24, 96, 50);
         let (x, residual) = (noise(8, rows * dim), noise(9, rows * dim));
         let levels: Vec<i8> = noise(10, hidden * dim).iter().map(|x| (x * 127.0) as i8).collect();
-        let fc1 = Int8Linear::new(&levels, &vec![0.01; hidden], Some(&noise(11, hidden)), None);
-        let fc2 = Int8Linear::new(&levels, &vec![0.02; dim], Some(&noise(13, dim)), None);
+        let fc1 = Int8Linear::new(
+            &levels,
+            &vec![0.01; hidden],
+            Some(&noise(11, hidden)),
+            Int8Input::default(),
+        );
+        let fc2 =
+            Int8Linear::new(&levels, &vec![0.02; dim], Some(&noise(13, dim)), Int8Input::default());
         let first = linear_int8(&x, &fc1, Epilogue::Gelu);
         let expected = linear_int8(&first, &fc2, Epilogue::Add(&residual));
         assert!(mlp_int8(&x, &fc1, &fc2, &residual) == expected);
@@ -331,7 +345,10 @@ pub(super) mod tests {
                 x.iter().zip(factors.iter().cycle()).map(|(x, factor)| x * factor).collect();
             let levels: Vec<i8> = noise(3, 4 * in_dim).iter().map(|x| (x * 127.0) as i8).collect();
             for isa in Int8Isa::all() {
-                let layer = |factors| Int8Linear::new_for(isa, &levels, &[0.01; 4], None, factors);
+                let layer = |factors| {
+                    let input = Int8Input { factors, bits: InputBits::Eight };
+                    Int8Linear::new_for(isa, &levels, &[0.01; 4], None, input)
+                };
                 let found = linear_int8(&x, &layer(Some(factors.clone())), Epilogue::Store);
                 let expected = linear_int8(&products, &layer(None), Epilogue::Store);
                 assert!(found == expected, "{isa:?}, {in_dim}");

@@ -4,15 +4,47 @@
 #[cfg(feature = "train")]
 use rayon::prelude::*;
 
-use super::simd::MOST_NUMBERS;
+use super::simd::{InputRange, MOST_NUMBERS};
 
 /// The largest magnitude of a weight's integer.
 pub(crate) const MOST_LEVEL: f32 = 127.0;
 /// Numbers of a row that share a scale, at most: one large number leaves few steps to the others. (Against a
 /// scale a row, SVTRv2-B's power of errors is less by 13 % for 2 % more time; with 256, by 20 % for 7 %.)
 const MOST_OF_GROUP: usize = 512;
-/// Steps between the least and the largest integer of an input.
-const STEPS: f32 = 255.0;
+
+/// How finely int8 inference rounds the input of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum InputBits {
+    /// To 255 steps between the least and the largest number.
+    #[default]
+    Eight,
+    /// To 4095 steps. Where a CPU multiplies four bytes at once (VNNI, dot products of ARM) the layer takes
+    /// about twice the time; where it multiplies pairs of 16 bits anyway (AVX2, WebAssembly), none more.
+    Twelve,
+}
+
+impl InputBits {
+    /// Steps between the least and the largest integer.
+    pub(crate) const fn steps(self) -> i32 {
+        match self {
+            InputBits::Eight => 255,
+            InputBits::Twelve => 4095,
+        }
+    }
+
+    /// How many products with weights an i32 can sum up, whatever the numbers.
+    pub(crate) const fn most_products(self) -> usize {
+        (i32::MAX / (self.steps() * MOST_LEVEL as i32)) as usize
+    }
+}
+
+/// How the input of a layer becomes integers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Int8Input {
+    /// What it is multiplied with before it is rounded, a factor a channel.
+    pub factors: Option<Vec<f32>>,
+    pub bits: InputBits,
+}
 
 /// How many numbers of a linear layer's input of `k` share a scale: the row is divided into the fewest groups
 /// of at most 512, nearly equal ones of whole words.
@@ -26,13 +58,15 @@ pub(super) fn group_count(k: usize, group: usize) -> usize {
 }
 
 /// How an input is rounded whose numbers, and 0, lie between `least` and `largest`: what a step stands
-/// for, its inverse, and the steps from the least integer to 0. Where a bound is infinite or none, so is
-/// the step, and the inverse is 0.
+/// for, its inverse, and the integers. Where a bound is infinite or none, so is the step, and the inverse
+/// is 0.
 #[inline(always)]
-pub(super) fn input_scale(least: f32, largest: f32) -> (f32, f32, f32) {
-    let scale = (largest - least) / STEPS;
+pub(super) fn input_scale(least: f32, largest: f32, bits: InputBits) -> (f32, f32, InputRange) {
+    let steps = bits.steps();
+    let scale = (largest - least) / steps as f32;
     let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
-    (scale, factor, (-least * factor).round_ties_even().clamp(0.0, STEPS))
+    let zero = (-least * factor).round_ties_even().clamp(0.0, steps as f32) as i32;
+    (scale, factor, InputRange { zero, steps })
 }
 
 /// A weight of so many rows in integers and a scale a row: 127 is the row's largest magnitude.
@@ -66,7 +100,7 @@ pub(crate) fn rounded_weight(weight: &[f32], rows: usize) -> Vec<f32> {
     rounded
 }
 
-/// What the input of a layer is in int8 inference: rows of `k` numbers, each group of which is rounded to
+/// What the input of a layer is in int8 inference with 8 bits: rows of `k` numbers, each group of which is rounded to
 /// 255 steps of its range, 0 included.
 #[cfg(feature = "train")]
 pub(crate) fn rounded_input(x: &[f32], k: usize, group: usize) -> Vec<f32> {
@@ -81,9 +115,10 @@ pub(crate) fn rounded_input(x: &[f32], k: usize, group: usize) -> Vec<f32> {
 fn round_group(group: &mut [f32]) {
     let least = group.iter().fold(0.0f32, |least, &x| least.min(x));
     let largest = group.iter().fold(0.0f32, |largest, &x| largest.max(x));
-    let (scale, factor, zero) = input_scale(least, largest);
+    let (scale, factor, range) = input_scale(least, largest, InputBits::Eight);
+    let (least, largest) = (range.least() as f32, range.largest() as f32);
     group.iter_mut().for_each(|x| {
-        *x = (*x * factor).round_ties_even().clamp(-zero, STEPS - zero) * scale;
+        *x = (*x * factor).round_ties_even().clamp(least, largest) * scale;
     });
 }
 
@@ -108,7 +143,7 @@ mod tests {
         x[in_dim..2 * in_dim].iter_mut().for_each(|x| *x = x.abs() + 0.5);
         let weight = noise(2, out_dim * in_dim);
         let (levels, scales) = weight_levels(&weight, out_dim);
-        let int8 = Int8Linear::new(&levels, &scales, None, None);
+        let int8 = Int8Linear::new(&levels, &scales, None, Int8Input::default());
         let expected = linear_int8(&x, &int8, Epilogue::Store);
         let rounded = pack_linear(&rounded_weight(&weight, out_dim), out_dim, None);
         let found =

@@ -2,8 +2,8 @@
 //! in i32; what lies between them is computed in f32, as [`native`](super::native) does.
 //!
 //! A weight is an integer times the scale of its output channel. What it is multiplied with is
-//! rounded when it is there: each row of a linear layer, and each image of a convolution, to 255
-//! steps of its own range. The first convolution, whose input are the three channels of the image,
+//! rounded when it is there: each row of a linear layer, in groups of at most 512, and each image of a
+//! convolution, to 255 or 4095 steps of its own range ([`InputBits`]). The first convolution, whose input are the three channels of the image,
 //! and the classifier compute in f32, and so does a layer whose weight is [exact](Values::Exact).
 
 use std::convert::Infallible;
@@ -13,7 +13,7 @@ use super::{
     BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::{self, Int8Conv, Int8Linear, PackedMatrix};
+use crate::cpu::{self, InputBits, Int8Conv, Int8Input, Int8Linear, PackedMatrix};
 use crate::error::{ComputeError, Result};
 
 /// Values of a parameter.
@@ -37,6 +37,8 @@ pub(crate) struct Levels {
     /// What the input is multiplied with before it is rounded, a factor an input channel. A weight is
     /// its integer times its scale times the factor.
     pub factors: Option<Vec<f32>>,
+    /// How finely the input is rounded.
+    pub input_bits: InputBits,
 }
 
 /// The part of values of all input channels, group after group, that belongs to the group of an
@@ -78,13 +80,21 @@ impl Values {
         }
     }
 
+    /// How finely an input is rounded that meets them.
+    fn input_bits(&self) -> InputBits {
+        match self {
+            Values::Int8(levels) => levels.input_bits,
+            Values::F32(_) | Values::Exact(_) => InputBits::Eight,
+        }
+    }
+
     /// In integers, `[rows, in / groups, taps]`: of numbers, 127 is the row's largest magnitude.
     fn into_int8(self, rows: usize, taps: usize) -> Levels {
         match self {
             Values::Int8(levels) => levels,
             Values::F32(values) | Values::Exact(values) => {
                 let (levels, scales) = cpu::weight_levels(&values, rows);
-                Levels { levels, scales, taps, factors: None }
+                Levels { levels, scales, taps, factors: None, input_bits: InputBits::Eight }
             }
         }
     }
@@ -137,23 +147,27 @@ impl Layers for PackedInt8 {
             return Ok(Linear::F32(Packed::linear(parameters.map(Values::into_f32))?));
         }
         let LinearParameters { weight, bias, in_dim, out_dim } = parameters;
-        let Levels { levels, scales, factors, .. } = weight.into_int8(out_dim, 1);
+        let Levels { levels, scales, factors, input_bits: bits, .. } = weight.into_int8(out_dim, 1);
         check_factors(factors.as_deref(), in_dim)?;
         let bias = bias.map(Values::into_f32);
-        Ok(Linear::Int8(Int8Linear::new(&levels, &scales, bias.as_deref(), factors)))
+        let input = Int8Input { factors, bits };
+        Ok(Linear::Int8(Int8Linear::new(&levels, &scales, bias.as_deref(), input)))
     }
 
     fn conv(parameters: ConvParameters<Values>) -> Result<Conv> {
         let config = parameters.config;
-        if matches!(parameters.weight, Values::Exact(_)) || !config.fits_int8() {
+        let weight = &parameters.weight;
+        if matches!(weight, Values::Exact(_)) || !config.fits_int8(weight.input_bits()) {
             return Ok(Conv::F32(Packed::conv(parameters.map(Values::into_f32))?));
         }
         let ConvParameters { weight, bias, .. } = parameters;
         let ConvConfig { in_dim, out_dim, groups, stride } = config;
         let bias = bias.map_or_else(|| vec![0.0; out_dim], Values::into_f32);
-        let Levels { levels, scales, factors, .. } = weight.into_int8(out_dim, cpu::TAPS);
+        let Levels { levels, scales, factors, input_bits: bits, .. } =
+            weight.into_int8(out_dim, cpu::TAPS);
         check_factors(factors.as_deref(), in_dim)?;
-        let packed = Int8Conv::new((&levels, &scales), &bias, in_dim, groups, stride, factors);
+        let input = Int8Input { factors, bits };
+        let packed = Int8Conv::new((&levels, &scales), &bias, in_dim, groups, stride, input);
         Ok(Conv::Int8 { packed, config })
     }
 

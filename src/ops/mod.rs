@@ -26,7 +26,7 @@ mod parameters;
 #[cfg(feature = "train")]
 pub(crate) mod tape;
 
-use crate::cpu;
+use crate::cpu::{self, InputBits};
 use crate::error::{ComputeError, Result};
 
 pub(crate) use crate::cpu::MAP_REACH;
@@ -77,9 +77,11 @@ pub(crate) struct ConvConfig {
 }
 
 impl ConvConfig {
-    /// Whether int8 inference computes it in int8: the channels of a group make whole words.
-    pub(crate) fn fits_int8(&self) -> bool {
-        (self.in_dim / self.groups).is_multiple_of(cpu::INT8_CHANNELS)
+    /// Whether int8 inference computes it in int8: the channels of a group make whole words, and the sums
+    /// of their products fit.
+    pub(crate) fn fits_int8(&self, input: InputBits) -> bool {
+        let channels = self.in_dim / self.groups;
+        channels.is_multiple_of(cpu::INT8_CHANNELS) && channels <= input.most_products() / cpu::TAPS
     }
 
     /// The grid of the output for an input on `grid`.

@@ -10,7 +10,7 @@ use super::{
     BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::{self, PackedMatrix};
+use crate::cpu::{self, InputBits, PackedMatrix};
 use crate::error::{ComputeError, Result};
 
 /// A parameter and its name.
@@ -204,7 +204,7 @@ impl Ops for Observing {
         then: Epilogue<Tokens>,
     ) -> Result<Tokens> {
         let y = Native.conv(layer, x, grid, then)?;
-        if !config.fits_int8() {
+        if !config.fits_int8(InputBits::Eight) {
             return Ok(y);
         }
         let multiplications = y.values.len() * config.in_dim / config.groups * cpu::TAPS;

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::Weights;
 use super::levels::QuantizedTensor;
 use super::quantize::{Matrix, QuantizeOptions, bias_name};
-use crate::cpu;
+use crate::cpu::{self, InputBits};
 use crate::error::{ConfigError, Result};
 use crate::inference::Model;
 use crate::model::Network;
@@ -22,15 +22,19 @@ pub struct CalibrationOptions {
     /// The share of the multiplications that may stay in f32, 0..=1. The layers are those that int8
     /// damages most for their multiplications.
     pub f32_share: f64,
+    /// The share of the multiplications, 0..=1, of layers in int8 whose input may be rounded to 12 bits
+    /// rather than 8 ([`InputBits`](super::InputBits)). The layers are those that gain most for their
+    /// multiplications.
+    pub twelve_bit_share: f64,
     /// Crops on which each layer is tried, spread evenly over all: the network runs over them twice a
     /// layer. Of the others only the inputs of layers are observed, once.
     pub trial_crops: usize,
 }
 
 impl Default for CalibrationOptions {
-    /// A share of 0.08, trials on 32 crops.
+    /// Shares of 0.08 in f32 and 0.3 with inputs of 12 bits, trials on 32 crops.
     fn default() -> Self {
-        CalibrationOptions { f32_share: 0.08, trial_crops: 32 }
+        CalibrationOptions { f32_share: 0.08, twelve_bit_share: 0.3, trial_crops: 32 }
     }
 }
 
@@ -60,6 +64,8 @@ pub struct CalibratedLayer {
     pub share: f64,
     /// The error if it alone computes in int8.
     pub error: f64,
+    /// The error if it alone computes in int8, with an input of 12 bits.
+    pub twelve_bit_error: f64,
     /// Factors of its input, if they make the error smaller: one a channel.
     pub input_factors: Option<Vec<f32>>,
     /// The means of what its weights are multiplied with, with which its bias makes up for the mean
@@ -68,12 +74,14 @@ pub struct CalibratedLayer {
     /// The covariances of what its weights are multiplied with: with them the rounding errors of an output
     /// channel make up for each other.
     pub input_covariances: Vec<f32>,
+    /// How finely its input shall be rounded.
+    pub input_bits: InputBits,
     /// Whether it shall stay in f32.
     pub keep: bool,
 }
 
 impl Int8Calibration {
-    /// Adds the layers that stay in f32, and the input factors of the others, to options for
+    /// Adds the layers that stay in f32, and what was found for the others, to options for
     /// [`Weights::save_quantized`].
     pub fn apply(&self, options: &mut QuantizeOptions) {
         for layer in &self.layers {
@@ -81,6 +89,9 @@ impl Int8Calibration {
             if layer.keep {
                 options.keep.push(name);
                 continue;
+            }
+            if layer.input_bits == InputBits::Twelve {
+                options.twelve_bit_inputs.insert(name.clone());
             }
             if let Some(factors) = &layer.input_factors {
                 options.input_factors.insert(name.clone(), factors.clone());
@@ -115,9 +126,12 @@ impl Weights {
         if crops.is_empty() {
             return Err(ConfigError::new("crops", "no crops to calibrate on".to_owned()).into());
         }
-        if !(0.0..=1.0).contains(&options.f32_share) {
-            let detail = format!("{} is not in 0..=1", options.f32_share);
-            return Err(ConfigError::new("f32_share", detail).into());
+        let shares =
+            [("f32_share", options.f32_share), ("twelve_bit_share", options.twelve_bit_share)];
+        for (name, share) in shares {
+            if !(0.0..=1.0).contains(&share) {
+                return Err(ConfigError::new(name, format!("{share} is not in 0..=1")).into());
+            }
         }
         let inputs = self.observe(&Images::new(crops))?;
         let count = options.trial_crops.clamp(1, crops.len());
@@ -132,7 +146,14 @@ impl Weights {
         }
         progress(inputs.len(), inputs.len());
         layers.sort_by(|a, b| b.error.total_cmp(&a.error));
-        keep_in_f32(&mut layers, options.f32_share);
+        let square = |error: f64| error * error;
+        choose(&mut layers, options.f32_share, |l| square(l.twelve_bit_error), |l| l.keep = true);
+        let gain = |layer: &CalibratedLayer| match layer.keep {
+            true => 0.0,
+            false => square(layer.error) - square(layer.twelve_bit_error),
+        };
+        let chosen = |layer: &mut CalibratedLayer| layer.input_bits = InputBits::Twelve;
+        choose(&mut layers, options.twelve_bit_share, gain, chosen);
         let all: BTreeSet<&str> = inputs.keys().map(String::as_str).collect();
         let uncalibrated_error = trials.error(&all, &QuantizeOptions::default())?;
         let mut calibration = Int8Calibration { layers, uncalibrated_error, error: 0.0 };
@@ -158,16 +179,22 @@ impl Weights {
     }
 }
 
-/// Lets the layers stay in f32 that int8 damages most for their multiplications.
-fn keep_in_f32(layers: &mut [CalibratedLayer], mut budget: f64) {
-    let mut order: Vec<&mut CalibratedLayer> =
-        layers.iter_mut().filter(|layer| layer.error > 0.0).collect();
-    order.sort_by(|a, b| (b.error.powi(2) * a.share).total_cmp(&(a.error.powi(2) * b.share)));
-    for layer in order {
+/// Chooses the layers with the largest gain above 0 for their multiplications, as long as their shares fit
+/// the budget.
+fn choose(
+    layers: &mut [CalibratedLayer],
+    mut budget: f64,
+    gain: impl Fn(&CalibratedLayer) -> f64,
+    chosen: impl Fn(&mut CalibratedLayer),
+) {
+    let mut order: Vec<_> = layers.iter_mut().map(|layer| (gain(layer), layer)).collect();
+    order.retain(|(gain, _)| *gain > 0.0);
+    order.sort_by(|(a, x), (b, y)| (b * x.share).total_cmp(&(a * y.share)));
+    for (_, layer) in order {
         // The shares of all layers sum up to 1, but for rounding.
-        layer.keep = layer.share <= budget + 1e-9;
-        if layer.keep {
+        if layer.share <= budget + 1e-9 {
             budget -= layer.share;
+            chosen(layer);
         }
     }
 }
@@ -230,7 +257,7 @@ impl<'a> Trials<'a> {
         Ok(Trials { weights, images, classes, margins })
     }
 
-    /// Tries a layer in int8, with and without factors.
+    /// Tries a layer in int8, with and without factors, and with an input of 12 bits.
     fn layer(&self, name: &str, input: &LayerInput, share: f64) -> Result<CalibratedLayer> {
         let mean = |sum: &f64| (sum / input.out_positions) as f32;
         let input_means: Vec<f32> = input.sums.iter().map(mean).collect();
@@ -244,14 +271,21 @@ impl<'a> Trials<'a> {
         options.input_factors.insert(name.to_owned(), factors.clone());
         let smooth = self.error(&chosen, &options)?;
         let input_factors = (smooth < plain).then_some(factors);
+        if input_factors.is_none() {
+            options.input_factors.clear();
+        }
+        options.twelve_bit_inputs.insert(name.to_owned());
+        let twelve_bit_error = self.error(&chosen, &options)?;
         let (name, error) = (name.to_owned(), plain.min(smooth));
         Ok(CalibratedLayer {
             name,
             share,
             error,
+            twelve_bit_error,
             input_factors,
             input_means,
             input_covariances,
+            input_bits: InputBits::Eight,
             keep: false,
         })
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::SharedBuffer;
 use super::shape::element_count;
-use crate::cpu;
+use crate::cpu::{self, InputBits};
 use crate::error::{Result, WeightsError};
 use crate::ops::int8;
 use crate::rans;
@@ -31,14 +31,16 @@ pub struct QuantizedTensor {
     /// What int8 inference multiplies the layer's input with before it is rounded, a factor an input
     /// channel (of all groups of a convolution).
     pub input_factors: Option<Vec<f32>>,
+    /// How finely int8 inference rounds the layer's input.
+    pub input_bits: InputBits,
 }
 
 impl QuantizedTensor {
     /// For a layer.
     pub(super) fn into_levels(self) -> int8::Levels {
         let taps = self.shape.iter().skip(2).product();
-        let QuantizedTensor { levels, scales, input_factors: factors, .. } = self;
-        int8::Levels { levels, scales, taps, factors }
+        let QuantizedTensor { levels, scales, input_factors: factors, input_bits, .. } = self;
+        int8::Levels { levels, scales, taps, factors, input_bits }
     }
 
     /// The highest magnitude of an integer, at least 1.
@@ -55,6 +57,7 @@ pub(super) struct StoredLevels {
     pub(super) coded: bool,
     pub(super) scales: Vec<f32>,
     pub(super) input_factors: Option<Vec<f32>>,
+    pub(super) input_bits: InputBits,
 }
 
 impl StoredLevels {
@@ -76,8 +79,8 @@ impl StoredLevels {
             return Err(damaged(name, "an integer is -128"));
         }
         let (shape, scales) = (shape.to_vec(), self.scales.clone());
-        let input_factors = self.input_factors.clone();
-        Ok(QuantizedTensor { shape, levels, scales, input_factors })
+        let (input_factors, input_bits) = (self.input_factors.clone(), self.input_bits);
+        Ok(QuantizedTensor { shape, levels, scales, input_factors, input_bits })
     }
 }
 

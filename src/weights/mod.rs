@@ -52,6 +52,7 @@ use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
 
+pub use crate::cpu::InputBits;
 pub use calibrate::{CalibratedLayer, CalibrationOptions, Int8Calibration};
 pub use format::Format;
 pub use levels::QuantizedTensor;

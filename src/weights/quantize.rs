@@ -1,7 +1,7 @@
 //! Rounding weights to integers with a scale a row, and writing them.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -9,10 +9,12 @@ use rayon::prelude::*;
 use super::error_feedback::ErrorFeedback;
 use super::levels::{self, MOST, QuantizedTensor, round};
 use super::quantized::{
-    CODED, FACTORS_VERSION, INPUT_FACTORS, PLAIN_VERSION, QuantizedParameters, SCALES, factors_fit,
+    CODED, FACTORS_VERSION, INPUT_BITS_VERSION, INPUT_FACTORS, PLAIN_VERSION, QuantizedParameters,
+    SCALES, factors_fit,
 };
 use super::safetensors::{Encoded, metadata, serialize, write_bytes};
 use super::{StorageType, Weights};
+use crate::cpu::InputBits;
 use crate::error::{ConfigError, Result};
 use crate::ops::int8;
 
@@ -53,6 +55,9 @@ pub struct QuantizeOptions {
     /// errors of those rounded before it, as far as their inputs vary together (Frantar et al., 2023,
     /// [arXiv 2210.17323](https://arxiv.org/abs/2210.17323)).
     pub input_covariances: BTreeMap<String, Vec<f32>>,
+    /// Layers, by the names of their weights, whose input int8 inference rounds to 12 bits rather than 8
+    /// ([`InputBits::Twelve`]). [`Weights::calibrate_int8`] finds those that gain most.
+    pub twelve_bit_inputs: BTreeSet<String>,
 }
 
 impl Default for QuantizeOptions {
@@ -66,6 +71,7 @@ impl Default for QuantizeOptions {
             input_factors: BTreeMap::new(),
             input_means: BTreeMap::new(),
             input_covariances: BTreeMap::new(),
+            twelve_bit_inputs: BTreeSet::new(),
         }
     }
 }
@@ -135,9 +141,18 @@ impl Weights {
             tensors
                 .par_extend(parts.flat_map_iter(|(m, rounded)| m.parts(rounded, options.coding)));
             let shapes = matrices.iter().map(|m| (m.name.to_owned(), m.shape.clone())).collect();
-            let factors = matrices.iter().any(|matrix| matrix.input_factors.is_some());
-            let version = if factors { FACTORS_VERSION } else { PLAIN_VERSION };
-            let parameters = QuantizedParameters { version, shapes };
+            let twelve_bit_inputs: BTreeSet<String> = (matrices.iter())
+                .filter(|matrix| matrix.input_bits == InputBits::Twelve)
+                .map(|matrix| matrix.name.to_owned())
+                .collect();
+            let version = if !twelve_bit_inputs.is_empty() {
+                INPUT_BITS_VERSION
+            } else if matrices.iter().any(|matrix| matrix.input_factors.is_some()) {
+                FACTORS_VERSION
+            } else {
+                PLAIN_VERSION
+            };
+            let parameters = QuantizedParameters { version, shapes, twelve_bit_inputs };
             serialize(&tensors, metadata(self, Some(parameters))?)
         };
         match options.rate {
@@ -205,6 +220,7 @@ pub(super) struct Matrix<'a> {
     shape: Vec<usize>,
     extra_bits: f64,
     input_factors: Option<Vec<f32>>,
+    input_bits: InputBits,
     /// One a group.
     feedback: Vec<ErrorFeedback>,
 }
@@ -243,7 +259,11 @@ impl<'a> Matrix<'a> {
                 })?
             }
         };
-        Ok(Matrix { name, values, shape, extra_bits, input_factors, feedback })
+        let input_bits = match options.twelve_bit_inputs.contains(name) {
+            true => InputBits::Twelve,
+            false => InputBits::Eight,
+        };
+        Ok(Matrix { name, values, shape, extra_bits, input_factors, input_bits, feedback })
     }
 
     /// Integers a row.
@@ -343,7 +363,7 @@ impl<'a> Matrix<'a> {
             })
             .collect();
         let (shape, input_factors) = (self.shape.clone(), self.input_factors.clone());
-        QuantizedTensor { shape, levels, scales, input_factors }
+        QuantizedTensor { shape, levels, scales, input_factors, input_bits: self.input_bits }
     }
 }
 

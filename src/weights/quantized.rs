@@ -8,9 +8,10 @@
 //!   `L` in row-major order, entropy-coded ([`crate::rans`]) over `2 L + 1` symbols;
 //!
 //! and `NAME.scales`, F16 or F32 `[rows]`: a weight is its integer times its row's scale. With
-//! `NAME.input_factors`, F16 or F32 `[input channels]`, it is that times its input channel's factor.
+//! `NAME.input_factors`, F16 or F32 `[input channels]`, it is that times its input channel's factor. The
+//! metadata name the layers whose input int8 inference rounds to 12 bits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -20,6 +21,7 @@ use super::levels::{FORMAT, StoredLevels, damaged};
 use super::limits::{TensorList, check_name, check_rank};
 use super::shape::element_count;
 use super::tensor::{ElementType, StoredTensor};
+use crate::cpu::InputBits;
 use crate::error::{Result, WeightsError};
 use crate::rans;
 
@@ -28,8 +30,10 @@ pub(super) const SCALES: &str = ".scales";
 pub(super) const INPUT_FACTORS: &str = ".input_factors";
 /// The version of the layout without input factors.
 pub(super) const PLAIN_VERSION: u32 = 1;
-/// The version of the layout with input factors; the latest one.
+/// The version of the layout with input factors.
 pub(super) const FACTORS_VERSION: u32 = 2;
+/// The version of the layout with inputs of 12 bits; the latest one.
+pub(super) const INPUT_BITS_VERSION: u32 = 3;
 
 /// What the metadata entry says of quantised parameters.
 #[derive(Serialize, Deserialize)]
@@ -37,6 +41,9 @@ pub(super) struct QuantizedParameters {
     pub(super) version: u32,
     /// The shape of every quantised parameter.
     pub(super) shapes: BTreeMap<String, Vec<usize>>,
+    /// The layers whose input is rounded to 12 bits.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) twelve_bit_inputs: BTreeSet<String>,
 }
 
 /// A tensor of a safetensors file as the header describes it.
@@ -58,12 +65,16 @@ pub(super) fn take(
     listed: &mut BTreeMap<String, Listed>,
     list: &mut TensorList,
 ) -> Result<()> {
-    if !(PLAIN_VERSION..=FACTORS_VERSION).contains(&parameters.version) {
+    if !(PLAIN_VERSION..=INPUT_BITS_VERSION).contains(&parameters.version) {
         let detail = format!(
-            "version {} of quantised weights, not {PLAIN_VERSION} or {FACTORS_VERSION}",
+            "version {} of quantised weights, not {PLAIN_VERSION} to {INPUT_BITS_VERSION}",
             parameters.version
         );
         return Err(WeightsError::Metadata { key: super::METADATA_KEY, detail }.into());
+    }
+    let unknown = |name: &&String| !parameters.shapes.contains_key(*name);
+    if let Some(name) = parameters.twelve_bit_inputs.iter().find(unknown) {
+        return Err(damaged(name, "it has a rounded input but no integers"));
     }
     for (name, shape) in &parameters.shapes {
         check_name(FORMAT, name)?;
@@ -100,8 +111,13 @@ pub(super) fn take(
         if !fits {
             return Err(damaged(name, "its integers do not fit its shape"));
         }
+        let input_bits = match parameters.twelve_bit_inputs.contains(name) {
+            true => InputBits::Twelve,
+            false => InputBits::Eight,
+        };
         let Listed { bytes, .. } = levels;
-        let levels = StoredLevels { buffer: buffer.clone(), bytes, coded, scales, input_factors };
+        let buffer = buffer.clone();
+        let levels = StoredLevels { buffer, bytes, coded, scales, input_factors, input_bits };
         list.push(name, StoredTensor::quantized(levels, shape.clone()))?;
     }
     Ok(())

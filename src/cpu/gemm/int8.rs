@@ -3,7 +3,7 @@
 use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::parts::{Chunks, Tile, for_each_part};
-use super::super::rounding::{group_count, input_scale};
+use super::super::rounding::{InputBits, Int8Input, group_count, input_scale};
 use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
 use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
@@ -179,19 +179,24 @@ pub(in crate::cpu) struct Int8Rows {
 }
 
 impl Int8Rows {
-    /// Rounds the groups of rows of `k` numbers to integers: 255 steps from the least number of a group, or
-    /// 0 if that is less, to the largest one, or 0. 0 is among them. The integers are the same with every
-    /// instruction set.
+    /// Rounds the groups of rows of `k` numbers to integers: so many steps as the bits make from the least
+    /// number of a group, or 0 if that is less, to the largest one, or 0. 0 is among them. The integers are
+    /// the same with every instruction set.
     ///
-    /// With `factors` the numbers are multiplied before; `k` is a multiple of their count, and they
+    /// With factors the numbers are multiplied before; `k` is a multiple of their count, and they
     /// repeat along the row.
+    ///
+    /// # Panics
+    /// If the words of the instruction set do not hold so many bits.
     pub(in crate::cpu) fn new(
         isa: Int8Isa,
         x: &[f32],
         k: usize,
         group: usize,
-        factors: Option<&[f32]>,
+        input: &Int8Input,
     ) -> Self {
+        assert_eq!(isa, isa.for_input(input.bits), "words that are too short");
+        let (factors, bits) = (input.factors.as_deref(), input.bits);
         let words = k.div_ceil(isa.words().numbers());
         let groups = group_count(k, group);
         let rows = x.len().checked_div(k).unwrap_or(0);
@@ -205,7 +210,7 @@ impl Int8Rows {
         );
         for_each_part(parts, &|task, (words, scales)| {
             let x = &x[task * task_rows * k..];
-            dispatch_int8(isa, Round { x, k, group, factors, words, scales });
+            dispatch_int8(isa, Round { x, k, group, factors, bits, words, scales });
         });
         rounded
     }
@@ -216,6 +221,7 @@ struct Round<'a> {
     k: usize,
     group: usize,
     factors: Option<&'a [f32]>,
+    bits: InputBits,
     words: &'a mut [u32],
     scales: &'a mut [RowScale],
 }
@@ -229,7 +235,7 @@ impl Int8Kernel for Round<'_> {
         S: Simd,
         P: Int8Product<S>,
     {
-        let Round { x, k, group, factors, words, scales } = self;
+        let Round { x, k, group, factors, bits, words, scales } = self;
         let mut products = vec![0.0; if factors.is_some() { k } else { 0 }];
         let numbers = P::WORDS.numbers();
         let row_words = k.div_ceil(numbers);
@@ -245,7 +251,7 @@ impl Int8Kernel for Round<'_> {
             };
             let of_groups = x.chunks(group).zip(words.chunks_mut(group.div_ceil(numbers)));
             for ((x, words), scale) in of_groups.zip(scales) {
-                *scale = round_group(simd, product, x, words);
+                *scale = round_group(simd, product, x, bits, words);
             }
         }
     }
@@ -253,7 +259,7 @@ impl Int8Kernel for Round<'_> {
 
 /// Writes the integers of a group, and returns what they stand for.
 #[inline(always)]
-fn round_group<S, P>(simd: S, product: P, x: &[f32], words: &mut [u32]) -> RowScale
+fn round_group<S, P>(simd: S, product: P, x: &[f32], bits: InputBits, words: &mut [u32]) -> RowScale
 where
     S: Simd,
     P: Int8Product<S>,
@@ -261,22 +267,21 @@ where
     let numbers = P::WORDS.numbers();
     let (least, largest) = range(simd, x);
     // Where a number is infinite or none, everything that comes of the group is none either.
-    let (scale, factor, zero) = input_scale(least, largest);
-    let zero = zero as i32;
+    let (scale, factor, range) = input_scale(least, largest, bits);
     let (vectors, rest) = S::split(x);
     let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / numbers);
     for (words, vector) in whole.chunks_exact_mut(S::LANES / numbers).zip(vectors) {
         let scaled = simd.mul(simd.load(vector), simd.splat(factor));
-        words.copy_from_slice(&product.words(simd, scaled, zero)[..S::LANES / numbers]);
+        words.copy_from_slice(&product.words(simd, scaled, range)[..S::LANES / numbers]);
     }
     for (word, x) in last.iter_mut().zip(rest.chunks(numbers)) {
         let mut scaled = [0.0; MOST_NUMBERS];
         for (scaled, x) in scaled.iter_mut().zip(x) {
             *scaled = x * factor;
         }
-        *word = P::WORDS.word(&scaled, zero);
+        *word = P::WORDS.word(&scaled, range);
     }
-    RowScale { scale, zero: P::WORDS.offset(zero) }
+    RowScale { scale, zero: P::WORDS.offset(range.zero) }
 }
 
 /// Writes the products of `x` and `factors`, which repeat.
@@ -324,13 +329,17 @@ mod tests {
     use super::super::super::rounding::scale_group;
     use super::*;
 
-    /// Integers -128..=127, both ends in every group of a row that has room, so that they are not scaled.
-    fn integers(seed: u32, count: usize, row: usize, group: usize) -> Vec<f32> {
-        let mut x: Vec<f32> = noise(seed, count).iter().map(|x| (x * 127.0).round()).collect();
+    const BITS: [InputBits; 2] = [InputBits::Eight, InputBits::Twelve];
+
+    /// Integers of so many bits, both ends in every group of a row that has room, so that they are not
+    /// scaled.
+    fn integers(seed: u32, count: usize, row: usize, group: usize, bits: InputBits) -> Vec<f32> {
+        let largest = (bits.steps() / 2) as f32;
+        let mut x: Vec<f32> = noise(seed, count).iter().map(|x| (x * largest).round()).collect();
         for group in x.chunks_mut(row).flat_map(|row| row.chunks_mut(group)) {
             match group {
-                [least, .., largest] => (*least, *largest) = (-128.0, 127.0),
-                group => group.fill(255.0),
+                [first, .., last] => (*first, *last) = (-largest - 1.0, largest),
+                group => group.fill(bits.steps() as f32),
             }
         }
         x
@@ -341,9 +350,13 @@ mod tests {
     }
 
     /// Sums of integers are exact, so that every instruction set gives the same: what plain integers
-    /// give.
+    /// give. Those of several groups are added in f32.
     #[test]
     fn sums_are_exact() {
+        BITS.into_iter().for_each(sums_are_exact_with);
+    }
+
+    fn sums_are_exact_with(bits: InputBits) {
         for (rows, k, n) in [
             (1, 1, 1),
             (2, 3, 5),
@@ -353,21 +366,25 @@ mod tests {
             (33, 128, 64),
             (9, 1531, 40),
         ] {
-            let x = integers(1, rows * k, k, scale_group(k));
+            let group = scale_group(k);
+            let x = integers(1, rows * k, k, group, bits);
             let mut levels = levels(2, n * k);
             // The largest sum there is, in the first row and column.
             levels[..k].fill(-127);
             let mut x = x;
-            x[..k].fill(255.0);
+            x[..k].fill(bits.steps() as f32);
             let expected: Vec<f32> = (0..rows * n)
                 .map(|at| {
                     let (x, w) = (&x[at / n * k..][..k], &levels[at % n * k..][..k]);
-                    x.iter().zip(w).map(|(&x, &w)| x as i32 * i32::from(w)).sum::<i32>() as f32
+                    let sum = |(x, w): (&[f32], &[i8])| {
+                        x.iter().zip(w).map(|(&x, &w)| x as i32 * i32::from(w)).sum::<i32>() as f32
+                    };
+                    x.chunks(group).zip(w.chunks(group)).map(sum).sum()
                 })
                 .collect();
             for isa in Int8Isa::all() {
-                let found = int8_linear_for(isa, &x, &levels, &vec![1.0; n], None);
-                assert!(found == expected, "{isa:?}, {rows} x {k} x {n}");
+                let found = int8_linear_for(isa, &x, &levels, &vec![1.0; n], None, bits);
+                assert!(found == expected, "{isa:?}, {bits:?}, {rows} x {k} x {n}");
             }
         }
     }
@@ -375,18 +392,23 @@ mod tests {
     #[test]
     fn sums_of_convolutions_are_exact() {
         let (height, width, in_dim, out_dim) = (5, 7, 16, 10);
-        for (groups, stride) in [(1, (1, 1)), (2, (2, 1)), (2, (1, 1))] {
+        let cases = [(1, (1, 1)), (2, (2, 1)), (2, (1, 1))];
+        for ((groups, stride), bits) in
+            cases.into_iter().flat_map(|case| BITS.map(|bits| (case, bits)))
+        {
             let image = height * width * in_dim;
-            let x = integers(3, 2 * image, image, image);
+            let x = integers(3, 2 * image, image, image, bits);
             let levels = levels(4, out_dim * in_dim / groups * 9);
             let scales = vec![1.0; out_dim];
-            let run =
-                |isa| int8_conv_for(isa, &x, (height, width), &levels, &scales, groups, stride);
+            let run = |isa| {
+                let grid = (height, width);
+                int8_conv_for(isa, &x, grid, (&levels, &scales), groups, stride, bits)
+            };
             let all = Int8Isa::all();
             let expected = run(all[0]);
             assert!(expected.iter().any(|&sum| sum != 0.0));
             for isa in all {
-                assert!(run(isa) == expected, "{isa:?}, {groups} groups, {stride:?}");
+                assert!(run(isa) == expected, "{isa:?}, {bits:?}, {groups} groups, {stride:?}");
             }
         }
     }
@@ -405,26 +427,33 @@ mod tests {
 
     #[test]
     fn rows_are_rounded_alike() {
+        BITS.into_iter().for_each(rows_are_rounded_alike_with);
+    }
+
+    fn rows_are_rounded_alike_with(bits: InputBits) {
+        let steps = bits.steps();
         for k in [1, 2, 3, 4, 5, 16, 31, 64, 67] {
             let mut x = noise(5, 9 * k);
             x[..k].fill(0.0);
             // One sign only, and ties.
-            x[k..2 * k].iter_mut().for_each(|x| *x = (x.abs() * 255.0).floor() + 0.5);
+            x[k..2 * k].iter_mut().for_each(|x| *x = (x.abs() * steps as f32).floor() + 0.5);
             x[2 * k..3 * k].iter_mut().for_each(|x| *x = -x.abs());
             let expected: Vec<i32> = x
                 .chunks(k)
                 .flat_map(|row| {
                     let least = row.iter().fold(0.0f32, |least, &x| least.min(x));
                     let largest = row.iter().fold(0.0f32, |largest, &x| largest.max(x));
-                    let scale = (largest - least) / 255.0;
+                    let scale = (largest - least) / steps as f32;
                     let factor = if scale > 0.0 { scale.recip() } else { 0.0 };
                     let zero = (-least * factor).round_ties_even() as i32;
                     let integer = move |x: &f32| (x * factor).round_ties_even() as i32;
-                    row.iter().map(move |x| integer(x).clamp(-zero, 255 - zero))
+                    row.iter().map(move |x| integer(x).clamp(-zero, steps - zero))
                 })
                 .collect();
             for isa in Int8Isa::all() {
-                let rounded = Int8Rows::new(isa, &x, k, k, None);
+                let isa = isa.for_input(bits);
+                let input = Int8Input { factors: None, bits };
+                let rounded = Int8Rows::new(isa, &x, k, k, &input);
                 assert_eq!(numbers(isa, &rounded, k), expected, "{isa:?}, {k}");
                 assert_eq!(rounded.scales[0].scale, 0.0);
                 for (i, (x, integer)) in x.iter().zip(&expected).enumerate() {
@@ -440,12 +469,14 @@ mod tests {
     const CHECKSUM: u64 = 0xe251_4f30_2b71_761f;
     /// With several groups, whose scaled sums are added.
     const GROUPED_CHECKSUM: u64 = 0x05c8_bb3c_cac0_3f7b;
+    /// With inputs of 12 bits.
+    const TWELVE_BITS_CHECKSUM: u64 = 0xfec9_7e61_8e87_411f;
 
-    fn checksum(isa: Int8Isa, k: usize) -> u64 {
+    fn checksum(isa: Int8Isa, k: usize, bits: InputBits) -> u64 {
         let (rows, n) = (24, 97);
         let (x, levels) = (noise(7, rows * k), levels(8, n * k));
         let scales: Vec<f32> = noise(9, n).iter().map(|x| x.abs() + 0.5).collect();
-        let found = int8_linear_for(isa, &x, &levels, &scales, None);
+        let found = int8_linear_for(isa, &x, &levels, &scales, None, bits);
         found.iter().flat_map(|x| x.to_le_bytes()).fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
             (sum ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
         })
@@ -457,11 +488,13 @@ mod tests {
     #[test]
     fn platforms_agree_to_the_bit() {
         for isa in Int8Isa::all() {
-            let found = checksum(isa, 251);
+            let found = checksum(isa, 251, InputBits::Eight);
             assert_eq!(found, CHECKSUM, "{isa:?}: {found:#x}");
+            let found = checksum(isa, 251, InputBits::Twelve);
+            assert_eq!(found, TWELVE_BITS_CHECKSUM, "{isa:?}, 12 bits: {found:#x}");
         }
         for isa in Int8Isa::fused() {
-            let found = checksum(isa, 1291);
+            let found = checksum(isa, 1291, InputBits::Eight);
             assert_eq!(found, GROUPED_CHECKSUM, "{isa:?}, groups: {found:#x}");
         }
     }
@@ -469,12 +502,13 @@ mod tests {
     #[test]
     fn what_is_no_number_stays_so() {
         let levels = vec![1i8; 20];
-        for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let cases = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        for (bad, bits) in cases.into_iter().flat_map(|bad| BITS.map(|bits| (bad, bits))) {
             for at in [0, 16, 19] {
                 let mut x = noise(6, 40);
                 x[at] = bad;
                 for isa in Int8Isa::all() {
-                    let found = int8_linear_for(isa, &x, &levels, &[1.0], None);
+                    let found = int8_linear_for(isa, &x, &levels, &[1.0], None, bits);
                     assert!(found[0].is_nan() && found[1].is_finite(), "{isa:?}: {bad} at {at}");
                 }
             }

@@ -1,9 +1,9 @@
 //! Products of integers of 8 bits, with exact sums in i32.
 //!
 //! Weights are signed, at most 127 in magnitude. What they are multiplied with are integers from
-//! `-zero` to `255 - zero`; each row has a `zero` of its own. A word of 32 bits of the left matrix
-//! holds four or two of these, in the format that the instruction set multiplies best ([`Words`]).
-//! Sums are the same once the bytes' offset is taken back.
+//! `-zero` to `steps - zero` ([`InputRange`]); each row has a `zero` of its own. A word of 32 bits of the
+//! left matrix holds four or two of these, in the format that the instruction set multiplies best
+//! ([`Words`]). Sums are the same once the bytes' offset is taken back.
 
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
@@ -17,7 +17,7 @@ pub(in crate::cpu) use neon::{NeonDot, NeonInt8};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(in crate::cpu) use wasm::WasmInt8;
 #[cfg(target_arch = "x86_64")]
-pub(in crate::cpu) use x86::{Avx2Int8, Avx512Vnni, AvxVnni};
+pub(in crate::cpu) use x86::{Avx2Int8, Avx512Vnni, Avx512VnniHalves, AvxVnni};
 
 use super::{MOST_LANES, Portable, Product, Simd};
 
@@ -27,15 +27,37 @@ pub(in crate::cpu) trait Int8Product<S: Simd>: Product<S, Left = u32> {
     const WORDS: Words;
 
     /// The words of a vector of numbers, which are rounded to the nearest integer, to even at a tie:
-    /// `LANES / WORDS.numbers()` of them. Integers are raised to `-zero` and lowered to `255 - zero`.
-    fn words(self, simd: S, numbers: S::V, zero: i32) -> [u32; MOST_WORDS] {
+    /// `LANES / WORDS.numbers()` of them. Integers outside the range become its nearest one. Bytes hold
+    /// a range of at most 255 steps.
+    fn words(self, simd: S, numbers: S::V, range: InputRange) -> [u32; MOST_WORDS] {
         let lanes = simd.lanes(numbers);
         let mut words = [0; MOST_WORDS];
         let lanes = lanes[..S::LANES].chunks_exact(Self::WORDS.numbers());
         for (word, lanes) in words.iter_mut().zip(lanes) {
-            *word = Self::WORDS.word(lanes, zero);
+            *word = Self::WORDS.word(lanes, range);
         }
         words
+    }
+}
+
+/// The integers that the numbers of a group are rounded to: from `-zero` to `steps - zero`.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::cpu) struct InputRange {
+    pub zero: i32,
+    pub steps: i32,
+}
+
+impl InputRange {
+    /// The least integer.
+    #[inline(always)]
+    pub(in crate::cpu) const fn least(self) -> i32 {
+        -self.zero
+    }
+
+    /// The largest integer.
+    #[inline(always)]
+    pub(in crate::cpu) const fn largest(self) -> i32 {
+        self.steps - self.zero
     }
 }
 
@@ -55,8 +77,6 @@ pub(in crate::cpu) enum Words {
 pub(in crate::cpu) const MOST_NUMBERS: usize = 4;
 /// The most words that a vector makes.
 pub(in crate::cpu) const MOST_WORDS: usize = MOST_LANES / 2;
-/// The largest byte.
-const MOST_BYTE: i32 = 255;
 /// How far the range of signed bytes lies below that of unsigned ones.
 const SIGN_OFFSET: i32 = 128;
 
@@ -81,10 +101,10 @@ impl Words {
 
     /// The word of some numbers, of zeros where there are fewer.
     #[inline(always)]
-    pub(in crate::cpu) fn word(self, x: &[f32], zero: i32) -> u32 {
+    pub(in crate::cpu) fn word(self, x: &[f32], range: InputRange) -> u32 {
         let number = |i: usize| {
             let x = x.get(i).map_or(0, |x| x.round_ties_even() as i32);
-            x.clamp(-zero, MOST_BYTE - zero) + self.offset(zero)
+            x.clamp(range.least(), range.largest()) + self.offset(range.zero)
         };
         match self {
             Words::Halves => u32::from(number(0) as u16) | u32::from(number(1) as u16) << 16,

@@ -5,7 +5,7 @@ use std::arch::asm;
 
 use super::super::neon::{LaneProduct, multiply_add_lanes};
 use super::super::{Neon, Product, Simd};
-use super::{Int8Product, MOST_BYTE, MOST_WORDS, Words};
+use super::{InputRange, Int8Product, MOST_WORDS, Words};
 
 /// Makes a [`LaneProduct`] the product of words.
 macro_rules! product_of_lanes {
@@ -82,13 +82,13 @@ impl Int8Product<Neon> for NeonInt8 {
     const WORDS: Words = Words::Halves;
 
     #[inline(always)]
-    fn words(self, _: Neon, numbers: float32x4_t, zero: i32) -> [u32; MOST_WORDS] {
+    fn words(self, _: Neon, numbers: float32x4_t, range: InputRange) -> [u32; MOST_WORDS] {
         let mut words = [0; MOST_WORDS];
         // SAFETY: baseline; two words are written, of eight.
         unsafe {
             let rounded = vcvtnq_s32_f32(numbers);
-            let rounded = vmaxq_s32(rounded, vdupq_n_s32(-zero));
-            let rounded = vminq_s32(rounded, vdupq_n_s32(MOST_BYTE - zero));
+            let rounded = vmaxq_s32(rounded, vdupq_n_s32(range.least()));
+            let rounded = vminq_s32(rounded, vdupq_n_s32(range.largest()));
             vst1_s16(words.as_mut_ptr().cast(), vmovn_s32(rounded));
         }
         words
@@ -149,11 +149,12 @@ impl Int8Product<Neon> for NeonDot {
 
     /// Narrowing saturates, which keeps the integers in their range.
     #[inline(always)]
-    fn words(self, _: Neon, numbers: float32x4_t, zero: i32) -> [u32; MOST_WORDS] {
+    fn words(self, _: Neon, numbers: float32x4_t, range: InputRange) -> [u32; MOST_WORDS] {
         let mut words = [0; MOST_WORDS];
         // SAFETY: baseline.
         unsafe {
-            let raised = vaddq_s32(vcvtnq_s32_f32(numbers), vdupq_n_s32(Self::WORDS.offset(zero)));
+            let raised =
+                vaddq_s32(vcvtnq_s32_f32(numbers), vdupq_n_s32(Self::WORDS.offset(range.zero)));
             let halves = vqmovn_s32(raised);
             let bytes = vqmovn_s16(vcombine_s16(halves, halves));
             words[0] = vget_lane_u32::<0>(vreinterpret_u32_s8(bytes));

@@ -3,7 +3,7 @@
 use std::arch::wasm32::*;
 
 use super::super::{Product, Simd, Wasm};
-use super::{Int8Product, MOST_BYTE, MOST_WORDS, Words};
+use super::{InputRange, Int8Product, MOST_WORDS, Words};
 
 /// The products of i16 of `simd128`, twice as many as of f32.
 ///
@@ -31,10 +31,10 @@ impl Int8Product<Wasm> for WasmInt8 {
     const WORDS: Words = Words::Halves;
 
     #[inline(always)]
-    fn words(self, _: Wasm, numbers: v128, zero: i32) -> [u32; MOST_WORDS] {
+    fn words(self, _: Wasm, numbers: v128, range: InputRange) -> [u32; MOST_WORDS] {
         let rounded = i32x4_trunc_sat_f32x4(f32x4_nearest(numbers));
-        let rounded = i32x4_max(rounded, i32x4_splat(-zero));
-        let rounded = i32x4_min(rounded, i32x4_splat(MOST_BYTE - zero));
+        let rounded = i32x4_max(rounded, i32x4_splat(range.least()));
+        let rounded = i32x4_min(rounded, i32x4_splat(range.largest()));
         let halves = i16x8_narrow_i32x4(rounded, rounded);
         let mut words = [0; MOST_WORDS];
         words[0] = u32x4_extract_lane::<0>(halves);

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{Avx2, Avx512, Product, Simd};
-use super::{Int8Product, MOST_BYTE, MOST_WORDS, Words};
+use super::{InputRange, Int8Product, MOST_WORDS, Words};
 
 /// The products of i16 that AVX2 has: twice as many as of f32.
 #[derive(Clone, Copy)]
@@ -41,13 +41,13 @@ impl Int8Product<Avx2> for Avx2Int8 {
     const WORDS: Words = Words::Halves;
 
     #[inline(always)]
-    fn words(self, _: Avx2, numbers: __m256, zero: i32) -> [u32; MOST_WORDS] {
+    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
         let mut words = [0; MOST_WORDS];
         // SAFETY: proven; four words are written, of eight.
         unsafe {
             let rounded = _mm256_cvtps_epi32(numbers);
-            let rounded = _mm256_max_epi32(rounded, _mm256_set1_epi32(-zero));
-            let rounded = _mm256_min_epi32(rounded, _mm256_set1_epi32(MOST_BYTE - zero));
+            let rounded = _mm256_max_epi32(rounded, _mm256_set1_epi32(range.least()));
+            let rounded = _mm256_min_epi32(rounded, _mm256_set1_epi32(range.largest()));
             let halves = _mm256_packs_epi32(rounded, rounded);
             let halves = _mm256_permute4x64_epi64::<0b1000>(halves);
             _mm_storeu_si128(words.as_mut_ptr().cast(), _mm256_castsi256_si128(halves));
@@ -83,12 +83,12 @@ impl Int8Product<Avx2> for AvxVnni {
     const WORDS: Words = Words::Bytes;
 
     #[inline(always)]
-    fn words(self, _: Avx2, numbers: __m256, zero: i32) -> [u32; MOST_WORDS] {
+    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
         let mut words = [0; MOST_WORDS];
         // SAFETY: proven; two words are written, of eight.
         unsafe {
             let rounded = _mm256_cvtps_epi32(numbers);
-            let raised = _mm256_add_epi32(rounded, _mm256_set1_epi32(zero));
+            let raised = _mm256_add_epi32(rounded, _mm256_set1_epi32(range.zero));
             let halves = _mm256_packs_epi32(raised, raised);
             let halves = _mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(halves));
             let bytes = _mm_packus_epi16(halves, halves);
@@ -125,14 +125,61 @@ impl Int8Product<Avx512> for Avx512Vnni {
     const WORDS: Words = Words::Bytes;
 
     #[inline(always)]
-    fn words(self, _: Avx512, numbers: __m512, zero: i32) -> [u32; MOST_WORDS] {
+    fn words(self, _: Avx512, numbers: __m512, range: InputRange) -> [u32; MOST_WORDS] {
         let mut words = [0; MOST_WORDS];
         // SAFETY: proven; four words are written, of eight.
         unsafe {
-            let raised = _mm512_add_epi32(_mm512_cvtps_epi32(numbers), _mm512_set1_epi32(zero));
+            let rounded = _mm512_cvtps_epi32(numbers);
+            let raised = _mm512_add_epi32(rounded, _mm512_set1_epi32(range.zero));
             let raised = _mm512_max_epi32(raised, _mm512_setzero_si512());
             let bytes = _mm512_cvtusepi32_epi8(raised);
             _mm_storeu_si128(words.as_mut_ptr().cast(), bytes);
+        }
+        words
+    }
+}
+
+/// The products of i16 of AVX-512 VNNI: twice as many as of f32, half as many as of bytes.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Avx512VnniHalves(());
+
+impl Avx512VnniHalves {
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+    pub(in crate::cpu) fn new() -> Self {
+        Avx512VnniHalves(())
+    }
+}
+
+// SAFETY: as above.
+unsafe impl Product<Avx512> for Avx512VnniHalves {
+    type Left = u32;
+    type Right = u16;
+    const INTEGER: bool = true;
+
+    multiply_add_rows!(
+        Avx512,
+        |at| _mm512_cvtepi8_epi16(_mm256_loadu_si256(at)),
+        _mm512_set1_epi32,
+        |sum, x, column| {
+            _mm512_castsi512_ps(_mm512_dpwssd_epi32(_mm512_castps_si512(sum), x, column))
+        }
+    );
+}
+
+impl Int8Product<Avx512> for Avx512VnniHalves {
+    const WORDS: Words = Words::Halves;
+
+    #[inline(always)]
+    fn words(self, _: Avx512, numbers: __m512, range: InputRange) -> [u32; MOST_WORDS] {
+        let mut words = [0; MOST_WORDS];
+        // SAFETY: proven; eight words are written, of eight.
+        unsafe {
+            let rounded = _mm512_cvtps_epi32(numbers);
+            let rounded = _mm512_max_epi32(rounded, _mm512_set1_epi32(range.least()));
+            let rounded = _mm512_min_epi32(rounded, _mm512_set1_epi32(range.largest()));
+            let halves = _mm512_cvtepi32_epi16(rounded);
+            _mm256_storeu_si256(words.as_mut_ptr().cast(), halves);
         }
         words
     }
