@@ -10,7 +10,7 @@ Sections: network and int8 (of this CPU's instruction set), neighbour, resizer, 
 BENCHMARKS.md says of them. Without any, all are measured.
 
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
-for B; T and S run on pattern weights in graphs that benches/reference_graph.py writes. Decoding takes
+for B, and weights/svtrv2_b_int8.safetensors for a calibrated B; T and S run on pattern weights in graphs that benches/reference_graph.py writes. Decoding takes
 the word list of Debian's package wamerican for its language model. Everything runs in
 turn, round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
 """
@@ -38,16 +38,21 @@ import pattern  # noqa: E402
 WEIGHTS = ROOT / "weights"
 B_ONNX = WEIGHTS / "package/azcrawlerpy_recaptcha_text/svtrv2.onnx"
 B_OWN = WEIGHTS / "svtrv2_b.safetensors"
+# Of `svtrv2 convert --int8 --calibrate`, if it is there.
+B_CALIBRATED = WEIGHTS / "svtrv2_b_int8.safetensors"
 SAMPLE = ROOT / "examples/crops/harbour.png"
 SIZES = [(32, 128), (40, 112), (48, 96), (64, 64)]
 # Runtimes' threads go on spinning for a while after a run: none may run beside the next one.
 PAUSE = 0.1
-ROUNDS = 15
+ROUNDS = int(os.environ.get("ROUNDS", 15))
 
 
-def executable(bench, *options):
+def executable(bench, *options, flags=""):
     command = ["cargo", "bench", "-p", "svtrv2-benches", "--bench", bench, *options, "--no-run", "--message-format=json"]
-    out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
+    env = dict(os.environ)
+    if flags:
+        env |= {"RUSTFLAGS": flags, "CARGO_TARGET_DIR": str(ROOT / "target/flags")}
+    out = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True, env=env).stdout
     for line in out.splitlines():
         message = json.loads(line)
         if message.get("target", {}).get("name") == bench and message.get("executable"):
@@ -310,9 +315,16 @@ def train(crate):
 def in_int8(crate):
     import int8
 
+    def with_calibrated():
+        for letter, own, graph in models():
+            yield letter, own, graph
+            if letter == "B" and B_CALIBRATED.exists():
+                yield "B, calibrated", B_CALIBRATED, graph
+
     tools = (onnx_runtime, open_vino, timed)
     title = SECTIONS["int8"][0]
-    return int8.section(title, crate, models(), images, tools, rounds, ratio, ROUNDS)
+    avx2 = Crate(executable("serve", flags='--cfg svtrv2_isa="avx2"'))
+    return int8.section(title, (crate, avx2), with_calibrated(), images, tools, rounds, ratio, ROUNDS)
 
 
 SECTIONS = {

@@ -70,22 +70,24 @@ def quantised_by_nncf(model, x):
 NAMES = [
     "svtrv2 int8",
     "svtrv2 f32",
+    "svtrv2 int8, AVX2 alone",
+    "svtrv2 f32, AVX2 alone",
     "ONNX Runtime f32",
     "its dynamic int8",
     "its static int8",
     "OpenVINO f32",
     "OpenVINO int8",
 ]
+# Those that others are compared with.
+OWN = [0, 2]
 
 
-def section(title, crate, models, images, tools, rounds, ratio, count):
-    """`models` gives (letter, weights, graph); `tools` are compare.py's runners."""
+def section(title, crates, models, images, tools, rounds, ratio, count):
+    """`crates` are the crate and one that takes no instructions above AVX2; `models` gives (name, weights,
+    graph); `tools` are compare.py's runners."""
     onnx_runtime, open_vino, timed = tools
-    out = [title, "", "32x128. The last columns are svtrv2's int8 over the others.", ""]
-    names = NAMES
-    out.append("| model | batch | threads | " + " | ".join(names) + " | " + " | ".join("/ " + n for n in names[1:]) + " |")
-    out.append("|---" * (3 + 2 * len(names) - 1) + "|")
-    for letter, own, graph in models:
+    times_of = {}
+    for model_name, own, graph in models:
         for batch in (1, 8):
             x = images(batch, 32, 128)
             model = graph(batch, 32, 128)
@@ -95,8 +97,9 @@ def section(title, crate, models, images, tools, rounds, ratio, count):
             for threads in (1, 2):
                 words = (own, 32, 128, batch, threads)
                 systems = [
-                    lambda n, words=words: crate.ask("network-int8", *words, n)[0],
-                    lambda n, words=words: crate.ask("network", *words, n)[0],
+                    lambda n, crate=crate, what=what, words=words: crate.ask(what, *words, n)[0]
+                    for crate in crates
+                    for what in ("network-int8", "network")
                 ]
                 runs = [onnx_runtime(graph, threads) for graph in (model, dynamic, static)]
                 runs.append(open_vino(model, threads, x.shape))
@@ -104,9 +107,19 @@ def section(title, crate, models, images, tools, rounds, ratio, count):
                 systems += [lambda n, run=run: timed(run, x, n) for run in runs]
                 for system in systems:
                     system(1)
-                times = rounds(systems, count, 3 if batch == 1 else 1)
-                cells = [f"{t:.2f}" for t in np.median(times, axis=0)]
-                cells += [f"{ratio(times, 0, i):.3f}" for i in range(1, len(names))]
-                out.append(f"| {letter} | {batch} | {threads} | {' | '.join(cells)} |")
-                print(out[-1], flush=True)
+                times_of[model_name, batch, threads] = rounds(systems, count, 3 if batch == 1 else 1)
+                print(model_name, batch, threads, np.median(times_of[model_name, batch, threads], axis=0), flush=True)
+
+    def table(columns, cells):
+        yield "| model | batch | threads | " + " | ".join(columns) + " |"
+        yield "|---" * (3 + len(columns)) + "|"
+        for place, times in times_of.items():
+            yield "| " + " | ".join([*map(str, place), *cells(times)]) + " |"
+
+    out = [title, "", "32x128. `B, calibrated` is what `convert --int8 --calibrate` makes of B.", ""]
+    out += table(NAMES, lambda times: [f"{t:.2f}" for t in np.median(times, axis=0)])
+    for own in OWN:
+        others = [i for i in range(len(NAMES)) if i != own]
+        out += ["", f"{NAMES[own]} over the others:", ""]
+        out += table([NAMES[i] for i in others], lambda times: [f"{ratio(times, own, i):.3f}" for i in others])
     return out

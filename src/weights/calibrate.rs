@@ -32,9 +32,9 @@ pub struct CalibrationOptions {
 }
 
 impl Default for CalibrationOptions {
-    /// Shares of 0.08 in f32 and 0.3 with inputs of 12 bits, trials on 32 crops.
+    /// Shares of 0.08 in f32 and 0.2 with inputs of 12 bits, trials on 32 crops.
     fn default() -> Self {
-        CalibrationOptions { f32_share: 0.08, twelve_bit_share: 0.3, trial_crops: 32 }
+        CalibrationOptions { f32_share: 0.08, twelve_bit_share: 0.2, trial_crops: 32 }
     }
 }
 

@@ -83,6 +83,9 @@ macro_rules! multiply_add_rows {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[macro_use]
+mod assembly;
+#[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;

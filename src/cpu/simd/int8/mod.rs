@@ -5,19 +5,23 @@
 //! left matrix holds four or two of these, in the format that the instruction set multiplies best
 //! ([`Words`]). Sums are the same once the bytes' offset is taken back.
 
+#[cfg(target_arch = "x86_64")]
+mod avx2;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 mod neon;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
-#[cfg(target_arch = "x86_64")]
-mod x86;
 
+#[cfg(target_arch = "x86_64")]
+pub(in crate::cpu) use avx2::Avx2Int8;
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub(in crate::cpu) use neon::{NeonDot, NeonInt8};
+#[cfg(target_arch = "x86_64")]
+pub(in crate::cpu) use vnni::{Avx512Vnni, Avx512VnniHalves, AvxVnni};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(in crate::cpu) use wasm::WasmInt8;
-#[cfg(target_arch = "x86_64")]
-pub(in crate::cpu) use x86::{Avx2Int8, Avx512Vnni, Avx512VnniHalves, AvxVnni};
 
 use super::{MOST_LANES, Portable, Product, Simd};
 

@@ -1,60 +1,9 @@
-//! Products of int8 on x86-64.
+//! Products of int8 with the vector neural network instructions of x86-64.
 
 use std::arch::x86_64::*;
 
 use super::super::{Avx2, Avx512, Product, Simd};
 use super::{InputRange, Int8Product, MOST_WORDS, Words};
-
-/// The products of i16 that AVX2 has: twice as many as of f32.
-#[derive(Clone, Copy)]
-pub(in crate::cpu) struct Avx2Int8(());
-
-impl Avx2Int8 {
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(in crate::cpu) fn new() -> Self {
-        Avx2Int8(())
-    }
-}
-
-// SAFETY: it reads a word of each row and a row of the panel for each k below `len`.
-//
-// "SAFETY: proven" below: the intrinsics need what `new` is compiled for, and `self` only exists where
-// `new` could be called: in code that runs on a CPU with it.
-unsafe impl Product<Avx2> for Avx2Int8 {
-    type Left = u32;
-    type Right = u16;
-    const INTEGER: bool = true;
-
-    multiply_add_rows!(
-        Avx2,
-        |at| _mm256_cvtepi8_epi16(_mm_loadu_si128(at)),
-        _mm256_set1_epi32,
-        |sum, x, column| {
-            let products = _mm256_madd_epi16(x, column);
-            _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(sum), products))
-        }
-    );
-}
-
-impl Int8Product<Avx2> for Avx2Int8 {
-    const WORDS: Words = Words::Halves;
-
-    #[inline(always)]
-    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
-        let mut words = [0; MOST_WORDS];
-        // SAFETY: proven; four words are written, of eight.
-        unsafe {
-            let rounded = _mm256_cvtps_epi32(numbers);
-            let rounded = _mm256_max_epi32(rounded, _mm256_set1_epi32(range.least()));
-            let rounded = _mm256_min_epi32(rounded, _mm256_set1_epi32(range.largest()));
-            let halves = _mm256_packs_epi32(rounded, rounded);
-            let halves = _mm256_permute4x64_epi64::<0b1000>(halves);
-            _mm_storeu_si128(words.as_mut_ptr().cast(), _mm256_castsi256_si128(halves));
-        }
-        words
-    }
-}
 
 /// The dot products of AVX-VNNI, in vectors of AVX2.
 #[derive(Clone, Copy)]
@@ -68,7 +17,10 @@ impl AvxVnni {
     }
 }
 
-// SAFETY: as above.
+// SAFETY: it reads a word of each row and a row of the panel for each k below `len`.
+//
+// "SAFETY: proven" below: the intrinsics need what `new` is compiled for, and `self` only exists where
+// `new` could be called: in code that runs on a CPU with it.
 unsafe impl Product<Avx2> for AvxVnni {
     type Left = u32;
     type Right = u32;
