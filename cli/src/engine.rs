@@ -18,7 +18,7 @@ const PROGRAM: &str = "svtrv2-datafusion";
 /// Settings of glibc's allocator, in bytes: larger blocks, such as row groups of images, go back to the
 /// system when they are freed. Its own limits grow until every thread keeps some, twice the memory.
 const ALLOCATOR: [(&str, &str); 2] =
-    [("MALLOC_MMAP_THRESHOLD_", "8388608"), ("MALLOC_TRIM_THRESHOLD_", "67108864")];
+    [("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "67108864")];
 
 /// Everything behind the command's name.
 #[derive(Args)]
