@@ -15,10 +15,17 @@ use crate::failure::{Failure, Result};
 
 const PROGRAM: &str = "svtrv2-datafusion";
 
-/// Settings of glibc's allocator, in bytes: larger blocks, such as row groups of images, go back to the
-/// system when they are freed. Its own limits grow until every thread keeps some, twice the memory.
-const ALLOCATOR: [(&str, &str); 2] =
-    [("MALLOC_MMAP_THRESHOLD_", "4194304"), ("MALLOC_TRIM_THRESHOLD_", "67108864")];
+/// Settings of glibc's allocator: larger blocks, such as row groups of images, go back to the system when
+/// they are freed, and a core has one arena, not eight. By itself it lets every thread keep some of them,
+/// twice the memory.
+fn allocator() -> [(&'static str, String); 3] {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    [
+        ("MALLOC_MMAP_THRESHOLD_", "4194304".to_owned()),
+        ("MALLOC_TRIM_THRESHOLD_", "67108864".to_owned()),
+        ("MALLOC_ARENA_MAX", cores.to_string()),
+    ]
+}
 
 /// Everything behind the command's name.
 #[derive(Args)]
@@ -31,7 +38,7 @@ pub struct Arguments {
 /// Runs the program and ends as it does.
 pub fn run(command: &str, arguments: &Arguments) -> Result<ExitCode> {
     let program = program();
-    let unset = ALLOCATOR.into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
+    let unset = allocator().into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
     let mut child = Command::new(&program);
     match child.arg(command).args(&arguments.arguments).envs(unset).status() {
         // A program that a signal ended has no status.
