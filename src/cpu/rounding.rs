@@ -100,8 +100,8 @@ pub(crate) fn rounded_weight(weight: &[f32], rows: usize) -> Vec<f32> {
     rounded
 }
 
-/// What the input of a layer is in int8 inference with 8 bits: rows of `k` numbers, each group of which is rounded to
-/// 255 steps of its range, 0 included.
+/// What the input of a layer is in int8 inference with 8 bits: rows of `k` numbers, each group of which is
+/// rounded to 255 steps of its range, 0 included.
 #[cfg(feature = "train")]
 pub(crate) fn rounded_input(x: &[f32], k: usize, group: usize) -> Vec<f32> {
     let mut rounded = x.to_vec();

@@ -3,8 +3,9 @@
 //!
 //! A weight is an integer times the scale of its output channel. What it is multiplied with is
 //! rounded when it is there: each row of a linear layer, in groups of at most 512, and each image of a
-//! convolution, to 255 or 4095 steps of its own range ([`InputBits`]). The first convolution, whose input are the three channels of the image,
-//! and the classifier compute in f32, and so does a layer whose weight is [exact](Values::Exact).
+//! convolution, to 255 or 4095 steps of its own range ([`InputBits`]). The first convolution, whose input
+//! are the three channels of the image, and the classifier compute in f32, and so does a layer whose
+//! weight is [exact](Values::Exact).
 
 use std::convert::Infallible;
 
