@@ -1,10 +1,17 @@
-//! The published augmentation: three operations of RandAugment (specification section 7).
+//! What is done to crops before a network learns from them: the published augmentation, three operations of
+//! RandAugment (specification section 7); and a warp, which makes irregular text of straight text.
 
 use image::{Rgb, RgbImage};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use super::blur::blur_plane;
+
+/// The largest angle of the arc that a crop is bent along, and the largest rotation behind it, in degrees.
+const WARP_ARC: f32 = 150.0;
+const WARP_ROTATION: f32 = 25.0;
+/// The least radius of the arc's inner side, as a share of the height.
+const INNER_RADIUS: f32 = 0.3;
 
 /// Operations for a crop, and the probability of each.
 const OPERATIONS: usize = 3;
@@ -78,6 +85,51 @@ pub(super) fn augment(image: RgbImage, seed: u64) -> RgbImage {
     image
 }
 
+/// Bends a crop along an arc, up or down, and turns it. The picture becomes as large as that takes; what comes
+/// in from outside are the pixels of the edge. The same for the same seed.
+pub(super) fn warp(image: &RgbImage, seed: u64) -> RgbImage {
+    let mut rng = Pcg64Mcg::seed_from_u64(seed);
+    let arc = rng.random_range(-WARP_ARC..WARP_ARC).to_radians();
+    let rotation = rng.random_range(-WARP_ROTATION..WARP_ROTATION).to_radians();
+    rotated(&bent(image, arc), rotation, Outside::Edge)
+}
+
+/// Lays the middle line of a picture along an arc that covers so many radians, less than half a circle: above
+/// 0 its middle is above its ends.
+fn bent(image: &RgbImage, arc: f32) -> RgbImage {
+    let (width, height) = (image.width() as f32, image.height() as f32);
+    let tightest = width / (height * (0.5 + INNER_RADIUS));
+    let arc = arc.clamp(-tightest, tightest);
+    let half = arc.abs() / 2.0;
+    if half < 0.01 {
+        return image.clone();
+    }
+    let radius = width / (2.0 * half);
+    let (outer, inner) = (radius + height / 2.0, radius - height / 2.0);
+    let (wide, high) = (2.0 * outer * half.sin(), outer - inner * half.cos());
+    sampled(image, wide.ceil() as u32, high.ceil() as u32, Outside::Edge, |x, y| {
+        let y = if arc > 0.0 { y } else { high - y };
+        // From the centre of the circle, up.
+        let (x, y) = (x - wide / 2.0, outer - y);
+        let (angle, distance) = (x.atan2(y), x.hypot(y));
+        let down = outer - distance;
+        let down = if arc > 0.0 { down } else { height - down };
+        ((angle / (2.0 * half) + 0.5) * width, down)
+    })
+}
+
+/// Turns a picture; its size grows.
+fn rotated(image: &RgbImage, radians: f32, outside: Outside) -> RgbImage {
+    let (width, height) = (image.width() as f32, image.height() as f32);
+    let (sin, cos) = radians.sin_cos();
+    let wide = (width * cos.abs() + height * sin.abs()).ceil();
+    let high = (width * sin.abs() + height * cos.abs()).ceil();
+    sampled(image, wide as u32, high as u32, outside, |x, y| {
+        let (x, y) = (x - wide / 2.0, y - high / 2.0);
+        (x * cos + y * sin + width / 2.0, y * cos - x * sin + height / 2.0)
+    })
+}
+
 fn apply(operation: Operation, mut image: RgbImage, rng: &mut impl Rng) -> RgbImage {
     let sign = if rng.random_bool(0.5) { 1.0 } else { -1.0 };
     let (width, height) = (image.width() as f32, image.height() as f32);
@@ -134,30 +186,22 @@ fn apply(operation: Operation, mut image: RgbImage, rng: &mut impl Rng) -> RgbIm
             let factor = 1.0 + sign * LEVEL * ENHANCEMENT;
             each_value(image, |v| clamp(f32::from(v) * factor))
         }
-        Operation::Rotate => {
-            let (sin, cos) = (sign * LEVEL * ROTATION).to_radians().sin_cos();
-            let wide = (width * cos.abs() + height * sin.abs()).ceil();
-            let high = (width * sin.abs() + height * cos.abs()).ceil();
-            sampled(&image, wide as u32, high as u32, |x, y| {
-                let (x, y) = (x - wide / 2.0, y - high / 2.0);
-                (x * cos + y * sin + width / 2.0, y * cos - x * sin + height / 2.0)
-            })
-        }
+        Operation::Rotate => rotated(&image, (sign * LEVEL * ROTATION).to_radians(), Outside::Grey),
         Operation::ShearX => {
             let shear = sign * LEVEL * SHEAR.0;
-            sampled(&image, image.width(), image.height(), |x, y| (x + shear * y, y))
+            sampled(&image, image.width(), image.height(), Outside::Grey, |x, y| (x + shear * y, y))
         }
         Operation::ShearY => {
             let shear = sign * LEVEL * SHEAR.1;
-            sampled(&image, image.width(), image.height(), |x, y| (x, y + shear * x))
+            sampled(&image, image.width(), image.height(), Outside::Grey, |x, y| (x, y + shear * x))
         }
         Operation::TranslateX => {
             let shift = sign * LEVEL * SHIFT.0 * width;
-            sampled(&image, image.width(), image.height(), |x, y| (x + shift, y))
+            sampled(&image, image.width(), image.height(), Outside::Grey, |x, y| (x + shift, y))
         }
         Operation::TranslateY => {
             let shift = sign * LEVEL * SHIFT.1 * height;
-            sampled(&image, image.width(), image.height(), |x, y| (x, y + shift))
+            sampled(&image, image.width(), image.height(), Outside::Grey, |x, y| (x, y + shift))
         }
         Operation::GaussianBlur => {
             let (columns, rows) = (image.width() as usize, image.height() as usize);
@@ -208,15 +252,29 @@ fn each_channel<M: Fn(u8) -> f32>(image: &mut RgbImage, map: impl Fn(&[u32; 256]
     }
 }
 
+/// What comes in from outside a crop.
+#[derive(Clone, Copy, PartialEq)]
+enum Outside {
+    /// A grey: the published augmentation.
+    Grey,
+    /// The nearest pixel.
+    Edge,
+}
+
 /// A picture whose every pixel comes from where `from` says, in between by bilinear interpolation.
 fn sampled(
     image: &RgbImage,
     width: u32,
     height: u32,
+    outside: Outside,
     from: impl Fn(f32, f32) -> (f32, f32),
 ) -> RgbImage {
     let (columns, rows) = (image.width() as i64, image.height() as i64);
     let at = |x: i64, y: i64| {
+        let (x, y) = match outside {
+            Outside::Grey => (x, y),
+            Outside::Edge => (x.clamp(0, columns - 1), y.clamp(0, rows - 1)),
+        };
         let inside = (0..columns).contains(&x) && (0..rows).contains(&y);
         let pixel = if inside { *image.get_pixel(x as u32, y as u32) } else { FILL };
         pixel.0.map(f32::from)
@@ -277,6 +335,42 @@ mod tests {
                 let kept = found.dimensions() == image.dimensions();
                 assert!(kept || operation == Operation::Rotate, "{operation:?}");
                 assert!(found.width() >= 1 && found.height() >= 1);
+            }
+        }
+    }
+
+    /// The text's line lies on the arc: a stripe along the middle is where the circle is.
+    #[test]
+    fn bent_along_an_arc() {
+        let stripe = |y: u32| Rgb([if (9..=11).contains(&y) { 255 } else { 0 }; 3]);
+        let image = RgbImage::from_fn(100, 21, |_, y| stripe(y));
+        for arc in [2.0f32, -2.0] {
+            let found = bent(&image, arc);
+            let (outer, radius) = (50.0 + 10.5, 50.0f32);
+            for angle in [-0.9f32, -0.5, 0.0, 0.5, 0.9] {
+                let x = found.width() as f32 / 2.0 + radius * angle.sin();
+                let y = outer - radius * angle.cos();
+                let y = if arc > 0.0 { y } else { found.height() as f32 - y };
+                let pixel = found.get_pixel(x as u32, y as u32);
+                assert!(pixel.0[0] > 128, "{arc}, {angle}: {pixel:?}");
+            }
+            // Above the middle of the arc and below it there is no line.
+            let middle = found.width() / 2;
+            let lit = (0..found.height()).filter(|&y| found.get_pixel(middle, y).0[0] > 128);
+            assert!((1..=5).contains(&lit.count()));
+        }
+        assert!(bent(&image, 0.0) == image);
+    }
+
+    #[test]
+    fn warped_in_any_size() {
+        for (width, height) in [(1, 1), (1, 60), (300, 2), (64, 32), (400, 30)] {
+            let image = picture(width, height);
+            for seed in 0..20 {
+                let found = warp(&image, seed);
+                let longest = 2 * (width + height) + 4;
+                assert!(found.width() <= longest && found.height() <= longest, "{width}, {height}");
+                assert!(found == warp(&image, seed));
             }
         }
     }

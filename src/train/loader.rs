@@ -9,12 +9,15 @@ use std::thread::JoinHandle;
 use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::augment::augment;
+use super::augment::{augment, warp};
 use super::sampler::{Draw, Sampler, mix, unit};
 use super::{Source, TrainError, WeightedSource};
 use crate::charset::Charset;
 use crate::crop::Crop;
 use crate::resize::{TargetSize, normalize_rgb, resize_rgb, target_size};
+
+/// Makes of a sample's seed the one that decides whether it is warped.
+const WARP_SEED: u64 = 0x7761_7270;
 
 /// Pixels of a crop with an aspect ratio of 4: batches of wider ones have fewer crops.
 const PIXELS: usize = 32 * 128;
@@ -147,11 +150,15 @@ impl Shared {
         }
         let label: Vec<u32> = label.into_iter().map(|class| class as u32).collect();
         let seed = mix(self.options.seed ^ mix(draw.number));
-        let image = if self.options.augment && unit(mix(!seed)) < source.augmented() {
-            augment(crop.image, seed)
-        } else {
-            crop.image
-        };
+        let mut image = crop.image;
+        if self.options.augment {
+            if unit(mix(seed ^ WARP_SEED)) < source.warped() {
+                image = warp(&image, mix(seed));
+            }
+            if unit(mix(!seed)) < source.augmented() {
+                image = augment(image, seed);
+            }
+        }
         let unreadable = |error: crate::Error| Fault::Unreadable(format!("{name}: {error}"));
         let (width, height) = image.dimensions();
         let size = target_size(width, height, self.options.max_ratio).map_err(unreadable)?;

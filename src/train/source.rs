@@ -47,18 +47,30 @@ pub trait Source: Send + Sync {
     fn augmented(&self) -> f64 {
         1.0
     }
+
+    /// The share of its crops that a loader with augmentation bends along an arc and turns, 0..=1, before
+    /// it augments them: of straight text becomes irregular text.
+    fn warped(&self) -> f64 {
+        0.0
+    }
 }
 
 /// A source of whose crops a loader augments only a share: rendered words are damaged already.
 pub struct PartlyAugmented {
     source: Arc<dyn Source>,
     share: f64,
+    warped: f64,
 }
 
 impl PartlyAugmented {
     /// A share of 0 leaves all crops as they are.
     pub fn new(source: Arc<dyn Source>, share: f64) -> Self {
-        PartlyAugmented { source, share: share.clamp(0.0, 1.0) }
+        PartlyAugmented { source, share: share.clamp(0.0, 1.0), warped: 0.0 }
+    }
+
+    /// Lets the loader warp a share of the crops ([`Source::warped`]).
+    pub fn with_warped(self, share: f64) -> Self {
+        PartlyAugmented { warped: share.clamp(0.0, 1.0), ..self }
     }
 }
 
@@ -77,6 +89,10 @@ impl Source for PartlyAugmented {
 
     fn augmented(&self) -> f64 {
         self.share
+    }
+
+    fn warped(&self) -> f64 {
+        self.warped
     }
 }
 

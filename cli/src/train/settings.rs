@@ -125,6 +125,9 @@ struct SourceSettings {
     /// The share of its crops that are augmented, if `loading.augment` says so.
     #[serde(default = "one")]
     augment: f64,
+    /// The share of its crops that are bent and turned, if `loading.augment` says so.
+    #[serde(default)]
+    warp: f64,
     /// A data set, or a folder of some.
     path: Option<PathBuf>,
     synthetic: Option<Synthetic>,
@@ -216,6 +219,7 @@ impl File {
             ranges.extend([
                 ("sources.weight", source.weight, most),
                 ("sources.augment", source.augment, 1.0),
+                ("sources.warp", source.warp, 1.0),
             ]);
             if let Some(synthetic) = &source.synthetic {
                 ranges.extend([
@@ -403,7 +407,7 @@ impl Settings {
         let mut loaded = Loaded::default();
         for source in &self.file.sources {
             let partly = |of: Arc<dyn Source>| -> Arc<dyn Source> {
-                Arc::new(PartlyAugmented::new(of, source.augment))
+                Arc::new(PartlyAugmented::new(of, source.augment).with_warped(source.warp))
             };
             if let Some(path) = &source.path {
                 let sets = Dataset::find(self.folder.join(path))?;
