@@ -20,14 +20,14 @@ use crate::resize::{ResizedCrop, normalize_rgb};
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CalibrationOptions {
     /// The share of the multiplications that may stay in f32, 0..=1. The layers are those that int8
-    /// damages most for their multiplications.
+    /// damages most for their multiplications, even with an input of 12 bits.
     pub f32_share: f64,
     /// The share of the multiplications, 0..=1, of layers in int8 whose input may be rounded to 12 bits
     /// rather than 8 ([`InputBits`](super::InputBits)). The layers are those that gain most for their
     /// multiplications.
     pub twelve_bit_share: f64,
-    /// Crops on which each layer is tried, spread evenly over all: the network runs over them twice a
-    /// layer. Of the others only the inputs of layers are observed, once.
+    /// Crops on which each layer is tried, spread evenly over all: the network runs over them three
+    /// times a layer. Of the others only the inputs of layers are observed, once.
     pub trial_crops: usize,
 }
 

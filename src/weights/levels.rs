@@ -1,5 +1,6 @@
 //! A parameter in integers with a scale a row.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::SharedBuffer;
@@ -82,6 +83,11 @@ impl StoredLevels {
         let (input_factors, input_bits) = (self.input_factors.clone(), self.input_bits);
         Ok(QuantizedTensor { shape, levels, scales, input_factors, input_bits })
     }
+}
+
+/// How finely the input of a layer is rounded, by the names of those with 12 bits.
+pub(super) fn input_bits(name: &str, twelve_bit_inputs: &BTreeSet<String>) -> InputBits {
+    if twelve_bit_inputs.contains(name) { InputBits::Twelve } else { InputBits::Eight }
 }
 
 /// The integer of a weight; 0 in a row whose scale is 0.

@@ -7,7 +7,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use super::error_feedback::ErrorFeedback;
-use super::levels::{self, MOST, QuantizedTensor, round};
+use super::levels::{self, MOST, QuantizedTensor, input_bits, round};
 use super::quantized::{
     CODED, FACTORS_VERSION, INPUT_BITS_VERSION, INPUT_FACTORS, PLAIN_VERSION, QuantizedParameters,
     SCALES, factors_fit,
@@ -259,10 +259,7 @@ impl<'a> Matrix<'a> {
                 })?
             }
         };
-        let input_bits = match options.twelve_bit_inputs.contains(name) {
-            true => InputBits::Twelve,
-            false => InputBits::Eight,
-        };
+        let input_bits = input_bits(name, &options.twelve_bit_inputs);
         Ok(Matrix { name, values, shape, extra_bits, input_factors, input_bits, feedback })
     }
 

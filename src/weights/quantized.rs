@@ -17,11 +17,10 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::SharedBuffer;
-use super::levels::{FORMAT, StoredLevels, damaged};
+use super::levels::{FORMAT, StoredLevels, damaged, input_bits};
 use super::limits::{TensorList, check_name, check_rank};
 use super::shape::element_count;
 use super::tensor::{ElementType, StoredTensor};
-use crate::cpu::InputBits;
 use crate::error::{Result, WeightsError};
 use crate::rans;
 
@@ -111,10 +110,7 @@ pub(super) fn take(
         if !fits {
             return Err(damaged(name, "its integers do not fit its shape"));
         }
-        let input_bits = match parameters.twelve_bit_inputs.contains(name) {
-            true => InputBits::Twelve,
-            false => InputBits::Eight,
-        };
+        let input_bits = input_bits(name, &parameters.twelve_bit_inputs);
         let Listed { bytes, .. } = levels;
         let buffer = buffer.clone();
         let levels = StoredLevels { buffer, bytes, coded, scales, input_factors, input_bits };

@@ -38,17 +38,22 @@ macro_rules! steps {
     };
 }
 
-/// Defines `six_rows`, which adds six rows times a panel of 16 columns to sums, with elements of a type for
-/// the rows and of another one for the panel.
-macro_rules! six_rows {
-    ($left:ty, $right:ty, $steps:expr) => {
+/// Defines a function that adds some rows times a panel of 16 columns to sums, with elements of one type for the
+/// rows and of another one for the panel. Rows have the names of their registers in the steps; a sum has a
+/// register, a row and a vector.
+macro_rules! rows_in_assembly {
+    (
+        $name:ident, $count:literal, $left:ty, $right:ty, $steps:expr,
+        [$($row:ident: $at:literal),*],
+        [$($register:tt: $of:literal $vector:literal),*]
+    ) => {
         /// # Safety
         /// `len` elements behind each of `rows` and `len * 16` behind `panel` are readable.
         #[inline]
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn six_rows(
-            sums: &mut [[__m256; 2]; 6],
-            rows: &[*const $left; 6],
+        unsafe fn $name(
+            sums: &mut [[__m256; 2]; $count],
+            rows: &[*const $left; $count],
             panel: *const $right,
             len: usize,
         ) {
@@ -62,24 +67,8 @@ macro_rules! six_rows {
                     b = inout(reg) panel => _,
                     fours = in(reg) len & !3,
                     len = in(reg) len,
-                    r0 = in(reg) rows[0],
-                    r1 = in(reg) rows[1],
-                    r2 = in(reg) rows[2],
-                    r3 = in(reg) rows[3],
-                    r4 = in(reg) rows[4],
-                    r5 = in(reg) rows[5],
-                    inout("ymm0") sums[0][0],
-                    inout("ymm1") sums[0][1],
-                    inout("ymm2") sums[1][0],
-                    inout("ymm3") sums[1][1],
-                    inout("ymm4") sums[2][0],
-                    inout("ymm5") sums[2][1],
-                    inout("ymm6") sums[3][0],
-                    inout("ymm7") sums[3][1],
-                    inout("ymm8") sums[4][0],
-                    inout("ymm9") sums[4][1],
-                    inout("ymm10") sums[5][0],
-                    inout("ymm11") sums[5][1],
+                    $($row = in(reg) rows[$at],)*
+                    $(inout($register) sums[$of][$vector],)*
                     out("ymm12") _,
                     out("ymm13") _,
                     out("ymm14") _,
@@ -91,49 +80,36 @@ macro_rules! six_rows {
     };
 }
 
-/// Defines `four_rows`, which adds four rows times a panel of 16 columns to sums, with elements of a type for
-/// the rows and of another one for the panel.
+/// Defines `six_rows`: [`rows_in_assembly`] for six rows.
+macro_rules! six_rows {
+    ($left:ty, $right:ty, $steps:expr) => {
+        rows_in_assembly!(
+            six_rows, 6, $left, $right, $steps,
+            [r0: 0, r1: 1, r2: 2, r3: 3, r4: 4, r5: 5],
+            [
+                "ymm0": 0 0, "ymm1": 0 1,
+                "ymm2": 1 0, "ymm3": 1 1,
+                "ymm4": 2 0, "ymm5": 2 1,
+                "ymm6": 3 0, "ymm7": 3 1,
+                "ymm8": 4 0, "ymm9": 4 1,
+                "ymm10": 5 0, "ymm11": 5 1
+            ]
+        );
+    };
+}
+
+/// Defines `four_rows`: [`rows_in_assembly`] for four rows.
 macro_rules! four_rows {
     ($left:ty, $right:ty, $steps:expr) => {
-        /// # Safety
-        /// `len` elements behind each of `rows` and `len * 16` behind `panel` are readable.
-        #[inline]
-        #[target_feature(enable = "avx2,fma")]
-        unsafe fn four_rows(
-            sums: &mut [[__m256; 2]; 4],
-            rows: &[*const $left; 4],
-            panel: *const $right,
-            len: usize,
-        ) {
-            // SAFETY: elements 0..len of the rows and 0..16 * len of the panel are read, which the
-            // caller says are readable: the first loop takes four k while `k < fours <= len`, the second
-            // one while `k < len`. Only registers that are named as operands are written, and the flags.
-            unsafe {
-                asm!(
-                    $steps,
-                    k = out(reg) _,
-                    b = inout(reg) panel => _,
-                    fours = in(reg) len & !3,
-                    len = in(reg) len,
-                    r0 = in(reg) rows[0],
-                    r1 = in(reg) rows[1],
-                    r2 = in(reg) rows[2],
-                    r3 = in(reg) rows[3],
-                    inout("ymm0") sums[0][0],
-                    inout("ymm1") sums[0][1],
-                    inout("ymm2") sums[1][0],
-                    inout("ymm3") sums[1][1],
-                    inout("ymm4") sums[2][0],
-                    inout("ymm5") sums[2][1],
-                    inout("ymm6") sums[3][0],
-                    inout("ymm7") sums[3][1],
-                    out("ymm12") _,
-                    out("ymm13") _,
-                    out("ymm14") _,
-                    out("ymm15") _,
-                    options(nostack, readonly),
-                );
-            }
-        }
+        rows_in_assembly!(
+            four_rows, 4, $left, $right, $steps,
+            [r0: 0, r1: 1, r2: 2, r3: 3],
+            [
+                "ymm0": 0 0, "ymm1": 0 1,
+                "ymm2": 1 0, "ymm3": 1 1,
+                "ymm4": 2 0, "ymm5": 2 1,
+                "ymm6": 3 0, "ymm7": 3 1
+            ]
+        );
     };
 }

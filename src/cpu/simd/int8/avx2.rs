@@ -124,20 +124,6 @@ macro_rules! columns {
     };
 }
 
-macro_rules! six {
-    ($b:literal, $a:literal) => {
-        concat!(
-            columns!($b),
-            row!("0", $a, "ymm0", "ymm1"),
-            row!("1", $a, "ymm2", "ymm3"),
-            row!("2", $a, "ymm4", "ymm5"),
-            row!("3", $a, "ymm6", "ymm7"),
-            row!("4", $a, "ymm8", "ymm9"),
-            row!("5", $a, "ymm10", "ymm11"),
-        )
-    };
-}
-
 macro_rules! four {
     ($b:literal, $a:literal) => {
         concat!(
@@ -147,6 +133,12 @@ macro_rules! four {
             row!("2", $a, "ymm4", "ymm5"),
             row!("3", $a, "ymm6", "ymm7"),
         )
+    };
+}
+
+macro_rules! six {
+    ($b:literal, $a:literal) => {
+        concat!(four!($b, $a), row!("4", $a, "ymm8", "ymm9"), row!("5", $a, "ymm10", "ymm11"),)
     };
 }
 
