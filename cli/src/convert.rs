@@ -23,7 +23,8 @@ Examples:
     svtrv2 convert --charset dict.txt --space --max-ratio 12 best.pth best.safetensors
     svtrv2 convert --int8 svtrv2_b.safetensors fast.safetensors
     svtrv2 convert --int8 --calibrate crops svtrv2_b.safetensors fast.safetensors
-    svtrv2 convert --bytes 8000000 svtrv2_b.safetensors small.safetensors")]
+    svtrv2 convert --bytes 8000000 svtrv2_b.safetensors small.safetensors
+    svtrv2 convert --int8 --bytes 12000000 --calibrate crops svtrv2_b.safetensors both.safetensors")]
 pub struct Arguments {
     /// The weights file to read
     input: PathBuf,
@@ -46,8 +47,8 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value = "f32")]
     storage: Storage,
     /// Round the weights to integers of 8 bits, stored as they are, and state that the network runs
-    /// in int8: faster, with small errors
-    #[arg(long, conflicts_with_all = ["storage", "bytes", "bits"])]
+    /// in int8: faster, with small errors. With --bytes: to as few bits as that asks for, entropy-coded
+    #[arg(long, conflicts_with_all = ["storage", "bits"])]
     int8: bool,
     /// With --int8: try every layer on crops of this folder (a data set, or pictures; no labels are
     /// needed), even out the channels of layers' inputs, and leave the layers that int8 damages most
@@ -127,13 +128,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         Storage::F32 => StorageType::F32,
         Storage::F16 => StorageType::F16,
     };
-    let bits = if arguments.int8 { Some(8) } else { arguments.bits };
-    let rate = bits.map(Rate::Bits).or(arguments.bytes.map(Rate::Bytes));
+    let bits = arguments.bits.or(arguments.int8.then_some(8));
+    let rate = arguments.bytes.map(Rate::Bytes).or(bits.map(Rate::Bits));
     let precision = if arguments.int8 { Precision::Int8 } else { Precision::F32 };
     weights = weights.with_precision(precision)?;
     match rate {
         Some(rate) => {
-            let plain = arguments.plain || arguments.int8;
+            let plain = arguments.plain || (arguments.int8 && arguments.bytes.is_none());
             let coding = if plain { Coding::Plain } else { Coding::Entropy };
             let extra_bits = arguments.extra_bits.clone();
             let keep = arguments.keep.clone();

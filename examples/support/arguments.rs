@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lexopt::prelude::*;
 use svtrv2::decode::{BeamSearch, ClassMask, Decoder, HotWords, Lexicon, Ngram, SymbolLm};
-use svtrv2::{Charset, Options, Orientation};
+use svtrv2::{Charset, Options, Orientation, Precision};
 
 pub const HELP: &str = r#"Recognises the text in image crops.
 
@@ -32,6 +32,7 @@ Network:
       --orientation MODE      Of crops taller than 1.5 times their width: `as-is`, `rotate-tall`
                               (by 90 degrees counter-clockwise), or `best-of-tall` (as it is and
                               turned either way; the best score wins) [default: as-is]
+      --precision TYPE        `f32` or `int8` [default: the weights']
       --temperature NUMBER    The temperature of confidences [default: the weights']
 
 Decoding (greedy, unless an option asks for a beam search):
@@ -61,7 +62,7 @@ pub struct Arguments {
     pub inputs: Vec<String>,
     /// `None` for the embedded model.
     pub weights: Option<PathBuf>,
-    /// Charset, ratio limit, orientation and temperature.
+    /// Charset, ratio limit, orientation, precision and temperature.
     pub options: Options,
     pub decoding: Decoding,
     pub threads: usize,
@@ -125,6 +126,13 @@ impl Arguments {
                 "max-ratio" => arguments.options.max_ratio = Some(number(&mut parser, &name)?),
                 "temperature" => {
                     arguments.options.temperature = Some(number(&mut parser, &name)?);
+                }
+                "precision" => {
+                    arguments.options.precision = match parser.value()?.string()?.as_str() {
+                        "f32" => Some(Precision::F32),
+                        "int8" => Some(Precision::Int8),
+                        other => return Err(format!("there is no precision {other:?}").into()),
+                    };
                 }
                 "orientation" => {
                     arguments.options.orientation = match parser.value()?.string()?.as_str() {

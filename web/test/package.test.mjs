@@ -46,7 +46,7 @@ test("the builds and the native program agree", async () => {
     process.env.CARGO_NATIVE ?? "cargo",
     // prettier-ignore
     ["run", "--quiet", "--release", "--no-default-features", "--features", "embedded", "--example", "recognize", "--",
-     "--json", "examples/crops"],
+     "--precision", "f32", "--json", "examples/crops"],
     { cwd: root, encoding: "utf8" },
   );
   const expected = Object.fromEntries(
@@ -54,7 +54,7 @@ test("the builds and the native program agree", async () => {
   );
   let furthest = 0;
   for (const variant of ["simd", "relaxed"]) {
-    const found = await recognizeAll(variant, {});
+    const found = await recognizeAll(variant, {}, { precision: "f32" });
     assert.deepEqual(Object.keys(found), crops);
     for (const crop of crops) {
       const [result, wanted] = [found[crop], expected[crop]];
@@ -69,7 +69,7 @@ test("the builds and the native program agree", async () => {
 });
 
 test("the builds agree in int8, and with f32 in the texts", async () => {
-  const exact = await recognizeAll("simd", {});
+  const exact = await recognizeAll("simd", {}, { precision: "f32" });
   const [simd, relaxed] = [
     await recognizeAll("simd", {}, { precision: "int8" }),
     await recognizeAll("relaxed", {}, { precision: "int8" }),
