@@ -4,7 +4,7 @@ use std::path::Path;
 
 use svtrv2::decode::Decoder;
 use svtrv2::weights::Weights;
-use svtrv2::{Charset, Crop, Recognizer};
+use svtrv2::{Charset, Crop, Precision, Recognizer};
 
 fn file(name: &str) -> u64 {
     std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name))
@@ -22,6 +22,7 @@ fn models_are_small() {
 fn the_model_is_quantised_calibrated_and_english() {
     let weights = Weights::embedded().unwrap();
     assert!(weights.is_quantized());
+    assert_eq!(weights.precision(), Precision::Int8);
     assert_eq!(weights.charset(), Some(&Charset::english()));
     assert!(weights.temperature() != 1.0, "confidences are not calibrated");
 }

@@ -12,9 +12,9 @@ use svtrv2::{Charset, Crop, Options, Recognizer, ResizedCrop};
 
 use support::{pattern_weights, toy_config};
 
-/// Weights of the embedded model: a trained network, small enough for a test.
+/// Weights of the embedded model, for f32: a trained network, small enough for a test.
 fn weights() -> Weights {
-    Weights::embedded().unwrap()
+    Weights::embedded().unwrap().with_precision(Precision::F32).unwrap()
 }
 
 fn images(count: usize) -> (Vec<f32>, [usize; 4]) {

@@ -90,6 +90,15 @@ fn calibrates_int8() {
     assert!(text.contains("calibrating on 7 crops") && text.contains("stays in f32"), "{text}");
     assert!(text.contains("layers stay in f32 (") && text.contains("read back"), "{text}");
 
+    // A size makes the integers coarser, and codes them.
+    let size = |file: &str| std::fs::metadata(file).unwrap().len();
+    let (most, small) = (size(&to) * 2 / 3, path(folder.path(), "small.safetensors"));
+    let output = svtrv2(&["convert", "--int8", "--bytes", &most.to_string(), &weights, &small]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(size(&small) <= most, "{} bytes", size(&small));
+    let weights_of_size = svtrv2::weights::Weights::open(&small).unwrap();
+    assert_eq!(weights_of_size.precision(), svtrv2::Precision::Int8);
+
     let empty = path(folder.path(), "empty");
     std::fs::create_dir(&empty).unwrap();
     assert_fails(&calibrate(&empty), 1, "no crops");
