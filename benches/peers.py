@@ -17,6 +17,7 @@ time is the median of the rounds: of resizing, the network and greedy decoding o
 import argparse
 import csv
 import importlib.util
+import json
 import math
 import os
 import statistics
@@ -67,7 +68,7 @@ class Program:
     """This crate's command-line tool with some weights."""
 
     def __init__(self, program, weights, threads, turn_tall):
-        self.command = [program, "evaluate", "--csv", "--batch", "1", "--threads", str(threads)]
+        self.command = [program, "evaluate", "--json", "--batch", "1", "--threads", str(threads)]
         if weights != "embedded":
             self.command += ["--weights", weights]
         if turn_tall:
@@ -75,10 +76,13 @@ class Program:
 
     def evaluate(self, folder, _samples):
         """Words, word accuracy and exact in percent, milliseconds a crop."""
-        run = subprocess.run([*self.command, folder], check=True, capture_output=True, text=True)
-        row = next(csv.DictReader(run.stdout.splitlines()))
-        word, exact = (100 * float(row[name]) for name in ("word_accuracy", "exact_accuracy"))
-        return int(row["words"]), word, exact, float(row["milliseconds"])
+        # The exit status is 1 also if a sample has no result.
+        run = subprocess.run([*self.command, folder], capture_output=True, text=True)
+        if not run.stdout:
+            sys.exit(run.stderr)
+        (row,) = json.loads(run.stdout)["averages"]
+        word, exact = (100 * row[name] for name in ("word_accuracy", "exact_accuracy"))
+        return row["words"], word, exact, row["milliseconds"]
 
 
 class Peer:

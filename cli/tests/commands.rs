@@ -157,6 +157,19 @@ mod evaluate {
     }
 
     #[test]
+    fn comma_separated_values() {
+        let folder = tempfile::tempdir().unwrap();
+        let (weights, set) = (converted(folder.path()), data_set(folder.path()));
+        let output = svtrv2(&["evaluate", "--weights", &weights, &set, "--csv", "--breakdown"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let text = stdout(&output);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split(',').collect()).collect();
+        assert_eq!(rows[0][..6], ["set", "setting", "by", "group", "images", "words"]);
+        assert_eq!(rows[1][..6], ["set", "1", "", "", "2", "2"]);
+        assert!(rows.len() > 3 && rows.iter().all(|row| row.len() == rows[0].len()), "{text}");
+    }
+
+    #[test]
     fn damaged_samples_fail_after_the_results() {
         let folder = tempfile::tempdir().unwrap();
         let (weights, set) = (converted(folder.path()), data_set(folder.path()));

@@ -157,7 +157,8 @@ pub fn json(measured: &[Measured], compared: &[String]) -> serde_json::Value {
 }
 
 pub fn csv(measured: &[Measured], out: &mut impl Write) -> io::Result<()> {
-    let mut table = csv::Writer::from_writer(Vec::new());
+    // The header is written here: a record is made of more than its metrics.
+    let mut table = csv::WriterBuilder::new().has_headers(false).from_writer(Vec::new());
     table.write_record([
         "set",
         "setting",
