@@ -115,7 +115,6 @@ class Peer:
         kept = [c for i, c in enumerate(best) if c != 0 and (i == 0 or c != best[i - 1])]
         return "".join(self.classes[c] for c in kept)
 
-
     def evaluate(self, _folder, samples):
         """Words, word accuracy and exact in percent, milliseconds a crop."""
         words = right = exact = 0
