@@ -134,7 +134,7 @@ const LEAST_LANES: usize = 4;
 ///
 /// A value of the type is the proof that the CPU has the instruction set: it can only be made in
 /// code that is compiled for it. So the operations are safe; only those through raw pointers ask
-/// for a promise. All of them are inlined into the functions of `dispatch.rs`.
+/// for a promise. All of them are inlined into the functions of `dispatch`.
 ///
 /// # Safety
 /// `LANES` is 4, 8 or 16; [`load_from`](Simd::load_from) and
