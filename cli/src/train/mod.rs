@@ -4,6 +4,7 @@ mod curves;
 mod progress;
 mod samples;
 mod settings;
+mod stream;
 mod tables;
 mod validation;
 
@@ -56,9 +57,12 @@ pub struct Arguments {
     /// Write crops as the training receives them, with labels.tsv, and stop
     #[arg(long, value_name = "FOLDER")]
     samples: Option<PathBuf>,
-    /// The number of these crops
-    #[arg(long, default_value_t = 100)]
-    count: usize,
+    /// Write batches to standard output, for a training elsewhere: docs/torch/train.py reads them
+    #[arg(long, conflicts_with = "samples")]
+    stream: bool,
+    /// The number of these crops; 100 in a folder, without end in a stream if it is not given
+    #[arg(long)]
+    count: Option<usize>,
     /// Save and stop after this many minutes
     #[arg(long)]
     minutes: Option<f64>,
@@ -77,9 +81,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         return Ok(());
     }
     if let Some(folder) = &arguments.samples {
-        let count = samples::write(settings.loader()?, folder, arguments.count)?;
+        let count = samples::write(settings.loader()?, folder, arguments.count.unwrap_or(100))?;
         note(format!("{count} crops in {}", folder.display()));
         return Ok(());
+    }
+    if arguments.stream {
+        return stream::write(settings.loader()?, arguments.count);
     }
     let limit = arguments.minutes.map(|minutes| Duration::try_from_secs_f64(minutes * 60.0));
     let limit = limit.transpose().map_err(|error| Failure::Input(format!("--minutes: {error}")))?;

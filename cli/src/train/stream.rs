@@ -1,0 +1,45 @@
+//! Batches for a training that runs elsewhere.
+
+use std::io::{self, BufWriter, Write};
+
+use serde::Serialize;
+use svtrv2::train::{Batch, Loader};
+
+use crate::failure::{Failure, Result};
+
+/// The line before the pixels of a batch.
+#[derive(Serialize)]
+struct Header<'a> {
+    /// Batch, channels, height, width.
+    shape: [usize; 4],
+    /// Classes of every label.
+    labels: &'a [Vec<u32>],
+}
+
+/// Writes batches to standard output until `count` crops are written or nobody reads any more: of each a
+/// line of JSON, `{"shape": [batch, 3, height, width], "labels": [[class, ..], ..]}`, then its pixels, a
+/// byte each, in the order of the shape; 0 stands for -1, 255 for 1.
+pub fn write(mut loader: Loader, count: Option<usize>) -> Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, io::stdout().lock());
+    let mut written = 0;
+    while count.is_none_or(|count| written < count) {
+        let batch = loader.next_batch()?;
+        written += batch.labels.len();
+        match write_batch(&batch, &mut out)? {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            result => result.map_err(Failure::file("standard output".as_ref()))?,
+        }
+    }
+    out.flush().map_err(Failure::file("standard output".as_ref()))
+}
+
+fn write_batch(batch: &Batch, out: &mut impl Write) -> Result<io::Result<()>> {
+    let (count, channels, height, width) = batch.images.dims4()?;
+    let header = Header { shape: [count, channels, height, width], labels: &batch.labels };
+    let pixels = batch.images.flatten_all()?.to_vec1::<f32>()?;
+    let pixels: Vec<u8> = pixels.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
+    Ok(serde_json::to_writer(&mut *out, &header)
+        .map_err(io::Error::from)
+        .and_then(|()| out.write_all(b"\n"))
+        .and_then(|()| out.write_all(&pixels)))
+}
