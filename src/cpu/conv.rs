@@ -7,6 +7,7 @@ use super::gemm::{
     BLOCK_ROWS, Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale, RowScales,
     Rows,
 };
+use super::linear::task_panels;
 use super::parts::Grid;
 use super::rounding::Int8Input;
 use super::simd::MOST_NUMBERS;
@@ -121,14 +122,18 @@ pub(super) fn gather<M: Matrix>(
     let blocks = positions.div_ceil(BLOCK_ROWS);
     let groups = layer.groups.len();
     let (group_in, group_out) = (layer.in_dim / groups, layer.out_dim / groups);
+    let width = layer.groups[0].panel_width();
+    // Several groups are tasks enough.
+    let panels =
+        if groups == 1 { task_panels(group_out, width) } else { group_out.div_ceil(width) };
     let grid = Grid {
         segments: images,
         segment_rows: positions,
         block_rows: positions.div_ceil(blocks.max(1)),
         columns: layer.out_dim,
-        block_columns: group_out,
+        block_columns: group_out.min(panels * width),
     };
-    // SAFETY: a tile has a group's columns, and the product writes them.
+    // SAFETY: a tile has columns of one group, and the product writes them.
     unsafe {
         grid.filled(&|place, out| {
             let group = place.columns.start / group_out;
@@ -139,7 +144,8 @@ pub(super) fn gather<M: Matrix>(
             let mut zeros = Scratch::new(group_in);
             zeros.fill(matrix.zero(scale));
             let rows = TapRows::new(image, &zeros, taps, group * group_in);
-            let origin = Origin { first_row: place.rows.start, first_panel: 0 };
+            let first_panel = place.columns.start % group_out / width;
+            let origin = Origin { first_row: place.rows.start, first_panel };
             matrix.multiply(&rows, origin, RowScales::All(scale), epilogue, out);
         })
     }

@@ -16,6 +16,11 @@ use super::rounding::{Int8Input, group_count, scale_group};
 /// Tasks that the panels of a product are spread over at most.
 const PANEL_TASKS: usize = 8;
 
+/// Panels of a task where `columns` are in panels of `width`.
+pub(super) fn task_panels(columns: usize, width: usize) -> usize {
+    columns.div_ceil(width).div_ceil(PANEL_TASKS)
+}
+
 /// Packs a linear layer's weight `[out, in]` and bias `[out]`.
 pub(crate) fn pack_linear(weight: &[f32], out_dim: usize, bias: Option<&[f32]>) -> PackedMatrix {
     pack_linear_for(Isa::best(), weight, out_dim, bias)
@@ -75,14 +80,12 @@ fn linear_into<M: Matrix>(
     }
     let width = layer.panel_width();
     let blocks = rows.div_ceil(BLOCK_ROWS);
-    // Panels of a task.
-    let group = layer.n().div_ceil(width).div_ceil(PANEL_TASKS);
     let grid = Grid {
         segments: 1,
         segment_rows: rows,
         block_rows: rows.div_ceil(blocks.max(1)),
         columns: layer.n(),
-        block_columns: group * width,
+        block_columns: task_panels(layer.n(), width) * width,
     };
     for_each_part(grid.tiles(out), &|_, (place, out)| {
         let origin =
