@@ -74,6 +74,7 @@ pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{Int8Linear, linear, linear_int8, mlp, mlp_int8, pack_linear};
 #[cfg(feature = "train")]
 pub(crate) use memory::keep_freed_memory;
+pub(crate) use parallel::in_pool;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
 pub use rounding::InputBits;
 pub(crate) use rounding::{Int8Input, MOST_LEVEL, weight_levels};

@@ -69,6 +69,16 @@ impl Watch {
     }
 }
 
+/// Runs many operations in a row on a thread of the current rayon pool. From another thread each of them
+/// would be handed to the pool, and waited for, by itself.
+pub(crate) fn in_pool<T: Send>(operations: impl FnOnce() -> T + Send) -> T {
+    if rayon::current_thread_index().is_none() && rayon::current_num_threads() > 1 {
+        rayon::scope(|_| operations())
+    } else {
+        operations()
+    }
+}
+
 /// Runs `task` for `0..count`, on the threads of the current rayon pool.
 pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
     let threads = rayon::current_num_threads().min(count);
@@ -134,6 +144,18 @@ mod tests {
                 }
             });
         }
+    }
+
+    #[test]
+    #[cfg_attr(target_family = "wasm", ignore = "no threads")]
+    fn operations_run_in_the_pool() {
+        let inside = || rayon::current_thread_index().is_some();
+        let several = rayon::current_num_threads() > 1;
+        assert_eq!((inside(), in_pool(inside)), (false, several));
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
+        let number = rayon::current_thread_index;
+        let (here, there) = pool.install(|| (number(), in_pool(number)));
+        assert!(here.is_some() && here == there, "{here:?}, {there:?}");
     }
 
     /// While a thread waits for the others, it may run a job that has nothing to do with the

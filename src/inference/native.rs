@@ -166,7 +166,7 @@ fn in_parts<const N: usize>(
     };
     let part = (PART_PIXELS / grid.positions()).max(1);
     if batch <= part {
-        let (grid, outputs) = run(images)?;
+        let (grid, outputs) = cpu::in_pool(|| run(images))?;
         return Ok((batch, grid, outputs));
     }
     let parts: Vec<(Grid, [Vec<f32>; N])> =
