@@ -258,6 +258,30 @@ mod train {
     }
 
     #[test]
+    fn batches_are_streamed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = settings(folder.path());
+        let output = svtrv2(&["train", &file, "--stream", "--count", "5"]);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let mut rest = output.stdout.as_slice();
+        let mut crops = 0;
+        while !rest.is_empty() {
+            let end = rest.iter().position(|&byte| byte == b'\n').unwrap();
+            let header: serde_json::Value = serde_json::from_slice(&rest[..end]).unwrap();
+            let shape: Vec<usize> = serde_json::from_value(header["shape"].clone()).unwrap();
+            let labels: Vec<Vec<u32>> = serde_json::from_value(header["labels"].clone()).unwrap();
+            assert_eq!((shape[0], shape[1]), (labels.len(), 3));
+            assert!(labels.iter().all(|label| !label.is_empty()));
+            let pixels = &rest[end + 1..][..shape.iter().product()];
+            assert!(pixels.iter().min() < pixels.iter().max());
+            rest = &rest[end + 1 + pixels.len()..];
+            crops += labels.len();
+        }
+        // Two a batch.
+        assert_eq!(crops, 6);
+    }
+
+    #[test]
     fn an_unusable_set_fails_soon() {
         let folder = tempfile::tempdir().unwrap();
         let file = settings(folder.path());

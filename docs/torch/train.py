@@ -3,8 +3,8 @@
 
 The crate loads, renders, augments and resizes; this program reads its batches:
 
-    svtrv2 train english.toml --stream --set recipe.batch_size=512 --set loading.workers=16 |
-        python3 train.py english.toml start.safetensors trained.safetensors --minutes 30 --batch 512
+    svtrv2 train english.toml --stream |
+        python3 train.py english.toml start.safetensors trained.safetensors --rate 4e-4 --minutes 30
 
 Settings are those of the file, except that gradients are those of one batch, and that the learning
 rate is given for it. Several networks may learn from the same batches: START and OUT are given once for
