@@ -197,7 +197,7 @@ fn calibration() {
     assert!(square(|l| l.twelve_bit_error) < 0.8 * square(|l| l.error));
     assert!(after < 0.95 * before, "{after} of {before}");
 
-    // The file computes what was measured, but for vectors and kept weights in f16.
+    // The file computes nearly what was measured: it rounds the weights of vertical attention, too.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calibrated.safetensors");
     let mut options = QuantizeOptions { coding: Coding::Plain, ..QuantizeOptions::default() };
@@ -227,17 +227,11 @@ fn calibration() {
         })
         .collect();
     let exact = margins(&weights, Precision::F32, &best);
-    let change = |weights: &Weights, precision| -> f64 {
-        let found = margins(weights, precision, &best);
-        let changes = exact.iter().zip(&found).map(|(a, b)| (a - b).abs());
-        changes.sum::<f64>() / exact.len() as f64
-    };
-    let of_file = change(&read, Precision::Int8);
-    // What f16 alone does to these margins.
-    weights.save(&path, StorageType::F16).unwrap();
-    let of_f16 = change(&Weights::open(&path).unwrap(), Precision::F32);
-    println!("{of_file:.1e} with the file, {of_f16:.1e} of f16");
-    assert!((of_file - after).abs() < 0.3 * after + of_f16, "{of_file}, {after}, {of_f16}");
+    let of_file = margins(&read, Precision::Int8, &best);
+    let changes = exact.iter().zip(&of_file).map(|(a, b)| (a - b).abs()).sum::<f64>();
+    let of_file = changes / exact.len() as f64;
+    println!("{of_file:.1e} with the file");
+    assert!((of_file - after).abs() < 0.5 * after, "{of_file}, {after}");
 
     assert!(calibrate(&pattern_weights(&toy_config()), &crops, 1.0).error < 1e-6);
     for (crops, share) in [(&crops[..0], 0.1), (&crops[..], -0.1), (&crops[..], f64::NAN)] {

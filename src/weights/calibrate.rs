@@ -324,6 +324,10 @@ impl<'a> Trials<'a> {
                         if let Some(means) = options.input_means.get(name) {
                             matrix.correct(&rounded, means, &mut bias)?;
                         }
+                        // As the file stores them.
+                        for value in &mut bias {
+                            *value = half::f16::from_f32(*value).to_f32();
+                        }
                         Some((bias_name(name), bias))
                     }
                     None => None,
