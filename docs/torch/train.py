@@ -96,7 +96,7 @@ def right(logits, labels):
 
 
 def losses(logits, labels, teacher, recipe):
-    """The loss and its parts: CTC, divergence from the teacher."""
+    """The loss and its parts: CTC, divergence from the teacher's logits."""
     log_probs = logits.log_softmax(-1)
     batch, steps, _ = logits.shape
     ctc = F.ctc_loss(
@@ -106,11 +106,11 @@ def losses(logits, labels, teacher, recipe):
     loss = ctc * recipe.get("ctc_weight", 1.0)
     divergence = torch.zeros((), device=logits.device)
     if teacher is not None:
-        taught, temperature = teacher, recipe.get("temperature", 1.0)
-        target, own = ((x / temperature).log_softmax(-1) for x in (taught, logits))
+        temperature = recipe.get("temperature", 1.0)
+        target, own = ((x / temperature).log_softmax(-1) for x in (teacher, logits))
         by_crop = (target.exp() * (target - own)).sum(-1).mean(1)
         if recipe.get("distill_where_right", False):
-            by_crop = by_crop * right(taught, labels)
+            by_crop = by_crop * right(teacher, labels)
         divergence = by_crop.mean() * temperature**2 * recipe["distillation_weight"]
         loss = loss + divergence
     return loss, ctc, divergence
@@ -123,8 +123,7 @@ class Student:
         self.out, self.recipe = out, recipe
         self.metadata, net = network.load(path)
         net = net.to(device)
-        names = [name for name, _ in net.named_parameters()]
-        self.names = names
+        self.names = [name for name, _ in net.named_parameters()]
         self.master = [p.detach().clone() for p in net.parameters()]
         self.average = [p.clone() for p in self.master]
         self.gradients = [torch.zeros_like(p) for p in self.master]

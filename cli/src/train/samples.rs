@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use candle_core::Tensor;
 use image::RgbImage;
 use svtrv2::train::Loader;
 
@@ -19,9 +20,7 @@ pub fn write(mut loader: Loader, folder: &Path, count: usize) -> Result<usize> {
         let batch = loader.next_batch()?;
         let (_, _, height, width) = batch.images.dims4()?;
         for (index, text) in batch.texts.iter().enumerate() {
-            let pixels = batch.images.get(index)?.permute((1, 2, 0))?.flatten_all()?;
-            let pixels = pixels.to_vec1::<f32>()?;
-            let bytes = pixels.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
+            let bytes = bytes(&batch.images.get(index)?.permute((1, 2, 0))?)?;
             let name = format!("{number:05}.png");
             let path = folder.join(&name);
             let image = RgbImage::from_raw(width as u32, height as u32, bytes);
@@ -34,4 +33,10 @@ pub fn write(mut loader: Loader, folder: &Path, count: usize) -> Result<usize> {
     let path = folder.join("labels.tsv");
     output::replace(&path, |file| file.write_all(labels.as_bytes()))?;
     Ok(number)
+}
+
+/// The bytes that values in -1..=1 were made of, in the order of the tensor's shape.
+pub fn bytes(images: &Tensor) -> candle_core::Result<Vec<u8>> {
+    let values = images.flatten_all()?.to_vec1::<f32>()?;
+    Ok(values.iter().map(|value| ((value + 1.0) * 127.5).round() as u8).collect())
 }

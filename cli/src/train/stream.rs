@@ -3,8 +3,9 @@
 use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
-use svtrv2::train::{Batch, Loader};
+use svtrv2::train::Loader;
 
+use super::samples::bytes;
 use crate::failure::{Failure, Result};
 
 /// The line before the pixels of a batch.
@@ -24,22 +25,15 @@ pub fn write(mut loader: Loader, count: Option<usize>) -> Result<()> {
     let mut written = 0;
     while count.is_none_or(|count| written < count) {
         let batch = loader.next_batch()?;
+        let shape = batch.images.dims4()?.into();
+        let header = Header { shape, labels: &batch.labels };
+        let pixels = bytes(&batch.images)?;
+        serde_json::to_writer(&mut out, &header)
+            .map_err(io::Error::from)
+            .and_then(|()| out.write_all(b"\n"))
+            .and_then(|()| out.write_all(&pixels))
+            .map_err(Failure::Output)?;
         written += batch.labels.len();
-        match write_batch(&batch, &mut out)? {
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            result => result.map_err(Failure::file("standard output".as_ref()))?,
-        }
     }
-    out.flush().map_err(Failure::file("standard output".as_ref()))
-}
-
-fn write_batch(batch: &Batch, out: &mut impl Write) -> Result<io::Result<()>> {
-    let (count, channels, height, width) = batch.images.dims4()?;
-    let header = Header { shape: [count, channels, height, width], labels: &batch.labels };
-    let pixels = batch.images.flatten_all()?.to_vec1::<f32>()?;
-    let pixels: Vec<u8> = pixels.iter().map(|v| ((v + 1.0) * 127.5).round() as u8).collect();
-    Ok(serde_json::to_writer(&mut *out, &header)
-        .map_err(io::Error::from)
-        .and_then(|()| out.write_all(b"\n"))
-        .and_then(|()| out.write_all(&pixels)))
+    out.flush().map_err(Failure::Output)
 }
