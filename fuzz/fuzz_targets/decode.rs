@@ -72,8 +72,10 @@ fn run(input: &mut Bytes) -> svtrv2::Result<()> {
     decoder.check_charset(&charset)?;
     // Logits may be read as rows of another length than the charset's.
     let classes = log_probs.classes();
+    // The probabilities of a frame may sum to 1.01.
+    let most = 1e-6 + 1e-2 * log_probs.frames() as f64;
     for hypothesis in decoder.decode(&log_probs)? {
-        assert!(!hypothesis.score.is_nan() && hypothesis.log_prob <= 1e-2, "{hypothesis:?}");
+        assert!(!hypothesis.score.is_nan() && hypothesis.log_prob <= most, "{hypothesis:?}");
         assert!(hypothesis.text.iter().all(|&class| (1..classes).contains(&class)));
         if let Some(spans) = best_alignment(&log_probs, &hypothesis.text) {
             assert_eq!(spans.len(), hypothesis.text.len());

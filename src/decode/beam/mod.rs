@@ -110,7 +110,8 @@ pub struct Hypothesis {
     /// The classes of its symbols, none of them the blank.
     pub text: Vec<usize>,
     /// The natural-log probability of the text: of all alignments (greedy decoding), or of those
-    /// that stayed in the beam (beam search).
+    /// that stayed in the beam (beam search). Above 0 by up to 0.01 a frame where the given
+    /// probabilities sum to more than 1.
     pub log_prob: f64,
     /// What the texts are ranked by: `log_prob` and what else guided the search.
     pub score: f64,
