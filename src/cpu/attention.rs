@@ -5,9 +5,10 @@ use std::mem::MaybeUninit;
 use super::buffer::{Scratch, filled};
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
-use super::parts::{Chunks, Grid, Output, Tile, for_each_part};
+use super::parts::{Chunks, for_each_part};
 use super::simd::{F32, Simd};
 use super::softmax::unnormalized_softmax;
+use super::tile::{Grid, Output, Tile};
 
 /// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.
 const BLOCK_QUERIES: usize = 24;

@@ -8,9 +8,9 @@ use super::gemm::{
     Rows,
 };
 use super::linear::task_panels;
-use super::parts::Grid;
 use super::rounding::Int8Input;
 use super::simd::MOST_NUMBERS;
+use super::tile::Grid;
 
 /// Taps of a kernel.
 pub(crate) const TAPS: usize = 9;

@@ -7,8 +7,8 @@ use super::dispatch::{Isa, Kernel, dispatch};
 use super::parts::{Chunks, for_each_part};
 use super::simd::{Simd, sum_by};
 
-/// Rows of a task.
-const BLOCK_ROWS: usize = 64;
+/// Numbers of a task: a crop's are too few for two threads to gain from.
+const TASK_NUMBERS: usize = 1 << 15;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` for every row of `weight.len()` elements.
 pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
@@ -26,7 +26,7 @@ pub(super) fn layer_norm_for(
     assert_eq!(dim, bias.len(), "weight and bias differ in size");
     assert_eq!(x.len() % dim.max(1), 0, "the input has no whole rows");
     assert!(dim > 0 || x.is_empty(), "rows without elements");
-    let block = BLOCK_ROWS * dim;
+    let block = TASK_NUMBERS.div_ceil(dim.max(1)) * dim;
     let write = |out: &mut [MaybeUninit<f32>]| {
         for_each_part(Chunks::new(out, block), &|task, out| {
             let rows = &x[task * block..][..out.len()];

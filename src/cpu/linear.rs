@@ -10,8 +10,9 @@ use super::gemm::{
     BLOCK_ROWS, DenseRows, Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale,
     RowScales,
 };
-use super::parts::{Grid, Output, for_each_part};
+use super::parts::for_each_part;
 use super::rounding::{Int8Input, group_count, scale_group};
+use super::tile::{Grid, Output};
 
 /// Tasks that the panels of a product are spread over at most.
 const PANEL_TASKS: usize = 8;

@@ -8,9 +8,9 @@
 //! 2. [`simd`] has the vectors of an instruction set: kernels are written once over the trait `Simd`
 //!    and contain no intrinsics. With plain arithmetic as the instruction set the same code is its
 //!    own portable version. [`math`] and [`softmax`] are functions of vectors.
-//! 3. [`parallel`] spreads tasks over the current rayon pool; [`parts`] divides an output among
-//!    tasks, so that each writes to memory of its own. [`buffer`] has the memory: aligned, reused
-//!    by a thread, uninitialised where an operation writes it in full.
+//! 3. [`parallel`] spreads tasks over the current rayon pool; [`parts`] divides memory among tasks, so
+//!    that each writes to its own, and [`tile`] divides matrices into rectangles. [`buffer`] has the
+//!    memory: aligned, reused by a thread, uninitialised where an operation writes it in full.
 //! 4. [`gemm`] is the matrix product that most operations are made of: rows that lie anywhere
 //!    (`Rows`) times a packed matrix (`PackedMatrix`), with what follows fused in (`Epilogue`).
 //! 5. The operations: [`linear`] layers and the MLP, [`conv`], [`attention`], [`layer_norm`],
@@ -59,6 +59,7 @@ mod resample;
 mod rounding;
 mod simd;
 mod softmax;
+mod tile;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};

@@ -5,9 +5,9 @@ use super::super::attention::head_grid;
 use super::super::buffer::Scratch;
 use super::super::dispatch::{Isa, Kernel, dispatch};
 use super::super::gemm::{DenseRows, Epilogue, Gemm, Panels};
-use super::super::parts::{Output, Tile};
 use super::super::simd::{F32, Simd};
 use super::super::softmax::{softmax_backward, unnormalized_softmax};
+use super::super::tile::{Output, Tile};
 
 /// Queries of a block: with 256 keys their weights fill 32 KiB.
 const BLOCK_QUERIES: usize = 32;

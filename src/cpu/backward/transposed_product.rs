@@ -8,8 +8,9 @@ use std::ops::Range;
 
 use super::super::buffer::Scratch;
 use super::super::dispatch::{Bf16Kernel, Kernel, dispatch, dispatch_bf16};
-use super::super::parts::{Grid, Output, Tile, WIDEST, for_each_part};
+use super::super::parts::for_each_part;
 use super::super::simd::{Bf16Product, F32, RowProduct, Simd};
+use super::super::tile::{Grid, Output, Tile, WIDEST};
 use super::products::{Kind, Products};
 
 /// Elements of a chunk's columns: 32 KiB of a panel of 32 columns.

@@ -2,8 +2,9 @@
 
 use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Bf16Isa, Bf16Kernel, dispatch_bf16};
-use super::super::parts::{Chunks, Tile, for_each_part};
+use super::super::parts::{Chunks, for_each_part};
 use super::super::simd::{Bf16Product, Simd, bf16_word};
+use super::super::tile::Tile;
 use super::packed::padded;
 use super::{Epilogue, Gemm, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 

@@ -2,9 +2,10 @@
 
 use super::super::buffer::{AlignedBuffer, Scratch};
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
-use super::super::parts::{Chunks, Tile, for_each_part};
+use super::super::parts::{Chunks, for_each_part};
 use super::super::rounding::{InputBits, Int8Input, group_count, input_scale};
 use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
+use super::super::tile::Tile;
 use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 

@@ -23,8 +23,8 @@ use std::ops::Range;
 use super::buffer::Plain;
 use super::dispatch::Kernel;
 use super::math::gelu;
-use super::parts::{Tile, load_columns};
 use super::simd::{F32, Product, Simd};
+use super::tile::{Tile, load_columns};
 
 #[cfg(feature = "train")]
 pub(super) use bf16::{Bf16Matrix, bf16_rows};

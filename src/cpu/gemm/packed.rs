@@ -2,7 +2,7 @@
 
 use super::super::buffer::{AlignedBuffer, Plain};
 use super::super::dispatch::{Isa, dispatch};
-use super::super::parts::Tile;
+use super::super::tile::Tile;
 use super::{Epilogue, Gemm, Matrix, Origin, Rows};
 
 /// A matrix `[k, n]` and a bias, packed for an instruction set.
