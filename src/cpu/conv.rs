@@ -174,7 +174,7 @@ impl Int8Conv {
         stride: (usize, usize),
         input: Int8Input,
     ) -> Self {
-        let isa = Int8Isa::best();
+        let isa = Int8Isa::best().for_weights(levels, TAPS);
         Self::new_for(isa, (levels, scales), bias, in_dim, groups, stride, input)
     }
 

@@ -112,7 +112,7 @@ impl Int8Linear {
         bias: Option<&[f32]>,
         input: Int8Input,
     ) -> Self {
-        Self::new_for(Int8Isa::best(), levels, scales, bias, input)
+        Self::new_for(Int8Isa::best().for_weights(levels, 1), levels, scales, bias, input)
     }
 
     fn new_for(

@@ -2,7 +2,9 @@
 
 use super::super::rounding::InputBits;
 #[cfg(target_arch = "x86_64")]
-use super::super::simd::{Avx2, Avx2Int8, Avx512, Avx512Vnni, Avx512VnniHalves, AvxVnni};
+use super::super::simd::{
+    Avx2, Avx2Bytes, Avx2Int8, Avx512, Avx512Vnni, Avx512VnniHalves, AvxVnni,
+};
 use super::super::simd::{Int8Product, PlainInt8, Portable, Simd, Words};
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 use super::super::simd::{Neon, NeonDot, NeonInt8};
@@ -25,6 +27,9 @@ enum Int8Kind {
     Portable,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    /// For weights of which few are large.
+    #[cfg(target_arch = "x86_64")]
+    Avx2Bytes,
     #[cfg(target_arch = "x86_64")]
     AvxVnni,
     #[cfg(target_arch = "x86_64")]
@@ -58,6 +63,22 @@ const INT8_BASELINE: Int8Isa = Int8Isa({
     }
 });
 
+/// Large pairs of weights are few if at most one in so many is large. Then two of five words of a panel have
+/// one, which cost about what all of them gain.
+#[cfg(target_arch = "x86_64")]
+const FEW: usize = 64;
+
+/// How many pairs of channels there are whose magnitudes sum up to more than `most`.
+#[cfg(target_arch = "x86_64")]
+fn large_pairs(levels: &[i8], taps: usize, most: i32) -> usize {
+    let large = |pair: &[i8]| {
+        let (first, second) = pair.split_at(taps.min(pair.len()));
+        let sum = |(&a, &b): (&i8, &i8)| i32::from(a).abs() + i32::from(b).abs();
+        first.iter().zip(second).filter(|pair| sum(*pair) > most).count()
+    };
+    levels.chunks(2 * taps.max(1)).map(large).sum()
+}
+
 impl Int8Isa {
     /// The best one that this CPU has.
     pub(in crate::cpu) fn best() -> Self {
@@ -89,9 +110,35 @@ impl Int8Isa {
         }
     }
 
+    /// The best one for a layer's weights, `[.., channels, taps]`. They are multiplied with inputs of 8
+    /// bits, and pairs are of two channels.
+    pub(in crate::cpu) fn for_weights(self, levels: &[i8], taps: usize) -> Self {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx2 => {
+                let bytes = Int8Isa(Int8Kind::Avx2Bytes);
+                let large = large_pairs(levels, taps, Avx2Bytes::MOST_OF_PAIR);
+                if large <= levels.len() / 2 / FEW { bytes } else { self }
+            }
+            _ => self,
+        }
+    }
+
+    /// What the magnitudes of a pair of weights may sum up to, if that is limited
+    /// ([`Avx2Bytes::MOST_OF_PAIR`]).
+    pub(in crate::cpu) fn most_of_pair(self) -> Option<i32> {
+        match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx2Bytes => Some(Avx2Bytes::MOST_OF_PAIR),
+            _ => None,
+        }
+    }
+
     /// The one that multiplies pairs of i16.
     fn of_halves(self) -> Self {
         match self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx2Bytes => Int8Isa(Int8Kind::Avx2),
             #[cfg(target_arch = "x86_64")]
             Int8Kind::AvxVnni => Int8Isa(Int8Kind::Avx2),
             #[cfg(target_arch = "x86_64")]
@@ -108,7 +155,7 @@ impl Int8Isa {
         let mut all = vec![Int8Isa(Int8Kind::Portable)];
         #[cfg(target_arch = "x86_64")]
         if Isa::best() != Isa(Kind::Portable) {
-            all.push(Int8Isa(Int8Kind::Avx2));
+            all.extend([Int8Isa(Int8Kind::Avx2), Int8Isa(Int8Kind::Avx2Bytes)]);
             if is_x86_feature_detected!("avxvnni") {
                 all.push(Int8Isa(Int8Kind::AvxVnni));
             }
@@ -133,7 +180,7 @@ impl Int8Isa {
         match self.0 {
             Int8Kind::Portable => Isa(Kind::Portable),
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::Avx2 | Int8Kind::AvxVnni => Isa(Kind::Avx2),
+            Int8Kind::Avx2 | Int8Kind::Avx2Bytes | Int8Kind::AvxVnni => Isa(Kind::Avx2),
             #[cfg(target_arch = "x86_64")]
             Int8Kind::Avx512Vnni | Int8Kind::Avx512VnniHalves => Isa(Kind::Avx512),
             #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -154,6 +201,8 @@ impl Int8Isa {
             Int8Kind::Portable => <PlainInt8 as Int8Product<Portable>>::WORDS,
             #[cfg(target_arch = "x86_64")]
             Int8Kind::Avx2 => Avx2Int8::WORDS,
+            #[cfg(target_arch = "x86_64")]
+            Int8Kind::Avx2Bytes => Avx2Bytes::WORDS,
             #[cfg(target_arch = "x86_64")]
             Int8Kind::AvxVnni => AvxVnni::WORDS,
             #[cfg(target_arch = "x86_64")]
@@ -191,6 +240,9 @@ pub(in crate::cpu) fn dispatch_int8<K: Int8Kernel>(isa: Int8Isa, kernel: K) -> K
         // SAFETY: `Int8Isa` makes this value after it has found AVX2 and FMA.
         Int8Kind::Avx2 => unsafe { avx2_int8(kernel) },
         #[cfg(target_arch = "x86_64")]
+        // SAFETY: as above.
+        Int8Kind::Avx2Bytes => unsafe { avx2_bytes(kernel) },
+        #[cfg(target_arch = "x86_64")]
         // SAFETY: `Int8Isa` makes this value after it has found AVX2, FMA and AVX-VNNI.
         Int8Kind::AvxVnni => unsafe { avx_vnni(kernel) },
         #[cfg(target_arch = "x86_64")]
@@ -216,6 +268,12 @@ fn avx2_int8<K: Int8Kernel>(kernel: K) -> K::Output {
 }
 
 #[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn avx2_bytes<K: Int8Kernel>(kernel: K) -> K::Output {
+    kernel.run::<_, _, 6, 2>(Avx2::new(), Avx2Bytes::new())
+}
+
+#[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avxvnni")]
 fn avx_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
     kernel.run::<_, _, 6, 2>(Avx2::new(), AvxVnni::new())
@@ -237,4 +295,33 @@ fn avx512_vnni_halves<K: Int8Kernel>(kernel: K) -> K::Output {
 #[target_feature(enable = "neon,dotprod")]
 fn neon_dot<K: Int8Kernel>(kernel: K) -> K::Output {
     kernel.run::<_, _, { NEON_TILE.0 }, { NEON_TILE.1 }>(Neon, NeonDot::new())
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::*;
+
+    const AVX2: Int8Isa = Int8Isa(Int8Kind::Avx2);
+
+    #[test]
+    fn pairs_are_of_channels() {
+        // Two taps of six channels.
+        let levels = [60, 1, -5, 60, 0, 64, 0, -1, 40, 0, -25, 0];
+        assert_eq!(large_pairs(&levels, 2, 64), 3);
+        assert_eq!(large_pairs(&levels, 2, 65), 0);
+        assert_eq!(large_pairs(&[127, 0, 100], 1, 100), 1);
+        assert_eq!(large_pairs(&[], 1, 64), 0);
+    }
+
+    #[test]
+    fn bytes_where_few_pairs_are_large() {
+        let mut levels = vec![-32i8; 4 * FEW];
+        assert_eq!(AVX2.for_weights(&levels, 1), Int8Isa(Int8Kind::Avx2Bytes));
+        levels[..4].fill(33);
+        assert_eq!(AVX2.for_weights(&levels, 1), Int8Isa(Int8Kind::Avx2Bytes));
+        levels[..6].fill(33);
+        assert_eq!(AVX2.for_weights(&levels, 1), AVX2);
+        let vnni = Int8Isa(Int8Kind::Avx512Vnni);
+        assert_eq!(vnni.for_weights(&levels, 1), vnni);
+    }
 }

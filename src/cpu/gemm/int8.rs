@@ -7,6 +7,7 @@ use super::super::rounding::{InputBits, Int8Input, group_count, input_scale};
 use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
 use super::super::tile::Tile;
 use super::packed::padded;
+use super::remainders::PackedRemainders;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
 /// Numbers of a task that rounds rows.
@@ -22,6 +23,8 @@ pub(crate) struct Int8Matrix {
     n: usize,
     /// `[panel][word][width]`; a word is two bytes or four.
     panels: AlignedBuffer<u16>,
+    /// What is left of large weights where the instruction set has only room for small ones.
+    remainders: Option<PackedRemainders>,
     /// The sums of the columns, as bits of i32, `[groups, panel * width]`.
     sums: AlignedBuffer,
     /// `[panel * width]`
@@ -74,9 +77,12 @@ impl Int8Matrix {
                 }
             }
         }
+        let remainders = isa
+            .most_of_pair()
+            .map(|most| PackedRemainders::split_off(panels.bytes_mut(), words, width, most));
         let scale = padded(scales, n, width);
         let bias = padded(bias.unwrap_or_default(), n, width);
-        Int8Matrix { isa, k, group, n, panels, sums, scale, bias }
+        Int8Matrix { isa, k, group, n, panels, remainders, sums, scale, bias }
     }
 
     pub(in crate::cpu) fn isa(&self) -> Int8Isa {
@@ -161,10 +167,11 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
             rows: scales,
         };
         let data = matrix.panels.view::<P::Right>();
+        let remainders = matrix.remainders.as_ref().map(PackedRemainders::rows);
         let width = matrix.isa.panel_width();
         let bias = Some(matrix.bias.as_slice());
         let matrix = Panels::new(Matrix::k(matrix), matrix.n, width, data, bias);
-        let matrix = matrix.with_integers(integers);
+        let matrix = matrix.with_integers(integers).with_remainders(remainders);
         let Origin { first_row, first_panel } = origin;
         Gemm { rows, first_row, matrix, first_panel, epilogue, out }
             .multiply::<S, P, MR, NV>(simd, product);

@@ -16,6 +16,7 @@
 mod bf16;
 mod int8;
 mod packed;
+mod remainders;
 mod rows;
 
 use std::ops::Range;
@@ -279,6 +280,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         }
         // SAFETY: the pass's elements lie in the panels.
         let mut b = unsafe { self.matrix.data().as_ptr().add(pass.elements.start) };
+        let mut k = pass.elements.start / width - pass.panel * self.matrix.k();
         for chunk in pass.chunks.clone() {
             let len = self.rows.chunk_len(chunk);
             // SAFETY: the left matrix has the rows and the chunk, and says that `len` elements are
@@ -286,8 +288,15 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
             unsafe {
                 let a = self.rows.pointers::<MR>(self.first_row + row, chunk);
                 product.multiply_add_rows(simd, &mut sums, &a, b, len);
+                if P::INTEGER
+                    && let Some(remainders) = self.matrix.remainders()
+                {
+                    let (at, rows) = remainders.of(pass.panel, k..k + len);
+                    product.multiply_add_chosen(simd, &mut sums, &a, (at, k), rows.as_ptr());
+                }
                 b = b.add(len * width);
             }
+            k += len;
         }
         if P::INTEGER
             && (pass.last || groups > 1)

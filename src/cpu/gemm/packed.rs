@@ -3,6 +3,7 @@
 use super::super::buffer::{AlignedBuffer, Plain};
 use super::super::dispatch::{Isa, dispatch};
 use super::super::tile::Tile;
+use super::remainders::Remainders;
 use super::{Epilogue, Gemm, Matrix, Origin, Rows};
 
 /// A matrix `[k, n]` and a bias, packed for an instruction set.
@@ -131,6 +132,7 @@ pub(in crate::cpu) struct Panels<'a, E = f32> {
     data: &'a [E],
     bias: Option<&'a [f32]>,
     integers: Option<Integers<'a>>,
+    remainders: Option<Remainders<'a, E>>,
 }
 
 /// What the sums of an integer product stand for: the sum over groups of
@@ -197,7 +199,7 @@ impl<'a, E: Plain> Panels<'a, E> {
         let len = padded.and_then(|padded| padded.checked_mul(k));
         assert_eq!(Some(data.len()), len, "panels of another size");
         assert!(bias.is_none_or(|bias| Some(bias.len()) == padded), "a bias of another size");
-        Panels { k, n, width, data, bias, integers: None }
+        Panels { k, n, width, data, bias, integers: None, remainders: None }
     }
 
     /// The same for sums of integers.
@@ -211,6 +213,11 @@ impl<'a, E: Plain> Panels<'a, E> {
             && integers.scale.len() == padded;
         assert!(same, "scales of another size");
         Panels { integers: Some(integers), ..self }
+    }
+
+    /// The same with more rows of its panels.
+    pub(in crate::cpu) fn with_remainders(self, remainders: Option<Remainders<'a, E>>) -> Self {
+        Panels { remainders, ..self }
     }
 
     /// Rows.
@@ -245,5 +252,9 @@ impl<'a, E: Plain> Panels<'a, E> {
 
     pub(super) fn integers(&self) -> Option<Integers<'a>> {
         self.integers
+    }
+
+    pub(super) fn remainders(&self) -> Option<Remainders<'a, E>> {
+        self.remainders
     }
 }

@@ -112,7 +112,7 @@ pub(super) use bf16::{Bf16Product, PlainBf16, word as bf16_word};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(super) use int8::WasmInt8;
 #[cfg(target_arch = "x86_64")]
-pub(super) use int8::{Avx2Int8, Avx512Vnni, Avx512VnniHalves, AvxVnni};
+pub(super) use int8::{Avx2Bytes, Avx2Int8, Avx512Vnni, Avx512VnniHalves, AvxVnni};
 pub(super) use int8::{InputRange, Int8Product, MOST_NUMBERS, PlainInt8, Words};
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub(super) use int8::{NeonDot, NeonInt8};

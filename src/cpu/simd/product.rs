@@ -30,6 +30,31 @@ pub(in crate::cpu) unsafe trait Product<S: Simd>: Copy {
         panel: *const Self::Right,
         len: usize,
     );
+
+    /// Adds chosen elements of `MR` rows, those at `at` less `first`, times a panel that has a row for each
+    /// of them.
+    ///
+    /// # Safety
+    /// None of `at` is below `first`; the elements behind each of `rows` and `at.len() * NV * LANES`
+    /// behind `panel` are readable.
+    #[inline(always)]
+    unsafe fn multiply_add_chosen<const MR: usize, const NV: usize>(
+        self,
+        simd: S,
+        sums: &mut [[S::V; NV]; MR],
+        rows: &[*const Self::Left; MR],
+        (at, first): (&[u32], usize),
+        panel: *const Self::Right,
+    ) {
+        for (i, &at) in at.iter().enumerate() {
+            // SAFETY: the caller says so.
+            unsafe {
+                let rows = rows.map(|row| row.add(at as usize - first));
+                let panel = panel.add(i * NV * S::LANES);
+                self.multiply_add_rows(simd, sums, &rows, panel, 1);
+            }
+        }
+    }
 }
 
 /// A product of matrices that both lie row after row in memory, `A^T B`: elements are made of rows

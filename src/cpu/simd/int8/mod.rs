@@ -15,7 +15,7 @@ mod vnni;
 mod wasm;
 
 #[cfg(target_arch = "x86_64")]
-pub(in crate::cpu) use avx2::Avx2Int8;
+pub(in crate::cpu) use avx2::{Avx2Bytes, Avx2Int8};
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub(in crate::cpu) use neon::{NeonDot, NeonInt8};
 #[cfg(target_arch = "x86_64")]

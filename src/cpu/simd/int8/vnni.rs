@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{Avx2, Avx512, Product, Simd};
+use super::avx2::words_of_bytes;
 use super::{InputRange, Int8Product, MOST_WORDS, Words};
 
 /// The dot products of AVX-VNNI, in vectors of AVX2.
@@ -36,17 +37,8 @@ impl Int8Product<Avx2> for AvxVnni {
 
     #[inline(always)]
     fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
-        let mut words = [0; MOST_WORDS];
-        // SAFETY: proven; two words are written, of eight.
-        unsafe {
-            let rounded = _mm256_cvtps_epi32(numbers);
-            let raised = _mm256_add_epi32(rounded, _mm256_set1_epi32(range.zero));
-            let halves = _mm256_packs_epi32(raised, raised);
-            let halves = _mm256_castsi256_si128(_mm256_permute4x64_epi64::<0b1000>(halves));
-            let bytes = _mm_packus_epi16(halves, halves);
-            _mm_storel_epi64(words.as_mut_ptr().cast(), bytes);
-        }
-        words
+        // SAFETY: proven.
+        unsafe { words_of_bytes(numbers, range) }
     }
 }
 

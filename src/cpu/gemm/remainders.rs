@@ -1,0 +1,135 @@
+//! Weights of which few are too large for the sums of 16 bits that an instruction set makes.
+//!
+//! A large weight is a sum of smaller ones. The first stands in the panel, the others in rows of their own,
+//! each of which is multiplied with the same element of the left matrix as the row of the panel: integer
+//! sums stay exact.
+
+use std::ops::Range;
+
+use super::super::buffer::{AlignedBuffer, Plain};
+
+/// The rows that a packed matrix has beside those of its panels.
+#[derive(Clone)]
+pub(super) struct PackedRemainders {
+    /// Rows of a panel.
+    k: usize,
+    /// Columns of a panel.
+    width: usize,
+    /// For every row of a panel, the first one of `at` that does not stand before it, and the end of the
+    /// panel's: `[panel, k + 1]`.
+    starts: Vec<u32>,
+    /// The rows of the panels, in order, that these are added to; a row may have several.
+    at: Vec<u32>,
+    /// `[at, width]`
+    data: AlignedBuffer<u16>,
+}
+
+impl PackedRemainders {
+    /// Leaves in the panels `[panel][k][width]` of four bytes pairs of weights whose magnitudes sum up to at
+    /// most `most`. The rows that it makes of the rest have pairs of at most twice as much.
+    pub(super) fn split_off(panels: &mut [u8], k: usize, width: usize, most: i32) -> Self {
+        let row_len = width * size_of::<u32>();
+        let (mut starts, mut at, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        for panel in panels.chunks_exact_mut((k * row_len).max(1)) {
+            for (k, row) in panel.chunks_exact_mut(row_len).enumerate() {
+                starts.push(at.len() as u32);
+                let mut rest = limit(row, most);
+                while rest.iter().any(|&byte| byte != 0) {
+                    let next = limit(&mut rest, 2 * most);
+                    at.push(k as u32);
+                    data.append(&mut rest);
+                    rest = next;
+                }
+            }
+            starts.push(at.len() as u32);
+        }
+        let mut aligned = AlignedBuffer::zeroed(data.len() / 2);
+        aligned.bytes_mut().copy_from_slice(&data);
+        PackedRemainders { k, width, starts, at, data: aligned }
+    }
+
+    pub(super) fn rows<E: Plain>(&self) -> Remainders<'_, E> {
+        let PackedRemainders { k, width, .. } = *self;
+        Remainders { k, width, starts: &self.starts, at: &self.at, data: self.data.view() }
+    }
+}
+
+/// Makes pairs of weights so small that their magnitudes sum up to at most `most`; returns what was taken away.
+fn limit(weights: &mut [u8], most: i32) -> Vec<u8> {
+    let mut rest = vec![0; weights.len()];
+    for (pair, rest) in weights.chunks_exact_mut(2).zip(rest.chunks_exact_mut(2)) {
+        let (a, b) = (i32::from(pair[0] as i8), i32::from(pair[1] as i8));
+        if a.abs() + b.abs() <= most {
+            continue;
+        }
+        let first = a.clamp(-most / 2, most / 2);
+        let left = most - first.abs();
+        let second = b.clamp(-left, left);
+        pair.copy_from_slice(&[first as i8 as u8, second as i8 as u8]);
+        rest.copy_from_slice(&[(a - first) as i8 as u8, (b - second) as i8 as u8]);
+    }
+    rest
+}
+
+/// [`PackedRemainders`] for a product.
+///
+/// Invariant: what `starts` says of `at`.
+#[derive(Clone, Copy)]
+pub(in crate::cpu) struct Remainders<'a, E> {
+    k: usize,
+    width: usize,
+    starts: &'a [u32],
+    at: &'a [u32],
+    data: &'a [E],
+}
+
+impl<'a, E> Remainders<'a, E> {
+    /// Those of some rows of a panel: these rows, all of which are in the range, and `[rows, width]`.
+    #[inline(always)]
+    pub(super) fn of(&self, panel: usize, rows: Range<usize>) -> (&'a [u32], &'a [E]) {
+        let starts = &self.starts[panel * (self.k + 1)..][..self.k + 1];
+        let range = starts[rows.start] as usize..starts[rows.end] as usize;
+        (&self.at[range.clone()], &self.data[range.start * self.width..range.end * self.width])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_sum_up_to_the_weights() {
+        let (k, width, most) = (5, 2, 64);
+        let row_len = width * 4;
+        let mut weights: Vec<i8> = vec![0; 3 * k * row_len];
+        weights[1] = 64;
+        weights[2..6].copy_from_slice(&[40, -25, 127, -127]);
+        weights[2 * row_len..][..4].copy_from_slice(&[-127, 0, 3, 100]);
+        weights[(k + 4) * row_len..][..8].fill(-127);
+        let mut panels: Vec<u8> = weights.iter().map(|&weight| weight as u8).collect();
+        let packed = PackedRemainders::split_off(&mut panels, k, width, most);
+        assert_eq!(packed.at, [0, 0, 2, 4, 4]);
+
+        let small = |bytes: &[u8], most: i32| {
+            let magnitude = |&byte: &u8| i32::from(byte as i8).abs();
+            bytes.chunks(2).all(|pair| pair.iter().map(magnitude).sum::<i32>() <= most)
+        };
+        assert!(small(&panels, most));
+        let remainders = packed.rows::<u32>();
+        let mut sums: Vec<i32> = panels.iter().map(|&byte| i32::from(byte as i8)).collect();
+        for (panel, range) in [(0, 0..1), (0, 1..k), (1, 0..4), (1, 4..k), (2, 0..k)] {
+            let (at, rows) = remainders.of(panel, range.clone());
+            assert_eq!(rows.len(), at.len() * width);
+            for (&at, row) in at.iter().zip(rows.chunks_exact(width)) {
+                assert!(range.contains(&(at as usize)));
+                let bytes: Vec<u8> = row.iter().flat_map(|word| word.to_ne_bytes()).collect();
+                assert!(small(&bytes, 2 * most));
+                let start = (panel * k + at as usize) * row_len;
+                for (sum, &byte) in sums[start..].iter_mut().zip(&bytes) {
+                    *sum += i32::from(byte as i8);
+                }
+            }
+        }
+        assert!(sums.iter().zip(&weights).all(|(&sum, &weight)| sum == i32::from(weight)));
+    }
+}
