@@ -4,8 +4,8 @@
 use super::buffer::{Plain, Scratch};
 use super::dispatch::{Int8Isa, Isa};
 use super::gemm::{
-    BLOCK_ROWS, Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale, RowScales,
-    Rows,
+    Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale, RowScales, Rows,
+    block_rows,
 };
 use super::linear::task_panels;
 use super::rounding::Int8Input;
@@ -119,7 +119,6 @@ pub(super) fn gather<M: Matrix>(
         assert_eq!(other.len(), images * positions * layer.out_dim, "residual of another size");
     }
 
-    let blocks = positions.div_ceil(BLOCK_ROWS);
     let groups = layer.groups.len();
     let (group_in, group_out) = (layer.in_dim / groups, layer.out_dim / groups);
     let width = layer.groups[0].panel_width();
@@ -129,7 +128,7 @@ pub(super) fn gather<M: Matrix>(
     let grid = Grid {
         segments: images,
         segment_rows: positions,
-        block_rows: positions.div_ceil(blocks.max(1)),
+        block_rows: block_rows(positions),
         columns: layer.out_dim,
         block_columns: group_out.min(panels * width),
     };

@@ -7,8 +7,8 @@ use super::dispatch::{Isa, Kernel, dispatch};
 use super::parts::{Chunks, for_each_part};
 use super::simd::{Simd, sum_by};
 
-/// Numbers of a task: a crop's are too few for two threads to gain from.
-const TASK_NUMBERS: usize = 1 << 15;
+/// Numbers of a task.
+const TASK_NUMBERS: usize = 1 << 13;
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` for every row of `weight.len()` elements.
 pub(crate) fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {

@@ -7,8 +7,8 @@ use super::dispatch::{Int8Isa, Isa};
 #[cfg(feature = "train")]
 use super::gemm::Bf16Matrix;
 use super::gemm::{
-    BLOCK_ROWS, DenseRows, Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale,
-    RowScales,
+    DenseRows, Epilogue, Int8Matrix, Int8Rows, Matrix, Origin, PackedMatrix, RowScale, RowScales,
+    block_rows,
 };
 use super::parts::for_each_part;
 use super::rounding::{Int8Input, group_count, scale_group};
@@ -80,11 +80,10 @@ fn linear_into<M: Matrix>(
         source = source.in_chunks(layer.scale_group());
     }
     let width = layer.panel_width();
-    let blocks = rows.div_ceil(BLOCK_ROWS);
     let grid = Grid {
         segments: 1,
         segment_rows: rows,
-        block_rows: rows.div_ceil(blocks.max(1)),
+        block_rows: block_rows(rows),
         columns: layer.n(),
         block_columns: task_panels(layer.n(), width) * width,
     };

@@ -8,7 +8,8 @@
 //! 2. [`simd`] has the vectors of an instruction set: kernels are written once over the trait `Simd`
 //!    and contain no intrinsics. With plain arithmetic as the instruction set the same code is its
 //!    own portable version. [`math`] and [`softmax`] are functions of vectors.
-//! 3. [`parallel`] spreads tasks over the current rayon pool; [`parts`] divides memory among tasks, so
+//! 3. [`parallel`] spreads tasks over the current rayon pool, where a [`team`] of threads stays together for a
+//!    crop; [`parts`] divides memory among tasks, so
 //!    that each writes to its own, and [`tile`] divides matrices into rectangles. [`buffer`] has the
 //!    memory: aligned, reused by a thread, uninitialised where an operation writes it in full.
 //! 4. [`gemm`] is the matrix product that most operations are made of: rows that lie anywhere
@@ -21,8 +22,7 @@
 //! the allocator.
 //!
 //! # Results
-//! Tasks do not depend on the number of threads, and no sum crosses tasks: results are the same to
-//! the bit with any number. They are also the same with every instruction set that has fused
+//! No sum crosses tasks: results are the same to the bit with any number of threads. They are also the same with every instruction set that has fused
 //! multiply-add (AVX2, AVX-512, NEON): an element of a matrix product is summed in the order of `k`,
 //! sums over rows are in sixteen parts whatever a vector's width, and exponentials are our own.
 //! Without it products are rounded before they are added. The tests hold every instruction set of
@@ -59,6 +59,7 @@ mod resample;
 mod rounding;
 mod simd;
 mod softmax;
+mod team;
 mod tile;
 mod vertical_attention;
 

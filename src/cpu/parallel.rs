@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::clock::clock;
+use super::team;
 
 /// Waiting longer than this for the others means that one of them does not run. (Tasks take about
 /// a tenth of it.)
@@ -69,14 +70,10 @@ impl Watch {
     }
 }
 
-/// Runs many operations in a row on a thread of the current rayon pool. From another thread each of them
-/// would be handed to the pool, and waited for, by itself.
+/// Runs many operations in a row on a thread of the current rayon pool, with a [team](super::team) of others.
+/// From another thread each of them would be handed to the pool, and waited for, by itself.
 pub(crate) fn in_pool<T: Send>(operations: impl FnOnce() -> T + Send) -> T {
-    if rayon::current_thread_index().is_none() && rayon::current_num_threads() > 1 {
-        rayon::scope(|_| operations())
-    } else {
-        operations()
-    }
+    if rayon::current_num_threads() > 1 { team::lead(operations) } else { operations() }
 }
 
 /// Runs `task` for `0..count`, on the threads of the current rayon pool.
@@ -86,7 +83,8 @@ pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
         (0..count).for_each(task);
         return;
     }
-    let (waited, total) = spread(threads, count, task);
+    let with_team = team::with_leader(|leader| leader.spread(count, task));
+    let (waited, total) = with_team.unwrap_or_else(|| spread(threads, count, task));
     WATCH.waited(waited, total);
 }
 

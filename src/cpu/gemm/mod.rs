@@ -25,6 +25,7 @@ use super::buffer::Plain;
 use super::dispatch::Kernel;
 use super::math::gelu;
 use super::simd::{F32, Product, Simd};
+use super::team::leads;
 use super::tile::{Tile, load_columns};
 
 #[cfg(feature = "train")]
@@ -39,11 +40,20 @@ pub(super) use rows::{DenseRows, Rows};
 pub(super) const PASS_DEPTH: usize = 256;
 /// Rows of the left matrix that a task covers at most. Bringing a panel's part into the
 /// first-level cache takes the longer a share of the time the fewer rows make use of it.
-pub(super) const BLOCK_ROWS: usize = 256;
+const BLOCK_ROWS: usize = 256;
+/// The same where threads share an operation: each has rows of its own then, operation after operation.
+const SHARED_BLOCK_ROWS: usize = 128;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 /// The most rows that a tile of registers has with any instruction set.
 const MOST_ROWS: usize = 8;
+
+/// Rows of the tasks of a product with so many rows, of which the last may have fewer. What an element is
+/// summed up from does not depend on it.
+pub(super) fn block_rows(rows: usize) -> usize {
+    let most = if leads() { SHARED_BLOCK_ROWS } else { BLOCK_ROWS };
+    rows.div_ceil(rows.div_ceil(most).max(1))
+}
 
 /// What is done to a sum before it is stored.
 #[derive(Clone, Copy)]
