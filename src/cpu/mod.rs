@@ -22,9 +22,10 @@
 //! the allocator.
 //!
 //! # Results
-//! No sum crosses tasks: results are the same to the bit with any number of threads. They are also the same with every instruction set that has fused
-//! multiply-add (AVX2, AVX-512, NEON): an element of a matrix product is summed in the order of `k`,
-//! sums over rows are in sixteen parts whatever a vector's width, and exponentials are our own.
+//! No sum crosses tasks: results are the same to the bit with any number of threads. They are also the
+//! same with every instruction set that has fused multiply-add (AVX2, AVX-512, NEON): an element of a matrix
+//! product is summed in the order of `k`, sums over rows are in sixteen parts whatever a vector's width, and
+//! exponentials are our own.
 //! Without it products are rounded before they are added. The tests hold every instruction set of
 //! the machine against definitions in f64.
 //!

@@ -30,11 +30,10 @@ const LOOKS: usize = 64;
 ///
 /// On cache lines of its own, because every member writes to its own range.
 #[repr(align(128))]
+#[derive(Default)]
 struct Range(AtomicU64);
 
 impl Range {
-    const NONE: Self = Range(AtomicU64::new(0));
-
     fn set(&self, start: usize, end: usize) {
         self.0.store((start as u64) << 32 | end as u64, Ordering::Relaxed);
     }
@@ -95,7 +94,7 @@ impl Team {
             open: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
             task: UnsafeCell::new(&|_| {}),
-            ranges: [Range::NONE; MOST_MEMBERS],
+            ranges: std::array::from_fn(|_| Range::default()),
             members: AtomicUsize::new(1),
             panic: Mutex::new(None),
             helpers: AtomicUsize::new(0),

@@ -165,22 +165,22 @@ unsafe fn rows_of_bytes<const ROWS: usize, const NV: usize>(
     let mut k = 0;
     while k + 1 < len {
         let (first, second) = (columns(k), columns(k + 1));
-        for row in 0..ROWS {
+        for (row, sums) in sums.iter_mut().enumerate() {
             let (x, y) = (word(row, k), word(row, k + 1));
-            for v in 0..NV {
+            for (v, sum) in sums.iter_mut().enumerate() {
                 let pairs = _mm256_maddubs_epi16(x, first[v]);
                 let pairs = _mm256_add_epi16(pairs, _mm256_maddubs_epi16(y, second[v]));
-                sums[row][v] = add(sums[row][v], pairs);
+                *sum = add(*sum, pairs);
             }
         }
         k += 2;
     }
     if k < len {
         let columns = columns(k);
-        for row in 0..ROWS {
+        for (row, sums) in sums.iter_mut().enumerate() {
             let x = word(row, k);
-            for v in 0..NV {
-                sums[row][v] = add(sums[row][v], _mm256_maddubs_epi16(x, columns[v]));
+            for (sum, column) in sums.iter_mut().zip(columns) {
+                *sum = add(*sum, _mm256_maddubs_epi16(x, column));
             }
         }
     }
