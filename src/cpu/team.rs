@@ -293,27 +293,29 @@ mod tests {
         }
     }
 
+    /// Returns when two tasks have called it, which then are on two threads.
+    fn meet(met: &AtomicUsize) {
+        met.fetch_add(1, Ordering::AcqRel);
+        let start = clock();
+        while met.load(Ordering::Acquire) < 2 {
+            assert!(clock() - start < Duration::from_secs(60), "nobody helps");
+            std::thread::yield_now();
+        }
+    }
+
     #[test]
     fn others_help_and_come_back() {
         let pool = pool(2);
-        let helped = |leader| {
-            let others = AtomicUsize::new(0);
-            spread(2, |_| {
-                others.fetch_add(
-                    usize::from(std::thread::current().id() != leader),
-                    Ordering::Relaxed,
-                );
-                std::thread::sleep(Duration::from_millis(20));
-            });
-            others.into_inner() == 1
+        let helped = || {
+            let met = AtomicUsize::new(0);
+            spread(2, |_| meet(&met));
         };
         pool.install(|| {
             lead_with(1, || {
-                let leader = std::thread::current().id();
-                assert!(helped(leader));
+                helped();
                 // The helper leaves.
                 std::thread::sleep(Duration::from_millis(20));
-                assert!(helped(leader));
+                helped();
             });
         });
         assert!(!leads());
@@ -327,8 +329,9 @@ mod tests {
                 pool.install(|| {
                     lead_with(1, || {
                         let leader = std::thread::current().id();
+                        let met = AtomicUsize::new(0);
                         spread(2, |_| {
-                            std::thread::sleep(Duration::from_millis(20));
+                            meet(&met);
                             if (std::thread::current().id() == leader) == of_leader {
                                 panic!("a task");
                             }

@@ -65,11 +65,9 @@ const INT8_BASELINE: Int8Isa = Int8Isa({
 
 /// Large pairs of weights are few if at most one in so many is large. Then two of five words of a panel have
 /// one, which cost about what all of them gain.
-#[cfg(target_arch = "x86_64")]
 const FEW: usize = 64;
 
 /// How many pairs of channels there are whose magnitudes sum up to more than `most`.
-#[cfg(target_arch = "x86_64")]
 fn large_pairs(levels: &[i8], taps: usize, most: i32) -> usize {
     let large = |pair: &[i8]| {
         let (first, second) = pair.split_at(taps.min(pair.len()));
@@ -113,13 +111,18 @@ impl Int8Isa {
     /// The best one for a layer's weights, `[.., channels, taps]`. They are multiplied with inputs of 8
     /// bits, and pairs are of two channels.
     pub(in crate::cpu) fn for_weights(self, levels: &[i8], taps: usize) -> Self {
+        let small = self.for_small_weights();
+        match small.most_of_pair() {
+            Some(most) if large_pairs(levels, taps, most) <= levels.len() / 2 / FEW => small,
+            _ => self,
+        }
+    }
+
+    /// The best one for weights of which few are large.
+    fn for_small_weights(self) -> Self {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::Avx2 => {
-                let bytes = Int8Isa(Int8Kind::Avx2Bytes);
-                let large = large_pairs(levels, taps, Avx2Bytes::MOST_OF_PAIR);
-                if large <= levels.len() / 2 / FEW { bytes } else { self }
-            }
+            Int8Kind::Avx2 => Int8Isa(Int8Kind::Avx2Bytes),
             _ => self,
         }
     }
