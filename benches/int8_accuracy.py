@@ -2,7 +2,7 @@
 """Word accuracy of a SVTRv2 ONNX export in ONNX Runtime's and OpenVINO's int8, to compare with
 `svtrv2 evaluate` of a file made by `svtrv2 convert --int8`.
 
-    venv/bin/pip install onnxruntime onnx openvino nncf pillow
+    venv/bin/pip install onnxruntime onnx openvino nncf pillow opencv-python-headless
     venv/bin/python benches/int8_accuracy.py svtrv2.onnx data/cute80_288 .. --calibrate data/train
 
 Static int8 (QDQ) and NNCF are calibrated on 64 crops of the folder of data sets, which should not be
@@ -90,13 +90,13 @@ def main():
     parser.add_argument("--calibrate", required=True)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
-    files = [file for _, samples in datasets([arguments.calibrate]) for file, _ in samples]
+    files = [file for _, _, samples in datasets([arguments.calibrate]) for file, _ in samples]
     count = min(CALIBRATION_CROPS, len(files))
     inputs = [network_input(files[i * len(files) // count]) for i in range(count)]
     sets = list(datasets(arguments.sets))
     exact = {}
     for system, run in systems(arguments.model, inputs, arguments.threads):
-        for name, samples in sets:
+        for name, _, samples in sets:
             words = right = changed = 0
             for file, label in samples:
                 text = text_of(run(network_input(file)))
