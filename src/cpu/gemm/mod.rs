@@ -15,6 +15,7 @@
 #[cfg(feature = "train")]
 mod bf16;
 mod int8;
+mod int8_rows;
 mod packed;
 mod remainders;
 mod rows;
@@ -31,7 +32,7 @@ use super::tile::{Tile, load_columns};
 #[cfg(feature = "train")]
 pub(super) use bf16::{Bf16Matrix, bf16_rows};
 pub(crate) use int8::Int8Matrix;
-pub(super) use int8::Int8Rows;
+pub(super) use int8_rows::Int8Rows;
 pub(crate) use packed::PackedMatrix;
 pub(super) use packed::{Integers, Panels, RowScale, RowScales};
 pub(super) use rows::{DenseRows, Rows};
