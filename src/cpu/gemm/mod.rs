@@ -295,7 +295,8 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         for chunk in pass.chunks.clone() {
             let len = self.rows.chunk_len(chunk);
             // SAFETY: the left matrix has the rows and the chunk, and says that `len` elements are
-            // there; the panel has `len` rows from `b` on, as all the chunks' lengths are its k.
+            // there; the panel has `len` rows from `b` on, as all the chunks' lengths are its k. Remainders
+            // are of rows of the chunk, and have the panel's width.
             unsafe {
                 let a = self.rows.pointers::<MR>(self.first_row + row, chunk);
                 product.multiply_add_rows(simd, &mut sums, &a, b, len);

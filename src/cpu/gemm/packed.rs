@@ -216,7 +216,12 @@ impl<'a, E: Plain> Panels<'a, E> {
     }
 
     /// The same with more rows of its panels.
+    ///
+    /// # Panics
+    /// If they are those of panels of another size.
     pub(in crate::cpu) fn with_remainders(self, remainders: Option<Remainders<'a, E>>) -> Self {
+        let fit = remainders.is_none_or(|remainders| remainders.fit(self.k, self.width));
+        assert!(fit, "remainders of panels of another size");
         Panels { remainders, ..self }
     }
 

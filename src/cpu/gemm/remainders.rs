@@ -84,6 +84,11 @@ pub(in crate::cpu) struct Remainders<'a, E> {
 }
 
 impl<'a, E> Remainders<'a, E> {
+    /// Whether they are those of panels `[k][width]`.
+    pub(super) fn fit(&self, k: usize, width: usize) -> bool {
+        (self.k, self.width) == (k, width)
+    }
+
     /// Those of some rows of a panel: these rows, all of which are in the range, and `[rows, width]`.
     #[inline(always)]
     pub(super) fn of(&self, panel: usize, rows: Range<usize>) -> (&'a [u32], &'a [E]) {
