@@ -48,7 +48,7 @@ pub struct Arguments {
     storage: Storage,
     /// Round the weights to integers of 8 bits, stored as they are, and state that the network runs
     /// in int8: faster, with small errors. With --bytes: to as few bits as that asks for, entropy-coded
-    #[arg(long, conflicts_with_all = ["storage", "bits"])]
+    #[arg(long, conflicts_with = "storage")]
     int8: bool,
     /// With --int8: try every layer on crops of this folder (a data set, or pictures; no labels are
     /// needed), even out the channels of layers' inputs, and leave the layers that int8 damages most

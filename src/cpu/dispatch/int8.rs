@@ -63,18 +63,28 @@ const INT8_BASELINE: Int8Isa = Int8Isa({
     }
 });
 
-/// Large pairs of weights are few if at most one in so many is large. Then two of five words of a panel have
-/// one, which cost about what all of them gain.
+/// Large weights are few if at most four in so many fours are too large together. Then two of five words of a
+/// panel have some, which cost about what all of them gain.
 const FEW: usize = 64;
 
-/// How many pairs of channels there are whose magnitudes sum up to more than `most`.
-fn large_pairs(levels: &[i8], taps: usize, most: i32) -> usize {
-    let large = |pair: &[i8]| {
-        let (first, second) = pair.split_at(taps.min(pair.len()));
-        let sum = |(&a, &b): (&i8, &i8)| i32::from(a).abs() + i32::from(b).abs();
-        first.iter().zip(second).filter(|pair| sum(*pair) > most).count()
+/// How many fours of channels of two words, a pair of each, have positive weights that sum up to more than
+/// `most`, or negative ones to less than `-most`.
+fn large_fours(levels: &[i8], taps: usize, most: i32) -> usize {
+    let large = |of_words: &[i8]| {
+        let level = |channel: usize, tap: usize| {
+            of_words.get(channel * taps + tap).map_or(0, |&level| i32::from(level))
+        };
+        let fours = (0..taps).flat_map(|tap| {
+            [0, 2]
+                .map(|pair| [pair, pair + 1, pair + 4, pair + 5].map(|channel| level(channel, tap)))
+        });
+        let too_large = |four: &[i32; 4]| {
+            let sum = |part: fn(i32) -> i32| four.iter().map(|&level| part(level)).sum::<i32>();
+            sum(|level| level.max(0)) > most || sum(|level| level.min(0)) < -most
+        };
+        fours.filter(too_large).count()
     };
-    levels.chunks(2 * taps.max(1)).map(large).sum()
+    levels.chunks((8 * taps).max(1)).map(large).sum()
 }
 
 impl Int8Isa {
@@ -108,12 +118,11 @@ impl Int8Isa {
         }
     }
 
-    /// The best one for a layer's weights, `[.., channels, taps]`. They are multiplied with inputs of 8
-    /// bits, and pairs are of two channels.
+    /// The best one for a layer's weights, `[.., channels, taps]`, that are multiplied with inputs of 8 bits.
     pub(in crate::cpu) fn for_weights(self, levels: &[i8], taps: usize) -> Self {
         let small = self.for_small_weights();
-        match small.most_of_pair() {
-            Some(most) if large_pairs(levels, taps, most) <= levels.len() / 2 / FEW => small,
+        match small.most_of_four() {
+            Some(most) if large_fours(levels, taps, most) <= levels.len() / 4 / FEW => small,
             _ => self,
         }
     }
@@ -127,12 +136,12 @@ impl Int8Isa {
         }
     }
 
-    /// What the magnitudes of a pair of weights may sum up to, if that is limited
-    /// ([`Avx2Bytes::MOST_OF_PAIR`]).
-    pub(in crate::cpu) fn most_of_pair(self) -> Option<i32> {
+    /// What the positive weights of a pair of a word and the pair in the same place of the next may sum up to,
+    /// and the negative ones, if that is limited ([`Avx2Bytes::MOST_OF_FOUR`]).
+    pub(in crate::cpu) fn most_of_four(self) -> Option<i32> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::Avx2Bytes => Some(Avx2Bytes::MOST_OF_PAIR),
+            Int8Kind::Avx2Bytes => Some(Avx2Bytes::MOST_OF_FOUR),
             _ => None,
         }
     }
@@ -307,22 +316,26 @@ mod tests {
     const AVX2: Int8Isa = Int8Isa(Int8Kind::Avx2);
 
     #[test]
-    fn pairs_are_of_channels() {
-        // Two taps of six channels.
-        let levels = [60, 1, -5, 60, 0, 64, 0, -1, 40, 0, -25, 0];
-        assert_eq!(large_pairs(&levels, 2, 64), 3);
-        assert_eq!(large_pairs(&levels, 2, 65), 0);
-        assert_eq!(large_pairs(&[127, 0, 100], 1, 100), 1);
-        assert_eq!(large_pairs(&[], 1, 64), 0);
+    fn fours_are_of_channels_of_two_words() {
+        // Two taps of eight channels.
+        let mut levels = [0; 16];
+        (levels[0], levels[2], levels[8], levels[10]) = (100, -127, 20, 9);
+        (levels[7], levels[15], levels[5]) = (-64, -65, 100);
+        assert_eq!(large_fours(&levels, 2, 128), 2);
+        assert_eq!(large_fours(&levels, 2, 129), 0);
+        // The second pair of eight channels, and a last one.
+        assert_eq!(large_fours(&[0, 0, 60, 1, 0, 0, 0, 70, 127, 2], 1, 128), 2);
+        assert_eq!(large_fours(&[], 1, 128), 0);
     }
 
     #[test]
-    fn bytes_where_few_pairs_are_large() {
-        let mut levels = vec![-32i8; 4 * FEW];
+    fn bytes_where_few_fours_are_large() {
+        let mut levels = vec![-32i8; 8 * FEW];
         assert_eq!(AVX2.for_weights(&levels, 1), Int8Isa(Int8Kind::Avx2Bytes));
         levels[..4].fill(33);
+        levels[4..8].fill(32);
         assert_eq!(AVX2.for_weights(&levels, 1), Int8Isa(Int8Kind::Avx2Bytes));
-        levels[..6].fill(33);
+        levels[8..16].fill(33);
         assert_eq!(AVX2.for_weights(&levels, 1), AVX2);
         let vnni = Int8Isa(Int8Kind::Avx512Vnni);
         assert_eq!(vnni.for_weights(&levels, 1), vnni);

@@ -74,7 +74,7 @@ impl Int8Matrix {
             }
         }
         let remainders = isa
-            .most_of_pair()
+            .most_of_four()
             .map(|most| PackedRemainders::split_off(panels.bytes_mut(), words, width, most));
         let scale = padded(scales, n, width);
         let bias = padded(bias.unwrap_or_default(), n, width);

@@ -25,21 +25,26 @@ pub(super) struct PackedRemainders {
 }
 
 impl PackedRemainders {
-    /// Leaves in the panels `[panel][k][width]` of four bytes pairs of weights whose magnitudes sum up to at
-    /// most `most`. The rows that it makes of the rest have pairs of at most twice as much.
+    /// Leaves in the panels `[panel][k][width]` of four bytes weights so small that nowhere the positive ones
+    /// of a pair and of the pair below it, in the next row, sum up to more than `most`, nor the negative ones
+    /// to less than `-most`. In the rows that it makes of the rest this holds for every single pair.
     pub(super) fn split_off(panels: &mut [u8], k: usize, width: usize, most: i32) -> Self {
         let row_len = width * size_of::<u32>();
         let (mut starts, mut at, mut data) = (Vec::new(), Vec::new(), Vec::new());
+        let nothing = vec![0; row_len];
+        let mut above = nothing.clone();
         for panel in panels.chunks_exact_mut((k * row_len).max(1)) {
+            above.fill(0);
             for (k, row) in panel.chunks_exact_mut(row_len).enumerate() {
                 starts.push(at.len() as u32);
-                let mut rest = limit(row, most);
+                let mut rest = limit(row, &above, most);
                 while rest.iter().any(|&byte| byte != 0) {
-                    let next = limit(&mut rest, 2 * most);
+                    let next = limit(&mut rest, &nothing, most);
                     at.push(k as u32);
                     data.append(&mut rest);
                     rest = next;
                 }
+                above.copy_from_slice(row);
             }
             starts.push(at.len() as u32);
         }
@@ -54,19 +59,27 @@ impl PackedRemainders {
     }
 }
 
-/// Makes pairs of weights so small that their magnitudes sum up to at most `most`; returns what was taken away.
-fn limit(weights: &mut [u8], most: i32) -> Vec<u8> {
+/// Makes pairs of weights so small that the positive ones of each and of the pair above it sum up to at most
+/// `most`, and the negative ones to at least `-most`; returns what was taken away.
+fn limit(weights: &mut [u8], above: &[u8], most: i32) -> Vec<u8> {
     let mut rest = vec![0; weights.len()];
-    for (pair, rest) in weights.chunks_exact_mut(2).zip(rest.chunks_exact_mut(2)) {
-        let (a, b) = (i32::from(pair[0] as i8), i32::from(pair[1] as i8));
-        if a.abs() + b.abs() <= most {
-            continue;
+    let pairs = weights.chunks_exact_mut(2).zip(rest.chunks_exact_mut(2));
+    for ((pair, rest), above) in pairs.zip(above.chunks_exact(2)) {
+        let (mut least, mut largest) = (-most, most);
+        let mut take = |weight: i32| {
+            let kept = weight.clamp(least, largest);
+            least -= kept.min(0);
+            largest -= kept.max(0);
+            kept
+        };
+        for &byte in above {
+            take(i32::from(byte as i8));
         }
-        let first = a.clamp(-most / 2, most / 2);
-        let left = most - first.abs();
-        let second = b.clamp(-left, left);
-        pair.copy_from_slice(&[first as i8 as u8, second as i8 as u8]);
-        rest.copy_from_slice(&[(a - first) as i8 as u8, (b - second) as i8 as u8]);
+        for (byte, rest) in pair.iter_mut().zip(rest) {
+            let weight = i32::from(*byte as i8);
+            let kept = take(weight);
+            (*byte, *rest) = (kept as i8 as u8, (weight - kept) as i8 as u8);
+        }
     }
     rest
 }
@@ -104,22 +117,31 @@ mod tests {
 
     #[test]
     fn rows_sum_up_to_the_weights() {
-        let (k, width, most) = (5, 2, 64);
+        let (k, width, most) = (5, 2, 128);
         let row_len = width * 4;
         let mut weights: Vec<i8> = vec![0; 3 * k * row_len];
-        weights[1] = 64;
-        weights[2..6].copy_from_slice(&[40, -25, 127, -127]);
-        weights[2 * row_len..][..4].copy_from_slice(&[-127, 0, 3, 100]);
+        // The first two rows of a pair have 128 together, then 129; signs do not add up.
+        weights[2..4].copy_from_slice(&[40, 25]);
+        weights[row_len + 2..][..2].copy_from_slice(&[-127, 63]);
+        weights[2 * row_len..][..4].copy_from_slice(&[-127, 0, 3, 66]);
+        weights[3 * row_len..][..4].copy_from_slice(&[-1, 127, 0, 62]);
         weights[(k + 4) * row_len..][..8].fill(-127);
+        weights[2 * k * row_len..][..8].fill(-127);
         let mut panels: Vec<u8> = weights.iter().map(|&weight| weight as u8).collect();
         let packed = PackedRemainders::split_off(&mut panels, k, width, most);
-        assert_eq!(packed.at, [0, 0, 2, 4, 4]);
+        assert_eq!(packed.at, [2, 4, 0]);
 
-        let small = |bytes: &[u8], most: i32| {
-            let magnitude = |&byte: &u8| i32::from(byte as i8).abs();
-            bytes.chunks(2).all(|pair| pair.iter().map(magnitude).sum::<i32>() <= most)
+        let small = |above: &[u8], below: &[u8]| {
+            above.chunks(2).zip(below.chunks(2)).all(|(above, below)| {
+                let weights = || above.iter().chain(below).map(|&byte| i32::from(byte as i8));
+                weights().map(|weight| weight.max(0)).sum::<i32>() <= most
+                    && weights().map(|weight| weight.min(0)).sum::<i32>() >= -most
+            })
         };
-        assert!(small(&panels, most));
+        for panel in panels.chunks_exact(k * row_len) {
+            let rows: Vec<_> = panel.chunks_exact(row_len).collect();
+            assert!(rows.windows(2).all(|rows| small(rows[0], rows[1])));
+        }
         let remainders = packed.rows::<u32>();
         let mut sums: Vec<i32> = panels.iter().map(|&byte| i32::from(byte as i8)).collect();
         for (panel, range) in [(0, 0..1), (0, 1..k), (1, 0..4), (1, 4..k), (2, 0..k)] {
@@ -128,7 +150,7 @@ mod tests {
             for (&at, row) in at.iter().zip(rows.chunks_exact(width)) {
                 assert!(range.contains(&(at as usize)));
                 let bytes: Vec<u8> = row.iter().flat_map(|word| word.to_ne_bytes()).collect();
-                assert!(small(&bytes, 2 * most));
+                assert!(small(&bytes, &[0; 8]));
                 let start = (panel * k + at as usize) * row_len;
                 for (sum, &byte) in sums[start..].iter_mut().zip(&bytes) {
                     *sum += i32::from(byte as i8);

@@ -98,9 +98,9 @@ impl Avx2Bytes {
         Avx2Bytes(())
     }
 
-    /// What the magnitudes of the first two weights of a word, and of the last two, may sum up to: 255 times
-    /// that, twice, fits 16 bits. In products of a single word it may be twice as much.
-    pub(in crate::cpu) const MOST_OF_PAIR: i32 = 64;
+    /// What the positive weights of a pair (the first two weights of a word, or the last two) and of the pair in
+    /// the same place of the next word may sum up to, and the negative ones: 255 times that fits 16 bits.
+    pub(in crate::cpu) const MOST_OF_FOUR: i32 = 128;
 }
 
 // SAFETY: it reads a word of each row and a row of the panel for each k below `len`. Proven, as above.
