@@ -10,9 +10,12 @@ Sections: network and int8 (of this CPU's instruction set), neighbour, resizer, 
 BENCHMARKS.md says of them. Without any, all are measured.
 
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
-for B, and weights/svtrv2_b_int8.safetensors for a calibrated B; T and S run on pattern weights in graphs that benches/reference_graph.py writes. Decoding takes
-the word list of Debian's package wamerican for its language model. Everything runs in
-turn, round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
+for B; T and S run on pattern weights in graphs that benches/reference_graph.py writes. The section of int8
+also takes files of `svtrv2 convert --int8` that are there: weights/svtrv2_b_int8.safetensors (with
+`--calibrate`), and with weights of 7 bits svtrv2_b_int8_7 (`--bits 7 --calibrate .. --f32-share 0`),
+normal_s_int8_7 and normal_t_int8_7 (`--bits 7 --english` of normal_s and normal_t, which the section writes).
+Decoding takes the word list of Debian's package wamerican for its language model. Everything runs in turn,
+round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
 """
 
 import json
@@ -38,8 +41,12 @@ import pattern  # noqa: E402
 WEIGHTS = ROOT / "weights"
 B_ONNX = WEIGHTS / "package/azcrawlerpy_recaptcha_text/svtrv2.onnx"
 B_OWN = WEIGHTS / "svtrv2_b.safetensors"
-# Of `svtrv2 convert --int8 --calibrate`, if it is there.
-B_CALIBRATED = WEIGHTS / "svtrv2_b_int8.safetensors"
+# Files of `svtrv2 convert --int8`, beside the networks that are rounded when they are opened.
+INT8_FILES = {
+    "B": {"B, calibrated": "svtrv2_b_int8", "B, 7 bits": "svtrv2_b_int8_7"},
+    "S": {"S, 7 bits": "normal_s_int8_7"},
+    "T": {"T, 7 bits": "normal_t_int8_7"},
+}
 SAMPLE = ROOT / "examples/crops/harbour.png"
 SIZES = [(32, 128), (40, 112), (48, 96), (64, 64)]
 # Runtimes' threads go on spinning for a while after a run: none may run beside the next one.
@@ -146,8 +153,19 @@ def models():
             checkpoint = pattern.checkpoint(stages)
             own = WEIGHTS / f"pattern_{letter.lower()}.safetensors"
             save_file(checkpoint, own)
+            save_file(bell_shaped(checkpoint), WEIGHTS / f"normal_{letter.lower()}.safetensors")
             graph = lambda *size, s=stages, c=checkpoint: reference_graph.build(s, c, *size)
         yield letter, own, graph
+
+
+def bell_shaped(checkpoint):
+    """The same network with matrices of normally distributed weights, as those of trained networks are nearly.
+
+    (Pattern weights are uniform.) How fast weights of 7 bits are depends on how many are large.
+    """
+    random = np.random.default_rng(0)
+    draw = lambda x: (random.standard_normal(x.shape) * x.std()).astype(np.float32)
+    return {name: draw(x) if x.ndim > 1 else x for name, x in checkpoint.items()}
 
 
 def network_rows(crate):
@@ -315,16 +333,18 @@ def train(crate):
 def in_int8(crate):
     import int8
 
-    def with_calibrated():
+    def with_files():
         for letter, own, graph in models():
             yield letter, own, graph
-            if letter == "B" and B_CALIBRATED.exists():
-                yield "B, calibrated", B_CALIBRATED, graph
+            for name, file in INT8_FILES[letter].items():
+                path = WEIGHTS / f"{file}.safetensors"
+                if path.exists():
+                    yield name, path, graph
 
     tools = (onnx_runtime, open_vino, timed)
     title = SECTIONS["int8"][0]
     avx2 = Crate(executable("serve", flags='--cfg svtrv2_isa="avx2"'))
-    return int8.section(title, (crate, avx2), with_calibrated(), images, tools, rounds, ratio, ROUNDS)
+    return int8.section(title, (crate, avx2), with_files(), images, tools, rounds, ratio, ROUNDS)
 
 
 SECTIONS = {

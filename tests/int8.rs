@@ -233,10 +233,28 @@ fn calibration() {
     println!("{of_file:.1e} with the file");
     assert!((of_file - after).abs() < 0.5 * after, "{of_file}, {after}");
 
+    // Weights of fewer bits have one more where the input has 12.
+    let mut options = QuantizeOptions { rate: Rate::Bits(6), ..QuantizeOptions::default() };
+    found.apply(&mut options);
+    weights.save_quantized(&path, &options).unwrap();
+    let read = Weights::open(&path).unwrap();
+    for layer in found.layers.iter().filter(|layer| !layer.keep) {
+        let levels = read.quantized_tensor(&layer.name).unwrap().unwrap().levels;
+        let most = levels.iter().map(|level| level.unsigned_abs()).max();
+        let expected = if layer.input_bits == InputBits::Twelve { 63 } else { 31 };
+        assert_eq!(most, Some(expected), "{}", layer.name);
+    }
+
     assert!(calibrate(&pattern_weights(&toy_config()), &crops, 1.0).error < 1e-6);
-    for (crops, share) in [(&crops[..0], 0.1), (&crops[..], -0.1), (&crops[..], f64::NAN)] {
-        let options =
-            CalibrationOptions { twelve_bit_share: share, ..CalibrationOptions::default() };
+    let default = CalibrationOptions::default();
+    let twelve_bit_share = |share| CalibrationOptions { twelve_bit_share: share, ..default };
+    for (crops, options) in [
+        (&crops[..0], default),
+        (&crops, twelve_bit_share(-0.1)),
+        (&crops, twelve_bit_share(f64::NAN)),
+        (&crops, CalibrationOptions { weight_bits: 1, ..default }),
+        (&crops, CalibrationOptions { weight_bits: 9, ..default }),
+    ] {
         assert!(weights.calibrate_int8(crops, options, |_, _| {}).is_err());
     }
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::Weights;
 use super::levels::QuantizedTensor;
-use super::quantize::{Matrix, QuantizeOptions, bias_name};
+use super::quantize::{Matrix, QuantizeOptions, bias_name, check_bits};
 use crate::cpu::{self, InputBits};
 use crate::error::{ConfigError, Result};
 use crate::inference::Model;
@@ -26,15 +26,22 @@ pub struct CalibrationOptions {
     /// rather than 8 ([`InputBits`](super::InputBits)). The layers are those that gain most for their
     /// multiplications.
     pub twelve_bit_share: f64,
+    /// Bits of the weights in trials, 2..=8: those of the [`Rate`](super::Rate) that they will be saved with.
+    pub weight_bits: u8,
     /// Crops on which each layer is tried, spread evenly over all: the network runs over them three
     /// times a layer. Of the others only the inputs of layers are observed, once.
     pub trial_crops: usize,
 }
 
 impl Default for CalibrationOptions {
-    /// Shares of 0.08 in f32 and 0.2 with inputs of 12 bits, trials on 32 crops.
+    /// Shares of 0.08 in f32 and 0.2 with inputs of 12 bits, trials with weights of 8 bits on 32 crops.
     fn default() -> Self {
-        CalibrationOptions { f32_share: 0.08, twelve_bit_share: 0.2, trial_crops: 32 }
+        CalibrationOptions {
+            f32_share: 0.08,
+            twelve_bit_share: 0.2,
+            weight_bits: 8,
+            trial_crops: 32,
+        }
     }
 }
 
@@ -82,7 +89,7 @@ pub struct CalibratedLayer {
 
 impl Int8Calibration {
     /// Adds the layers that stay in f32, and what was found for the others, to options for
-    /// [`Weights::save_quantized`].
+    /// [`Weights::save_quantized`]. Layers whose input has 12 bits get a bit more for their weights, of 8 at most.
     pub fn apply(&self, options: &mut QuantizeOptions) {
         for layer in &self.layers {
             let name = layer.name.clone();
@@ -91,7 +98,7 @@ impl Int8Calibration {
                 continue;
             }
             if layer.input_bits == InputBits::Twelve {
-                options.twelve_bit_inputs.insert(name.clone());
+                set_twelve_bits(options, &name);
             }
             if let Some(factors) = &layer.input_factors {
                 options.input_factors.insert(name.clone(), factors.clone());
@@ -115,7 +122,7 @@ impl Weights {
     /// `progress` is told how many trials are done and how many there are.
     ///
     /// # Errors
-    /// [`ConfigError`] without crops, or if the share is not in 0..=1; otherwise as
+    /// [`ConfigError`] without crops, or if a share or the bits are out of range; otherwise as
     /// [`Weights::model`].
     pub fn calibrate_int8(
         &self,
@@ -133,10 +140,11 @@ impl Weights {
                 return Err(ConfigError::new(name, format!("{share} is not in 0..=1")).into());
             }
         }
+        check_bits("weight_bits", options.weight_bits)?;
         let inputs = self.observe(&Images::new(crops))?;
         let count = options.trial_crops.clamp(1, crops.len());
         let spread = (0..count).map(|i| &crops[i * crops.len() / count]);
-        let trials = Trials::new(self, Images::new(spread))?;
+        let trials = Trials::new(self, Images::new(spread), options.weight_bits)?;
         let all: u64 = inputs.values().map(|input| input.multiplications).sum();
         let mut layers = Vec::with_capacity(inputs.len());
         for (done, (name, input)) in inputs.iter().enumerate() {
@@ -177,6 +185,13 @@ impl Weights {
         }
         Ok(ops.into_inputs())
     }
+}
+
+/// Gives a layer an input of 12 bits, and weights of a bit more, which then make most of its error. (They take no
+/// time: products of such inputs are of 16 bits anyway.)
+fn set_twelve_bits(options: &mut QuantizeOptions, layer: &str) {
+    options.twelve_bit_inputs.insert(layer.to_owned());
+    options.extra_bits.push((layer.to_owned(), 1.0));
 }
 
 /// Chooses the layers with the largest gain above 0 for their multiplications, as long as their shares fit
@@ -243,18 +258,20 @@ impl Margin {
 struct Trials<'a> {
     weights: &'a Weights,
     images: Images,
+    /// Of the weights.
+    bits: u8,
     classes: usize,
     /// Of every frame of every image, in f32.
     margins: Vec<Vec<Margin>>,
 }
 
 impl<'a> Trials<'a> {
-    fn new(weights: &'a Weights, images: Images) -> Result<Self> {
+    fn new(weights: &'a Weights, images: Images, bits: u8) -> Result<Self> {
         let classes = weights.config.num_classes;
         let logits = images.logits(&weights.model()?)?;
         let margins = logits.iter().map(|x| x.chunks_exact(classes).map(Margin::of).collect());
         let margins = margins.collect();
-        Ok(Trials { weights, images, classes, margins })
+        Ok(Trials { weights, images, bits, classes, margins })
     }
 
     /// Tries a layer in int8, with and without factors, and with an input of 12 bits.
@@ -274,7 +291,7 @@ impl<'a> Trials<'a> {
         if input_factors.is_none() {
             options.input_factors.clear();
         }
-        options.twelve_bit_inputs.insert(name.to_owned());
+        set_twelve_bits(&mut options, name);
         let twelve_bit_error = self.error(&chosen, &options)?;
         let (name, error) = (name.to_owned(), plain.min(smooth));
         Ok(CalibratedLayer {
@@ -318,7 +335,7 @@ impl<'a> Trials<'a> {
             .map(|&name| {
                 let (values, shape) = weights.tensor(name)?.unwrap_or_default();
                 let matrix = Matrix::new(name, values, shape, options)?;
-                let rounded = matrix.rounded_to_bits(8.0);
+                let rounded = matrix.rounded_to_bits(f64::from(self.bits));
                 let bias = match weights.tensor(&bias_name(name))? {
                     Some((mut bias, _)) => {
                         if let Some(means) = options.input_means.get(name) {

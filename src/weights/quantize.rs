@@ -157,10 +157,7 @@ impl Weights {
         };
         match options.rate {
             Rate::Bits(bits) => {
-                if !(2..=8).contains(&bits) {
-                    let detail = format!("{bits} bits a weight are not in 2..=8");
-                    return Err(ConfigError::new("rate", detail).into());
-                }
+                check_bits("rate", bits)?;
                 write(&|matrix| matrix.rounded_to_bits(f64::from(bits)))
             }
             Rate::Bytes(most) => {
@@ -177,6 +174,14 @@ impl Weights {
             }
         }
     }
+}
+
+/// Whether weights may be rounded to so many bits.
+pub(super) fn check_bits(option: &'static str, bits: u8) -> Result<()> {
+    if (2..=8).contains(&bits) {
+        return Ok(());
+    }
+    Err(ConfigError::new(option, format!("{bits} bits a weight are not in 2..=8")).into())
 }
 
 /// The name of the bias of a weight's layer.
