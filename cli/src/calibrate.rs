@@ -59,7 +59,7 @@ fn print(calibration: &Int8Calibration) -> Result<()> {
     let those = |chosen: &dyn Fn(&CalibratedLayer) -> bool| {
         let shares =
             calibration.layers.iter().filter(|layer| chosen(layer)).map(|layer| layer.share);
-        (shares.clone().count(), shares.sum::<f64>() * 100.0)
+        (shares.clone().count(), shares.fold(0.0, |sum, share| sum + share) * 100.0)
     };
     let (kept, kept_share) = those(&|layer| layer.keep);
     let (fine, fine_share) = those(&|layer| layer.input_bits == InputBits::Twelve);

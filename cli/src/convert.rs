@@ -54,8 +54,8 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "storage")]
     int8: bool,
     /// With --int8: try every layer on crops of this folder (a data set, or pictures; no labels are
-    /// needed), even out the channels of layers' inputs, and leave the layers that int8 damages most
-    /// in f32
+    /// needed), even out the channels of layers' inputs, round weights so that their errors make up for each
+    /// other, and round the inputs of the layers that gain most by it to 12 bits
     #[cfg(feature = "data")]
     #[arg(long, value_name = "FOLDER", requires = "int8")]
     calibrate: Option<PathBuf>,
@@ -64,7 +64,8 @@ pub struct Arguments {
     #[cfg(feature = "data")]
     #[arg(long, value_name = "COUNT", default_value_t = 256, requires = "calibrate")]
     crops: usize,
-    /// With --calibrate: the share of the multiplications that may stay in f32, 0 to 1
+    /// With --calibrate: the share of the multiplications, 0 to 1, of layers that may stay in f32, those that
+    /// int8 damages most
     #[cfg(feature = "data")]
     #[arg(long, value_name = "SHARE", default_value_t = CalibrationOptions::default().f32_share,
         requires = "calibrate")]

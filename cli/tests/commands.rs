@@ -82,8 +82,10 @@ fn calibrates_int8() {
     let weights = converted(folder.path());
     let to = path(folder.path(), "int8.safetensors");
     let crops = path(&root(), "examples/crops");
-    let calibrate =
-        |crops: &str| svtrv2(&["convert", "--int8", "--calibrate", crops, &weights, &to]);
+    let calibrate = |crops: &str| {
+        let int8 = ["convert", "--int8", "--bits", "7", "--f32-share", "0.1", "--calibrate"];
+        svtrv2(&[&int8[..], &[crops, &weights, &to]].concat())
+    };
     let output = calibrate(&crops);
     assert!(output.status.success(), "{}", stderr(&output));
     let text = stdout(&output);
