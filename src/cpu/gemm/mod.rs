@@ -37,7 +37,7 @@ pub(crate) use packed::PackedMatrix;
 pub(super) use packed::{Integers, Panels, RowScale, RowScales};
 pub(super) use rows::{DenseRows, Rows};
 
-/// Rows of a panel that a pass covers at most: 32 KiB of a panel of 32.
+/// Rows of a panel that a pass covers at most, where there are several: 32 KiB of a panel of 32.
 pub(super) const PASS_DEPTH: usize = 256;
 /// Rows of the left matrix that a task covers at most. Bringing a panel's part into the
 /// first-level cache takes the longer a share of the time the fewer rows make use of it.
@@ -151,6 +151,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         let chunks = self.rows.chunks();
         let groups = self.matrix.integers().map_or(1, |integers| integers.groups);
         let (k, width) = (self.matrix.k(), self.matrix.width());
+        let most_depth = if P::PASSES { PASS_DEPTH } else { usize::MAX };
         for panel in panels {
             let mut start = panel * k * width;
             let mut first_chunk = 0;
@@ -160,7 +161,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
                 let mut depth = 0;
                 while end_chunk < chunks
                     && (end_chunk == first_chunk
-                        || groups == 1 && depth + self.rows.chunk_len(end_chunk) <= PASS_DEPTH)
+                        || groups == 1 && depth + self.rows.chunk_len(end_chunk) <= most_depth)
                 {
                     depth += self.rows.chunk_len(end_chunk);
                     end_chunk += 1;
@@ -226,7 +227,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         let line = LINE_BYTES / size_of::<E>();
         let rows = self.out.rows();
         let tiles = rows.div_ceil(MR).max(1);
-        let lines = pass.elements.len().div_ceil(line * tiles);
+        let lines = if P::PASSES { pass.elements.len().div_ceil(line * tiles) } else { 0 };
         let mut next = pass.elements.end;
         let mut row = 0;
         while row < rows {
@@ -371,7 +372,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
     }
 }
 
-/// Part of a panel: as many of its rows as the first-level cache holds.
+/// Part of a panel ([`Product::PASSES`]).
 struct Pass {
     panel: usize,
     /// The left matrix's.

@@ -149,6 +149,8 @@ pub(super) unsafe trait Simd: Copy {
     type UninitLanes;
     /// Elements of a vector: 4, 8 or 16.
     const LANES: usize;
+    /// Whether products of f32 go in passes ([`Product::PASSES`]).
+    const PASSES: bool = true;
 
     /// The vectors that a slice starts with, and the elements that remain.
     fn split(values: &[f32]) -> (&[Self::Lanes], &[f32]);

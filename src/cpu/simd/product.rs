@@ -16,6 +16,10 @@ pub(in crate::cpu) unsafe trait Product<S: Simd>: Copy {
     type Right: Plain;
     /// Whether sums are integers: i32, whose bits lie in vectors of f32.
     const INTEGER: bool;
+    /// Whether a panel is multiplied in passes: a part that the first-level cache holds with all rows, and the
+    /// next one is prefetched meanwhile. Otherwise tile after tile reads the whole panel from the second-level
+    /// cache.
+    const PASSES: bool = true;
 
     /// Adds `MR` rows of `len` elements times a panel `[len][NV * LANES]` to the sums: the inner
     /// loop of every matrix product.
@@ -92,6 +96,7 @@ unsafe impl<S: Simd> Product<S> for F32 {
     type Left = f32;
     type Right = f32;
     const INTEGER: bool = false;
+    const PASSES: bool = S::PASSES;
 
     #[inline(always)]
     unsafe fn multiply_add_rows<const MR: usize, const NV: usize>(
