@@ -13,12 +13,12 @@ use crate::ops::int8::{self, Int8, PackedInt8};
 use crate::ops::native::{Native, Packed, Tokens};
 use crate::ops::{Grid, MAP_WIDTH, ParameterSource, Scope};
 
-/// Input pixels that go through the network together: two crops of any of the four common sizes, more
-/// of smaller ones.
+/// Input pixels that go through the network together: a crop of any of the four common sizes, several smaller
+/// ones.
 ///
-/// A CPU gains nothing from large batches: the activations of so many pixels still lie in its
-/// caches.
-const PART_PIXELS: usize = 2 * 48 * 96;
+/// A CPU gains nothing from batches beyond that: the activations of one crop still lie in its second-level
+/// cache, those of two do not.
+const PART_PIXELS: usize = 48 * 96;
 
 /// The network of SVTRv2 on a CPU, with packed parameters: in f32, or with the products of its linear
 /// layers and convolutions in int8.

@@ -51,7 +51,7 @@ pub struct Options {
     /// The most input pixels (height times width, summed over crops) of one pass through the
     /// network; a crop that alone has more gets a pass of its own. Bounds the memory in use.
     ///
-    /// By default two crops of 32 x 128 pixels on a CPU, whose caches hold no more, and 256 on
+    /// By default two crops of 32 x 128 pixels on a CPU, which gains nothing from more, and 256 on
     /// other devices.
     pub batch_pixels: Option<usize>,
     /// Where the network runs.
