@@ -59,6 +59,7 @@ fn print(calibration: &Int8Calibration) -> Result<()> {
     let those = |chosen: &dyn Fn(&CalibratedLayer) -> bool| {
         let shares =
             calibration.layers.iter().filter(|layer| chosen(layer)).map(|layer| layer.share);
+        // (The sum of none would be -0.)
         (shares.clone().count(), shares.fold(0.0, |sum, share| sum + share) * 100.0)
     };
     let (kept, kept_share) = those(&|layer| layer.keep);
