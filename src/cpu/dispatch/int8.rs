@@ -63,8 +63,8 @@ const INT8_BASELINE: Int8Isa = Int8Isa({
     }
 });
 
-/// Large weights are few if at most four in so many fours are too large together. Then two of five words of a
-/// panel have some, which cost about what all of them gain.
+/// Large weights are few if at most one in so many fours is too large. Then two of five words of a panel have
+/// remainders, which cost about what all of them gain.
 const FEW: usize = 64;
 
 /// How many fours of channels of two words, a pair of each, have positive weights that sum up to more than

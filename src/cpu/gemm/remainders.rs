@@ -125,11 +125,13 @@ mod tests {
         weights[row_len + 2..][..2].copy_from_slice(&[-127, 63]);
         weights[2 * row_len..][..4].copy_from_slice(&[-127, 0, 3, 66]);
         weights[3 * row_len..][..4].copy_from_slice(&[-1, 127, 0, 62]);
+        // No room below, for what then takes two rows.
+        weights[(k + 3) * row_len..][..2].copy_from_slice(&[-127, -1]);
         weights[(k + 4) * row_len..][..8].fill(-127);
         weights[2 * k * row_len..][..8].fill(-127);
         let mut panels: Vec<u8> = weights.iter().map(|&weight| weight as u8).collect();
         let packed = PackedRemainders::split_off(&mut panels, k, width, most);
-        assert_eq!(packed.at, [2, 4, 0]);
+        assert_eq!(packed.at, [2, 4, 4, 0]);
 
         let small = |above: &[u8], below: &[u8]| {
             above.chunks(2).zip(below.chunks(2)).all(|(above, below)| {
