@@ -15,7 +15,7 @@ use svtrv2::model::{Config, StageConfig};
 use svtrv2::{Charset, Crop, Options, PixelFormat, Recognizer};
 
 /// What a part may grow by from its second tenth to its end, in kB.
-const MOST_GROWTH: i64 = 2048;
+const MAX_GROWTH: i64 = 2048;
 
 fn main() {
     // `cargo bench` adds an option.
@@ -96,7 +96,7 @@ fn watched(name: &str, count: usize, mut run: impl FnMut(usize)) {
         resident.push(kb);
     }
     let growth = resident[9] - resident[1];
-    assert!(growth <= MOST_GROWTH, "{name}: {growth} kB more than after the second tenth");
+    assert!(growth <= MAX_GROWTH, "{name}: {growth} kB more than after the second tenth");
 }
 
 /// A number of the process's state; 0 where the system does not tell it.

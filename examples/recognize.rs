@@ -20,7 +20,7 @@ use svtrv2::weights::Weights;
 use svtrv2::{Crop, Recognition, Recognizer, Rect, Rotation};
 
 /// Crops that one image of `--draw` may hold.
-const MOST_DRAWN: usize = 200;
+const MAX_DRAWN: usize = 200;
 
 fn main() -> ExitCode {
     let arguments = match Arguments::parse() {
@@ -83,8 +83,8 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
             }
         }
     }
-    if arguments.draw.is_some() && paths.len() > MOST_DRAWN {
-        return Err(format!("--draw takes {MOST_DRAWN} crops, not {}", paths.len()).into());
+    if arguments.draw.is_some() && paths.len() > MAX_DRAWN {
+        return Err(format!("--draw takes {MAX_DRAWN} crops, not {}", paths.len()).into());
     }
     if paths.is_empty() {
         return Ok(failed);

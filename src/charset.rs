@@ -19,7 +19,7 @@ const ENGLISH: &str = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTU
                        !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~";
 
 /// The longest dictionary file in bytes: some 256 for each of the most symbols.
-const LONGEST_FILE: u64 = (Charset::MOST_SYMBOLS * Charset::LONGEST_SYMBOL) as u64;
+const MAX_FILE: u64 = (Charset::MAX_SYMBOLS * Charset::MAX_SYMBOL) as u64;
 
 /// The symbols of a network, in the order of its classes.
 ///
@@ -44,21 +44,21 @@ impl Charset {
     /// The class of the CTC blank.
     pub const BLANK: usize = 0;
     /// The most symbols of a charset.
-    pub const MOST_SYMBOLS: usize = 1 << 18;
+    pub const MAX_SYMBOLS: usize = 1 << 18;
     /// Bytes of the longest symbol; the longest emoji sequences have about 40.
-    pub const LONGEST_SYMBOL: usize = 256;
+    pub const MAX_SYMBOL: usize = 256;
 
     /// A charset of the given symbols, in order.
     ///
     /// # Errors
     /// [`CharsetError::Empty`], [`CharsetError::EmptyEntry`] or [`CharsetError::Duplicate`];
-    /// [`CharsetError::TooMany`] and [`CharsetError::TooLong`] above [`Charset::MOST_SYMBOLS`] and
-    /// [`Charset::LONGEST_SYMBOL`].
+    /// [`CharsetError::TooMany`] and [`CharsetError::TooLong`] above [`Charset::MAX_SYMBOLS`] and
+    /// [`Charset::MAX_SYMBOL`].
     pub fn new<S: Into<String>>(symbols: impl IntoIterator<Item = S>) -> Result<Self> {
-        let symbols = symbols.into_iter().take(Self::MOST_SYMBOLS + 1).map(Into::into);
+        let symbols = symbols.into_iter().take(Self::MAX_SYMBOLS + 1).map(Into::into);
         let symbols: Vec<String> = symbols.collect();
-        if symbols.len() > Self::MOST_SYMBOLS {
-            return Err(CharsetError::TooMany { most: Self::MOST_SYMBOLS }.into());
+        if symbols.len() > Self::MAX_SYMBOLS {
+            return Err(CharsetError::TooMany { most: Self::MAX_SYMBOLS }.into());
         }
         if symbols.is_empty() {
             return Err(CharsetError::Empty.into());
@@ -68,8 +68,8 @@ impl Charset {
             if symbol.is_empty() {
                 return Err(CharsetError::EmptyEntry { index }.into());
             }
-            if symbol.len() > Self::LONGEST_SYMBOL {
-                let (bytes, most) = (symbol.len(), Self::LONGEST_SYMBOL);
+            if symbol.len() > Self::MAX_SYMBOL {
+                let (bytes, most) = (symbol.len(), Self::MAX_SYMBOL);
                 return Err(CharsetError::TooLong { index, bytes, most }.into());
             }
             if let Some(class) = classes.insert(symbol.clone(), index + 1) {
@@ -127,7 +127,7 @@ impl Charset {
     /// [`CharsetError::NotUtf8`]; and as [`Charset::from_dictionary`].
     pub fn open(path: impl AsRef<Path>, append_space: bool) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = files::read(path, LONGEST_FILE).map_err(|error| CharsetError::Io {
+        let bytes = files::read(path, MAX_FILE).map_err(|error| CharsetError::Io {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
@@ -238,8 +238,8 @@ impl<'de> Deserialize<'de> for Symbols {
             fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Symbols, A::Error> {
                 let mut symbols = Vec::new();
                 while let Some(symbol) = list.next_element::<String>()? {
-                    if symbols.len() >= Charset::MOST_SYMBOLS {
-                        let most = Charset::MOST_SYMBOLS;
+                    if symbols.len() >= Charset::MAX_SYMBOLS {
+                        let most = Charset::MAX_SYMBOLS;
                         return Err(A::Error::custom(CharsetError::TooMany { most }));
                     }
                     symbols.push(symbol);
@@ -348,7 +348,7 @@ mod tests {
             let found = charset_error(Charset::from_dictionary(text, space));
             assert_eq!(found, expected, "{name}");
         }
-        let most = Charset::MOST_SYMBOLS;
+        let most = Charset::MAX_SYMBOLS;
         let symbols = |count: usize| (0..count).map(|i| format!("{i:x}"));
         assert_eq!(Charset::new(symbols(most)).unwrap().len(), most);
         let endless = (0u64..).map(|i| i.to_string());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use unicode_normalization::UnicodeNormalization;
 
 /// Labels with more characters than this are not counted by the published protocol.
-const LONGEST_LABEL: usize = 25;
+const MAX_LABEL: usize = 25;
 
 /// A label as the published protocol compares it: what is left in lower case of 0-9 and a-z.
 /// `None` if the protocol does not count it: it has more than 25 ASCII characters, white space
@@ -22,7 +22,7 @@ pub fn protocol_label(label: &str) -> Option<String> {
     let ascii: String =
         label.chars().filter(|c| !c.is_whitespace()).nfkd().filter(|c| c.is_ascii()).collect();
     let folded = protocol_text(&ascii);
-    (ascii.len() <= LONGEST_LABEL && !folded.is_empty()).then_some(folded)
+    (ascii.len() <= MAX_LABEL && !folded.is_empty()).then_some(folded)
 }
 
 /// A text as the published protocol compares it: in lower case, accents taken off, and nothing but

@@ -8,14 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// Links that a path may lead through, as on Linux.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 /// Characters of a file's name that the name of its temporary file repeats.
 const KEPT_NAME: usize = 60;
 /// How long a temporary file that no process writes to has to lie unchanged until it is removed.
 const LEFT_OVER: Duration = Duration::from_secs(60);
 /// The longest text file (charset, word list, list of labels) in bytes.
 #[cfg(feature = "data")]
-pub(crate) const LONGEST_TEXT: u64 = 1 << 30;
+pub(crate) const MAX_TEXT: u64 = 1 << 30;
 
 /// Opens a regular file for reading. A pipe could block, and a device could be endless: both are
 /// errors, and so is a folder.
@@ -100,7 +100,7 @@ pub(crate) fn replace_with(
 /// Where a path leads: the last of a chain of symbolic links, which need not exist.
 fn behind_links(path: &Path) -> io::Result<PathBuf> {
     let mut path = path.to_owned();
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         match fs::symlink_metadata(&path) {
             Ok(metadata) if metadata.is_symlink() => {
                 let link = fs::read_link(&path)?;

@@ -27,16 +27,16 @@ const LOWEST: u32 = 1 << 16;
 /// States that take turns: decoding one does not wait for the other three.
 const LANES: usize = 4;
 /// The highest frequency, 7/8: a symbol costs at least 0.19 bits.
-const MOST_FREQUENT: u32 = SCALE / 8 * 7;
+const MAX_FREQUENT: u32 = SCALE / 8 * 7;
 /// A coded byte holds at most so many symbols (0.19 bits each would be 42): what decoding
 /// allocates is bounded by the size of the file.
 pub(crate) const SYMBOLS_PER_BYTE: usize = 64;
 /// Symbols of the largest alphabet.
-pub(crate) const MOST_SYMBOLS: usize = 256;
+pub(crate) const MAX_SYMBOLS: usize = 256;
 
-/// Codes symbols below `alphabet`, which is at least 2 and at most [`MOST_SYMBOLS`].
+/// Codes symbols below `alphabet`, which is at least 2 and at most [`MAX_SYMBOLS`].
 pub(crate) fn encode(symbols: &[u8], alphabet: usize) -> Vec<u8> {
-    debug_assert!((2..=MOST_SYMBOLS).contains(&alphabet));
+    debug_assert!((2..=MAX_SYMBOLS).contains(&alphabet));
     debug_assert!(symbols.iter().all(|&symbol| usize::from(symbol) < alphabet));
     let frequencies = frequencies(symbols, alphabet);
     let mut out = Vec::new();
@@ -175,7 +175,7 @@ fn read_table(
                 return Err("a frequency is too long");
             }
         }
-        if frequency > MOST_FREQUENT {
+        if frequency > MAX_FREQUENT {
             return Err("a frequency is too high");
         }
         let slots = table
@@ -204,7 +204,7 @@ fn frequencies(symbols: &[u8], alphabet: usize) -> Vec<u32> {
         .iter()
         .map(|&count| {
             let share = (count * u64::from(SCALE) / total) as u32;
-            share.max(u32::from(count > 0)).min(MOST_FREQUENT)
+            share.max(u32::from(count > 0)).min(MAX_FREQUENT)
         })
         .collect();
     // Bits that a change of a frequency costs all its occurrences.
@@ -220,7 +220,7 @@ fn frequencies(symbols: &[u8], alphabet: usize) -> Vec<u32> {
         let changed = |frequency: u32| (i64::from(frequency) + change) as u32;
         let cheapest = (0..alphabet)
             .filter(|&symbol| match change {
-                1 => frequencies[symbol] < MOST_FREQUENT,
+                1 => frequencies[symbol] < MAX_FREQUENT,
                 _ => frequencies[symbol] > 1,
             })
             .min_by(|&a, &b| {
@@ -324,7 +324,7 @@ mod tests {
     proptest! {
         #[test]
         fn round_trip(
-            alphabet in 2usize..=MOST_SYMBOLS,
+            alphabet in 2usize..=MAX_SYMBOLS,
             symbols in prop::collection::vec(0u8..=255, 0..400),
         ) {
             let symbols: Vec<u8> =

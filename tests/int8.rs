@@ -5,8 +5,8 @@ mod support;
 use svtrv2::inference::{Model, Precision};
 use svtrv2::model::Config;
 use svtrv2::weights::{
-    CalibratedLayer, CalibrationOptions, Coding, InputBits, QuantizeOptions, Rate, StorageType,
-    Weights,
+    ActivationBits, CalibratedLayer, CalibrationOptions, Coding, QuantizeOptions, Rate,
+    StorageType, Weights,
 };
 use svtrv2::{Charset, Crop, Options, Recognizer, ResizedCrop};
 
@@ -180,9 +180,9 @@ fn calibration() {
     };
     let found = calibrate(&weights, &crops, 0.1);
     let kept: f64 = found.layers.iter().filter(|l| l.keep).map(|l| l.share).sum();
-    let fine = found.layers.iter().filter(|l| l.input_bits == InputBits::Twelve);
+    let fine = found.layers.iter().filter(|l| l.activation_bits == ActivationBits::Twelve);
     let fine: f64 = fine.map(|l| l.share).sum();
-    let smoothed = found.layers.iter().filter(|l| l.input_factors.is_some()).count();
+    let smoothed = found.layers.iter().filter(|l| l.smoothing_scales.is_some()).count();
     let (before, after) = (found.uncalibrated_error, found.error);
     println!(
         "{before:.1e}, {after:.1e}; {kept} kept, {fine} with 12 bits, {smoothed} with factors"
@@ -241,7 +241,7 @@ fn calibration() {
     for layer in found.layers.iter().filter(|layer| !layer.keep) {
         let levels = read.quantized_tensor(&layer.name).unwrap().unwrap().levels;
         let most = levels.iter().map(|level| level.unsigned_abs()).max();
-        let expected = if layer.input_bits == InputBits::Twelve { 63 } else { 31 };
+        let expected = if layer.activation_bits == ActivationBits::Twelve { 63 } else { 31 };
         assert_eq!(most, Some(expected), "{}", layer.name);
     }
 

@@ -10,7 +10,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use support::{max_difference, pattern_weight, pattern_weights, random_crop, toy_config};
 use svtrv2::model::StageConfig;
-use svtrv2::weights::{Coding, InputBits, QuantizeOptions, QuantizedTensor, Rate, Weights};
+use svtrv2::weights::{ActivationBits, Coding, QuantizeOptions, QuantizedTensor, Rate, Weights};
 use svtrv2::{Charset, Crop, Error, Options, Recognizer, WeightsError};
 
 /// A linear layer of the toy network.
@@ -139,7 +139,7 @@ fn extra_bits_go_where_they_are_asked_for() {
 
 /// Weights are divided by the factors of the input before they are rounded, and come back as they were.
 #[test]
-fn input_factors() {
+fn smoothing_scales() {
     const CONV: &str = "encoder.stages.0.blocks.0.mixer.0.weight";
     let factor = |i: usize| [0.25f32, 1.0, 3.0][i % 3];
     let mut config = toy_config();
@@ -153,7 +153,7 @@ fn input_factors() {
     let of_conv: Vec<f32> = (0..groups * conv[1]).map(factor).collect();
     let of_linear: Vec<f32> = (0..linear[1]).map(factor).collect();
     let options = QuantizeOptions {
-        input_factors: BTreeMap::from([
+        smoothing_scales: BTreeMap::from([
             (CONV.to_owned(), of_conv.clone()),
             (LAYER.to_owned(), of_linear.clone()),
         ]),
@@ -167,7 +167,7 @@ fn input_factors() {
     let weights = open(&bytes).unwrap();
     for (name, factors, taps) in [(CONV, &of_conv, 9), (LAYER, &of_linear, 1)] {
         let stored = weights.quantized_tensor(name).unwrap().unwrap();
-        assert_eq!(stored.input_factors.as_ref(), Some(factors));
+        assert_eq!(stored.smoothing_scales.as_ref(), Some(factors));
         let found = weights.tensor(name).unwrap().unwrap().0;
         let exact = pattern_weight(name, &stored.shape);
         let (rows, channels) = (stored.shape[0], stored.shape[1]);
@@ -192,21 +192,23 @@ fn input_factors() {
     assert!(with_factors > 0.0 && with_factors < 3.0 * without);
 
     let attempt = |factors: Vec<f32>| {
-        let input_factors = BTreeMap::from([(LAYER.to_owned(), factors)]);
+        let smoothing_scales = BTreeMap::from([(LAYER.to_owned(), factors)]);
         let path = folder.path().join("never-written.safetensors");
-        original
-            .save_quantized(path, &QuantizeOptions { input_factors, ..QuantizeOptions::default() })
+        original.save_quantized(
+            path,
+            &QuantizeOptions { smoothing_scales, ..QuantizeOptions::default() },
+        )
     };
     // Inputs of 12 bits.
-    let twelve_bit_inputs = options.input_factors.keys().cloned().collect();
+    let twelve_bit_inputs = options.smoothing_scales.keys().cloned().collect();
     let options = QuantizeOptions { twelve_bit_inputs, ..options };
     original.save_quantized(&path, &options).unwrap();
     let bytes = std::fs::read(&path).unwrap();
     assert_eq!(Parts::of(&bytes).metadata["quantized"]["version"], json!(3));
     let finer = open(&bytes).unwrap();
-    let bits = |name| finer.quantized_tensor(name).unwrap().unwrap().input_bits;
-    assert_eq!([CONV, LAYER].map(bits), [InputBits::Twelve; 2]);
-    assert_eq!(bits("decoder.fc.weight"), InputBits::Eight);
+    let bits = |name| finer.quantized_tensor(name).unwrap().unwrap().activation_bits;
+    assert_eq!([CONV, LAYER].map(bits), [ActivationBits::Twelve; 2]);
+    assert_eq!(bits("decoder.fc.weight"), ActivationBits::Eight);
     assert!(off(&finer) != with_factors);
     for bad in [vec![], vec![1.0; linear[1] + 1], vec![1.0; 2 * linear[1]], vec![0.0; linear[1]]] {
         assert!(matches!(attempt(bad).unwrap_err(), Error::Config(_)));
@@ -326,7 +328,7 @@ fn hostile_files() {
     let with_factors = |value: f32, count: usize| {
         move |p: &mut Parts| {
             let bytes = (0..count).flat_map(|_| value.to_le_bytes()).collect();
-            p.tensors.insert(format!("{LAYER}.input_factors"), (Dtype::F32, vec![count], bytes));
+            p.tensors.insert(format!("{LAYER}.smoothing_scales"), (Dtype::F32, vec![count], bytes));
         }
     };
     let columns = plain.tensors[LAYER].1[1];

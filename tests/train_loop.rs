@@ -247,16 +247,16 @@ fn crafted_checkpoints() {
     assert_eq!(resume().unwrap().steps(), 1);
     std::fs::write(&path, crafted(&good, |_| ())).unwrap();
     assert_eq!(resume().unwrap().steps(), 1);
-    const MOST: u64 = u64::MAX;
+    const MAX: u64 = u64::MAX;
     type Change = fn(&mut serde_json::Value);
     let cases: [(&str, Change); 12] = [
-        ("step", |s| s["step"] = MOST.into()),
-        ("steps of the optimiser", |s| s["optimizer_steps"] = MOST.into()),
+        ("step", |s| s["step"] = MAX.into()),
+        ("steps of the optimiser", |s| s["optimizer_steps"] = MAX.into()),
         ("no step of the optimiser", |s| s["optimizer_steps"] = 0.into()),
-        ("batch size", |s| s["recipe"]["batch_size"] = MOST.into()),
-        ("steps of the recipe", |s| s["recipe"]["steps"] = MOST.into()),
-        ("drawn", |s| s["loader"]["sampler"]["drawn"] = MOST.into()),
-        ("counts", |s| s["loader"]["sampler"]["counts"] = vec![MOST].into()),
+        ("batch size", |s| s["recipe"]["batch_size"] = MAX.into()),
+        ("steps of the recipe", |s| s["recipe"]["steps"] = MAX.into()),
+        ("drawn", |s| s["loader"]["sampler"]["drawn"] = MAX.into()),
+        ("counts", |s| s["loader"]["sampler"]["counts"] = vec![MAX].into()),
         ("no counts", |s| s["loader"]["sampler"]["counts"] = serde_json::json!([])),
         ("weights", |s| s["loader"]["sampler"]["weights"] = serde_json::json!([-1.0])),
         ("a source that is not there", |s| {
@@ -310,13 +310,13 @@ fn crafted_checkpoints() {
     // A count at the end of its range stays there.
     let sources =
         || -> Vec<WeightedSource> { vec![(Arc::new(Spoilt(words(SYMBOLS, 12, 0))), 1.0)] };
-    let change: Change = |s| s["loader"]["skipped"]["unreadable"] = MOST.into();
+    let change: Change = |s| s["loader"]["skipped"]["unreadable"] = MAX.into();
     std::fs::write(&path, crafted(&good, change)).unwrap();
     let mut resumed = Trainer::resume(&path, sources(), loading(), &Device::Cpu).unwrap();
     while !resumed.is_done() {
         resumed.step().unwrap();
     }
-    assert_eq!(resumed.skipped().unreadable, MOST);
+    assert_eq!(resumed.skipped().unreadable, MAX);
     // A checkpoint without averages says that it has some.
     let without = Recipe { average: 0.0, ..trainer.recipe().clone() };
     let mut trainer = self::trainer(words(SYMBOLS, 12, 0), without, loading());

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use svtrv2::data::{DataError, Dataset};
 use svtrv2::resize::ResizedCrop;
 use svtrv2::weights::{
-    CalibratedLayer, CalibrationOptions, InputBits, Int8Calibration, QuantizeOptions, Weights,
+    ActivationBits, CalibratedLayer, CalibrationOptions, Int8Calibration, QuantizeOptions, Weights,
 };
 use svtrv2::{Crop, Recognizer};
 
@@ -46,10 +46,10 @@ pub fn calibrate(
 fn print(calibration: &Int8Calibration) -> Result<()> {
     say("error (1e-3) with inputs of 8 and 12 bits, share of the multiplications, layer:")?;
     for layer in calibration.layers.iter().take(PRINTED) {
-        let how = match (layer.keep, layer.input_bits) {
+        let how = match (layer.keep, layer.activation_bits) {
             (true, _) => "  stays in f32",
-            (false, InputBits::Twelve) => "  12 bits",
-            (false, InputBits::Eight) => "",
+            (false, ActivationBits::Twelve) => "  12 bits",
+            (false, ActivationBits::Eight) => "",
         };
         let (eight, twelve) = (layer.error * 1e3, layer.twelve_bit_error * 1e3);
         let share = layer.share * 100.0;
@@ -63,7 +63,7 @@ fn print(calibration: &Int8Calibration) -> Result<()> {
         (shares.clone().count(), shares.fold(0.0, |sum, share| sum + share) * 100.0)
     };
     let (kept, kept_share) = those(&|layer| layer.keep);
-    let (fine, fine_share) = those(&|layer| layer.input_bits == InputBits::Twelve);
+    let (fine, fine_share) = those(&|layer| layer.activation_bits == ActivationBits::Twelve);
     say(format!(
         "{kept} of {} layers stay in f32 ({kept_share:.1} % of the multiplications), {fine} have inputs of 12 \
          bits ({fine_share:.1} %); error {:.1} instead of {:.1}",

@@ -57,7 +57,7 @@ impl Failure {
 }
 
 /// The longest text file in bytes.
-const LONGEST_TEXT: u64 = 1 << 30;
+const MAX_TEXT: u64 = 1 << 30;
 
 /// Reads a text file, which must be a regular one: a pipe may block, and a device may be endless.
 pub fn read_text(path: &Path) -> Result<String> {
@@ -65,10 +65,10 @@ pub fn read_text(path: &Path) -> Result<String> {
         if std::fs::metadata(path)?.is_file() {
             let mut text = String::new();
             let file = std::fs::File::open(path)?;
-            if file.take(LONGEST_TEXT + 1).read_to_string(&mut text)? as u64 <= LONGEST_TEXT {
+            if file.take(MAX_TEXT + 1).read_to_string(&mut text)? as u64 <= MAX_TEXT {
                 return Ok(text);
             }
-            return Err(io::Error::other(format!("it has more than {LONGEST_TEXT} bytes")));
+            return Err(io::Error::other(format!("it has more than {MAX_TEXT} bytes")));
         }
         Err(io::Error::other("it is not a regular file"))
     };

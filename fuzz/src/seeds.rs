@@ -24,10 +24,10 @@ pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let weights = weights.with_precision(Precision::Int8)?;
     weights.save_quantized(target.join("int8"), &options)?;
     let matrices = parameter_shapes(weights.config())?.into_iter().filter(|(_, s)| s.len() == 2);
-    let input_factors = matrices.map(|(name, shape)| (name, vec![0.5; shape[1]])).collect();
-    let options = QuantizeOptions { input_factors, ..options };
+    let smoothing_scales = matrices.map(|(name, shape)| (name, vec![0.5; shape[1]])).collect();
+    let options = QuantizeOptions { smoothing_scales, ..options };
     weights.save_quantized(target.join("int8_factors"), &options)?;
-    let twelve_bit_inputs = options.input_factors.keys().cloned().collect();
+    let twelve_bit_inputs = options.smoothing_scales.keys().cloned().collect();
     let options = QuantizeOptions { twelve_bit_inputs, ..options };
     weights.save_quantized(target.join("int8_twelve_bits"), &options)?;
     std::fs::write(target.join("parts"), [1])?;

@@ -9,14 +9,14 @@ use super::gemm::{
 };
 use super::linear::task_panels;
 use super::rounding::Int8Input;
-use super::simd::MOST_NUMBERS;
+use super::simd::MAX_NUMBERS;
 use super::tile::Grid;
 
 /// Taps of a kernel.
 pub(crate) const TAPS: usize = 9;
 /// Of what the channels of a group must be a multiple for products of int8: they make whole words with
 /// every instruction set.
-pub(crate) const INT8_CHANNELS: usize = MOST_NUMBERS;
+pub(crate) const INT8_CHANNELS: usize = MAX_NUMBERS;
 /// Side of the kernel, and zeros around the input.
 pub(super) const SIDE: usize = 3;
 pub(super) const PADDING: usize = 1;
@@ -351,7 +351,7 @@ unsafe impl<E: Plain> Rows for TapRows<'_, E> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::linear::tests::{assert_close, noise};
-    use super::super::rounding::InputBits;
+    use super::super::rounding::ActivationBits;
     use super::*;
 
     struct Case {
@@ -372,7 +372,7 @@ pub(super) mod tests {
         weight: (&[i8], &[f32]),
         groups: usize,
         stride: (usize, usize),
-        bits: InputBits,
+        bits: ActivationBits,
     ) -> Vec<f32> {
         let (levels, scales) = weight;
         let in_dim = levels.len() / (scales.len() * TAPS) * groups;
@@ -397,7 +397,7 @@ pub(super) mod tests {
             .collect();
         let expected = plain(&case, &x, &weight, &vec![0.0; out_dim]);
         for isa in Int8Isa::all() {
-            for (bits, error) in [(InputBits::Eight, 0.2), (InputBits::Twelve, 0.015)] {
+            for (bits, error) in [(ActivationBits::Eight, 0.2), (ActivationBits::Twelve, 0.015)] {
                 let run = |x: &[f32]| {
                     let grid = (height, width);
                     int8_conv_for(isa, x, grid, (&levels, &scales), groups, stride, bits)
@@ -422,7 +422,7 @@ pub(super) mod tests {
         let weight = (&levels[..], &[0.01; 8][..]);
         for isa in Int8Isa::all() {
             let layer = |factors| {
-                let input = Int8Input { factors, bits: InputBits::Eight };
+                let input = Int8Input { factors, bits: ActivationBits::Eight };
                 Int8Conv::new_for(isa, weight, &[0.5; 8], in_dim, groups, (1, 1), input)
             };
             let run = |x: &[f32], layer| conv_int8(x, height, width, &layer, Epilogue::Store);

@@ -192,7 +192,7 @@ pub(super) fn linear_bf16(x: &[u32], layer: &Bf16Matrix, epilogue: Epilogue) -> 
 
 #[cfg(test)]
 pub(super) mod tests {
-    use super::super::rounding::InputBits;
+    use super::super::rounding::ActivationBits;
     use super::*;
 
     /// Pseudo-random values in -1..1.
@@ -223,7 +223,7 @@ pub(super) mod tests {
         levels: &[i8],
         scales: &[f32],
         bias: Option<&[f32]>,
-        bits: InputBits,
+        bits: ActivationBits,
     ) -> Vec<f32> {
         let input = Int8Input { factors: None, bits };
         linear_int8(x, &Int8Linear::new_for(isa, levels, scales, bias, input), Epilogue::Store)
@@ -299,11 +299,12 @@ pub(super) mod tests {
         let exact = plain(&x, &weight, out_dim, &bias);
         let other = noise(5, rows * out_dim);
         let all = Int8Isa::all();
-        for (bits, error) in [(InputBits::Eight, 0.25), (InputBits::Twelve, 0.02)] {
+        for (bits, error) in [(ActivationBits::Eight, 0.25), (ActivationBits::Twelve, 0.02)] {
             let first = int8_linear_for(all[0], &x, &levels, &scales, Some(&bias), bits);
             assert_close(&first, &exact, error, "portable");
         }
-        let first = int8_linear_for(all[0], &x, &levels, &scales, Some(&bias), InputBits::Eight);
+        let first =
+            int8_linear_for(all[0], &x, &levels, &scales, Some(&bias), ActivationBits::Eight);
         for isa in all {
             let input = Int8Input::default();
             let layer = Int8Linear::new_for(isa, &levels, &scales, Some(&bias), input);
@@ -349,7 +350,7 @@ pub(super) mod tests {
             let levels: Vec<i8> = noise(3, 4 * in_dim).iter().map(|x| (x * 127.0) as i8).collect();
             for isa in Int8Isa::all() {
                 let layer = |factors| {
-                    let input = Int8Input { factors, bits: InputBits::Eight };
+                    let input = Int8Input { factors, bits: ActivationBits::Eight };
                     Int8Linear::new_for(isa, &levels, &[0.01; 4], None, input)
                 };
                 let found = linear_int8(&x, &layer(Some(factors.clone())), Epilogue::Store);

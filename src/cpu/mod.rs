@@ -79,8 +79,8 @@ pub(crate) use linear::{Int8Linear, linear, linear_int8, mlp, mlp_int8, pack_lin
 pub(crate) use memory::keep_freed_memory;
 pub(crate) use parallel::in_pool;
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
-pub use rounding::InputBits;
-pub(crate) use rounding::{Int8Input, MOST_LEVEL, weight_levels};
+pub use rounding::ActivationBits;
+pub(crate) use rounding::{Int8Input, MAX_LEVEL, weight_levels};
 #[cfg(feature = "train")]
 pub(crate) use rounding::{rounded_input, rounded_weight};
 pub(crate) use vertical_attention::vertical_attention;

@@ -21,9 +21,9 @@ use super::team;
 const PATIENCE: Duration = Duration::from_micros(700);
 /// How long to stay alone after the first such wait, and at most.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(1280);
+const MAX_PAUSE: Duration = Duration::from_millis(1280);
 /// Operations in a row without such a wait after which the trouble is over.
-const CALM: u64 = 400;
+const OPERATIONS_TO_RESET_BACK_OFF: u64 = 400;
 
 /// What is known about the pool's threads. Races between readers and writers cost a little time at
 /// the worst: nothing but speed depends on it.
@@ -61,10 +61,10 @@ impl Watch {
         if time > PATIENCE && 2 * time > total {
             let pause = self.pause.load(Ordering::Relaxed);
             self.alone_until.store(now() + pause, Ordering::Relaxed);
-            let longest = LONGEST_PAUSE.as_micros() as u64;
+            let longest = MAX_PAUSE.as_micros() as u64;
             self.pause.store((2 * pause).min(longest), Ordering::Relaxed);
             self.calm.store(0, Ordering::Relaxed);
-        } else if self.calm.fetch_add(1, Ordering::Relaxed) == CALM {
+        } else if self.calm.fetch_add(1, Ordering::Relaxed) == OPERATIONS_TO_RESET_BACK_OFF {
             self.pause.store(SHORTEST_PAUSE.as_micros() as u64, Ordering::Relaxed);
         }
     }
@@ -202,8 +202,8 @@ mod tests {
         for _ in 0..20 {
             watch.waited(PATIENCE * 2, PATIENCE * 3);
         }
-        assert_eq!(watch.pause.load(Ordering::Relaxed), LONGEST_PAUSE.as_micros() as u64);
-        for _ in 0..=CALM {
+        assert_eq!(watch.pause.load(Ordering::Relaxed), MAX_PAUSE.as_micros() as u64);
+        for _ in 0..=OPERATIONS_TO_RESET_BACK_OFF {
             watch.waited(PATIENCE / 2, PATIENCE);
         }
         assert_eq!(watch.pause.load(Ordering::Relaxed), SHORTEST_PAUSE.as_micros() as u64);

@@ -4,17 +4,17 @@
 #[cfg(feature = "train")]
 use rayon::prelude::*;
 
-use super::simd::{InputRange, MOST_NUMBERS};
+use super::simd::{InputRange, MAX_NUMBERS};
 
 /// The largest magnitude of a weight's integer.
-pub(crate) const MOST_LEVEL: f32 = 127.0;
+pub(crate) const MAX_LEVEL: f32 = 127.0;
 /// Numbers of a row that share a scale, at most: one large number leaves few steps to the others. (Against a
 /// scale a row, SVTRv2-B's power of errors is less by 13 % for 2 % more time; with 256, by 20 % for 7 %.)
-const MOST_OF_GROUP: usize = 512;
+const MAX_OF_GROUP: usize = 512;
 
 /// How finely int8 inference rounds the input of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum InputBits {
+pub enum ActivationBits {
     /// To 255 steps between the least and the largest number.
     #[default]
     Eight,
@@ -23,18 +23,18 @@ pub enum InputBits {
     Twelve,
 }
 
-impl InputBits {
+impl ActivationBits {
     /// Steps between the least and the largest integer.
     pub(crate) const fn steps(self) -> i32 {
         match self {
-            InputBits::Eight => 255,
-            InputBits::Twelve => 4095,
+            ActivationBits::Eight => 255,
+            ActivationBits::Twelve => 4095,
         }
     }
 
     /// How many products with weights an i32 can sum up, whatever the numbers.
     pub(crate) const fn most_products(self) -> usize {
-        (i32::MAX / (self.steps() * MOST_LEVEL as i32)) as usize
+        (i32::MAX / (self.steps() * MAX_LEVEL as i32)) as usize
     }
 }
 
@@ -43,13 +43,13 @@ impl InputBits {
 pub(crate) struct Int8Input {
     /// What it is multiplied with before it is rounded, a factor a channel.
     pub factors: Option<Vec<f32>>,
-    pub bits: InputBits,
+    pub bits: ActivationBits,
 }
 
 /// How many numbers of a linear layer's input of `k` share a scale: the row is divided into the fewest groups
 /// of at most 512, nearly equal ones of whole words.
 pub(super) fn scale_group(k: usize) -> usize {
-    k.div_ceil(group_count(k, MOST_OF_GROUP)).next_multiple_of(MOST_NUMBERS)
+    k.div_ceil(group_count(k, MAX_OF_GROUP)).next_multiple_of(MAX_NUMBERS)
 }
 
 /// How many groups of at most `group` a row of `k` has, at least one.
@@ -61,7 +61,11 @@ pub(super) fn group_count(k: usize, group: usize) -> usize {
 /// for, its inverse, and the integers. Where a bound is infinite or none, so is the step, and the inverse
 /// is 0.
 #[inline(always)]
-pub(super) fn input_scale(least: f32, largest: f32, bits: InputBits) -> (f32, f32, InputRange) {
+pub(super) fn input_scale(
+    least: f32,
+    largest: f32,
+    bits: ActivationBits,
+) -> (f32, f32, InputRange) {
     let steps = bits.steps();
     let scale = (largest - least) / steps as f32;
     let factor = if scale > 0.0 && scale.is_finite() { scale.recip() } else { 0.0 };
@@ -84,7 +88,7 @@ pub(crate) fn weight_levels(weight: &[f32], rows: usize) -> (Vec<i8>, Vec<f32>) 
 
 /// A row's scale, and its inverse: 0 for a row of zeros.
 fn row_scale(row: &[f32]) -> (f32, f32) {
-    let scale = row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / MOST_LEVEL;
+    let scale = row.iter().fold(0.0f32, |most, x| most.max(x.abs())) / MAX_LEVEL;
     if scale.is_normal() { (scale, scale.recip()) } else { (0.0, 0.0) }
 }
 
@@ -115,7 +119,7 @@ pub(crate) fn rounded_input(x: &[f32], k: usize, group: usize) -> Vec<f32> {
 fn round_group(group: &mut [f32]) {
     let least = group.iter().fold(0.0f32, |least, &x| least.min(x));
     let largest = group.iter().fold(0.0f32, |largest, &x| largest.max(x));
-    let (scale, factor, range) = input_scale(least, largest, InputBits::Eight);
+    let (scale, factor, range) = input_scale(least, largest, ActivationBits::Eight);
     let (least, largest) = (range.least() as f32, range.largest() as f32);
     group.iter_mut().for_each(|x| {
         *x = (*x * factor).round_ties_even().clamp(least, largest) * scale;

@@ -20,11 +20,11 @@ use std::time::Duration;
 use super::clock::clock;
 
 /// Members of a team at most: an operation on a crop has about as many tasks.
-const MOST_MEMBERS: usize = 8;
+const MAX_MEMBERS: usize = 8;
 /// How long a helper waits for an operation.
 const PATIENCE: Duration = Duration::from_micros(100);
 /// Looks at the team between two at the clock.
-const LOOKS: usize = 64;
+const SPINS_PER_CLOCK_READ: usize = 64;
 
 /// Tasks that nobody has begun: from the number in the upper half to that in the lower half.
 ///
@@ -73,7 +73,7 @@ struct Team {
     /// read it inside.
     task: UnsafeCell<Task<'static>>,
     /// The operation's tasks, divided among the members. The leader's are the first.
-    ranges: [Range; MOST_MEMBERS],
+    ranges: [Range; MAX_MEMBERS],
     /// Ranges that hold tasks.
     members: AtomicUsize,
     /// What a helper's task panicked with.
@@ -116,13 +116,13 @@ impl Team {
     /// Takes part in operations until the last has ended, or none comes for a while.
     fn help(&self, member: usize) {
         let mut done = 0;
-        let mut looks = 0;
+        let mut spins = 0;
         let mut idle_since = clock();
         while !self.ended.load(Ordering::Acquire) {
             let number = self.open.load(Ordering::Acquire);
             if number == 0 || number == done {
-                looks += 1;
-                if looks % LOOKS == 0 && clock() - idle_since > PATIENCE {
+                spins += 1;
+                if spins % SPINS_PER_CLOCK_READ == 0 && clock() - idle_since > PATIENCE {
                     break;
                 }
                 std::hint::spin_loop();
@@ -165,7 +165,7 @@ thread_local! {
 
 /// Runs `operations` on a thread of the current rayon pool, as the leader of a team.
 pub(super) fn lead<T: Send>(operations: impl FnOnce() -> T + Send) -> T {
-    lead_with(rayon::current_num_threads().min(*CPUS).min(MOST_MEMBERS) - 1, operations)
+    lead_with(rayon::current_num_threads().min(*CPUS).min(MAX_MEMBERS) - 1, operations)
 }
 
 /// The same with at most so many helpers.
@@ -223,10 +223,10 @@ impl Leader<'_> {
         impl Drop for Close<'_> {
             fn drop(&mut self) {
                 self.0.open.store(0, Ordering::SeqCst);
-                let mut looks = 0;
+                let mut spins = 0;
                 while self.0.inside.load(Ordering::SeqCst) > 0 {
-                    looks += 1;
-                    if looks % LOOKS == 0 {
+                    spins += 1;
+                    if spins % SPINS_PER_CLOCK_READ == 0 {
                         std::thread::yield_now();
                     }
                     std::hint::spin_loop();

@@ -13,7 +13,7 @@ use super::simd::Simd;
 
 /// The widest panel of any instruction set: a row of a tile is accessed in pieces of up to as many
 /// elements.
-pub(super) const WIDEST: usize = 32;
+pub(super) const MAX: usize = 32;
 
 /// Memory for a matrix that is computed.
 pub(super) struct Output<'a> {
@@ -254,7 +254,7 @@ impl Tile<'_> {
         valid: usize,
         columns: &[S::V; NV],
     ) {
-        const { assert!(NV * S::LANES <= WIDEST) };
+        const { assert!(NV * S::LANES <= MAX) };
         debug_assert!(row < self.rows && column + valid <= self.columns);
         // SAFETY: as the caller promises, these elements are the tile's. A narrower row goes by way
         // of a buffer, which has room for the vectors.
@@ -265,7 +265,7 @@ impl Tile<'_> {
                     simd.store_to(column, to.add(v * S::LANES));
                 }
             } else {
-                let mut buffer = [0.0f32; WIDEST];
+                let mut buffer = [0.0f32; MAX];
                 for (v, &column) in columns.iter().enumerate() {
                     simd.store_to(column, buffer.as_mut_ptr().add(v * S::LANES));
                 }
@@ -285,8 +285,8 @@ pub(super) unsafe fn load_columns<S: Simd, const NV: usize>(
     from: *const f32,
     valid: usize,
 ) -> [S::V; NV] {
-    const { assert!(NV * S::LANES <= WIDEST) };
-    let mut buffer = [0.0f32; WIDEST];
+    const { assert!(NV * S::LANES <= MAX) };
+    let mut buffer = [0.0f32; MAX];
     let mut from = from;
     if valid < NV * S::LANES {
         // SAFETY: as the caller promises; the buffer has room for fewer elements than vectors have.

@@ -17,7 +17,7 @@ use crate::error::{ImageError, Result};
 use crate::files;
 
 /// The longest image file in bytes.
-const LONGEST_FILE: u64 = 1 << 30;
+const MAX_FILE: u64 = 1 << 30;
 
 /// How encoded files are decoded; see [`Crop::decode_with`](crate::Crop::decode_with).
 ///
@@ -57,7 +57,7 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     if !fs::metadata(path).map_err(failed)?.is_file() {
         return Err(ImageError::NotAFile { path: path.to_owned() }.into());
     }
-    Ok(files::read(path, LONGEST_FILE).map_err(failed)?)
+    Ok(files::read(path, MAX_FILE).map_err(failed)?)
 }
 
 /// Decodes a file; its format is told from its first bytes.

@@ -8,7 +8,7 @@
 
 use std::ops::Range;
 
-use super::warp::{Exact, Warp, distance};
+use super::warp::{PointF64, Warp, distance};
 use crate::geometry::clip_convex;
 
 /// 8-bit pixels, where they lie.
@@ -26,11 +26,11 @@ pub(crate) struct Raster<'a> {
 }
 
 /// The longest side of a rectified crop: twice the widest input of a network.
-const LONGEST: f64 = 8192.0;
+const MAX: f64 = 8192.0;
 /// The spacing of samples, in pixels, above which several are averaged.
-const WIDEST_SPACING: f64 = 1.25;
+const MAX_SPACING: f64 = 1.25;
 /// The most samples for a pixel along one axis, and for a crop.
-const MOST_SAMPLES: (f64, f64) = (8.0, (1u32 << 24) as f64);
+const MAX_SAMPLES: (f64, f64) = (8.0, (1u32 << 24) as f64);
 
 /// The size of a rectified crop, and the whole factor by which the page is shrunk before.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,7 +52,7 @@ impl Plan {
             _ => 96.0,
         };
         let factor = (short / kept).floor().max(1.0);
-        let side = |length: f64| (length / factor).round().clamp(1.0, LONGEST) as u32;
+        let side = |length: f64| (length / factor).round().clamp(1.0, MAX) as u32;
         Plan { width: side(width), height: side(height), factor: factor as usize }
     }
 }
@@ -105,11 +105,11 @@ fn samples(warp: &Warp, plan: Plan) -> (usize, usize) {
         }
     }
     let count = |spacing: f64| {
-        let wanted = spacing / plan.factor as f64 / WIDEST_SPACING;
-        wanted.ceil().clamp(1.0, MOST_SAMPLES.0)
+        let wanted = spacing / plan.factor as f64 / MAX_SPACING;
+        wanted.ceil().clamp(1.0, MAX_SAMPLES.0)
     };
     let (columns, rows) = (count(along), count(across));
-    if width * height * columns * rows > MOST_SAMPLES.1 {
+    if width * height * columns * rows > MAX_SAMPLES.1 {
         return (1, 1);
     }
     (columns as usize, rows as usize)
@@ -234,8 +234,8 @@ fn span(
         let (x, y) = warp.map(u, v);
         (x / factor as f64, y / factor as f64)
     });
-    let least = |of: fn(&Exact) -> f64| corners.iter().map(of).fold(f64::MAX, f64::min);
-    let most = |of: fn(&Exact) -> f64| corners.iter().map(of).fold(f64::MIN, f64::max);
+    let least = |of: fn(&PointF64) -> f64| corners.iter().map(of).fold(f64::MAX, f64::min);
+    let most = |of: fn(&PointF64) -> f64| corners.iter().map(of).fold(f64::MIN, f64::max);
     // The first and the last row stand for what lies beyond the page as well.
     let upper = if row == rows.start { least(|p| p.1) } else { row as f64 };
     let lower = if row + 1 == rows.end { most(|p| p.1) } else { row as f64 + 1.0 };

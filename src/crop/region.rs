@@ -1,6 +1,6 @@
 //! Where text lies in a page: what detectors give, and what of it can be cropped.
 
-use super::warp::Exact;
+use super::warp::PointF64;
 use crate::error::RegionError;
 use crate::geometry::{Point, Quad, Rect, clip_convex, signed_area};
 
@@ -98,14 +98,14 @@ impl From<Vec<[f32; 2]>> for Region {
 }
 
 /// The most points of a polygon.
-pub(crate) const MOST_POINTS: usize = 1024;
+pub(crate) const MAX_POINTS: usize = 1024;
 /// A region covers at least this many square pixels.
-const LEAST_AREA: f64 = 1.0;
+const MIN_AREA: f64 = 1.0;
 /// At least this share of a region lies inside the page.
-const LEAST_INSIDE: f64 = 0.5;
+const MIN_INSIDE: f64 = 0.5;
 /// Each corner of a quadrilateral makes a triangle with its neighbours of at least this share of
 /// the whole area; the perspective is too steep for a homography otherwise.
-const LEAST_CORNER: f64 = 0.01;
+const MIN_CORNER: f64 = 0.01;
 
 /// A region that was checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,9 +113,9 @@ pub(crate) enum Outline {
     /// Whole pixels of the page, from the left, upper corner on; some may lie beyond its edges.
     Pixels { x: i64, y: i64, width: u32, height: u32 },
     /// A convex quadrilateral, clockwise.
-    Quad([Exact; 4]),
+    Quad([PointF64; 4]),
     /// The upper and the lower edge, both from the text's start to its end, in pairs.
-    Edges(Vec<Exact>, Vec<Exact>),
+    Edges(Vec<PointF64>, Vec<PointF64>),
 }
 
 impl Region {
@@ -133,8 +133,8 @@ impl Region {
             Region::Quad(quad) => quad.0.to_vec(),
             Region::Polygon(points) => {
                 let found = points.len();
-                if !(4..=MOST_POINTS).contains(&found) || found % 2 != 0 {
-                    return Err(RegionError::PointCount { found, most: MOST_POINTS });
+                if !(4..=MAX_POINTS).contains(&found) || found % 2 != 0 {
+                    return Err(RegionError::PointCount { found, most: MAX_POINTS });
                 }
                 points.clone()
             }
@@ -142,13 +142,13 @@ impl Region {
         if let Some(index) = corners.iter().position(|point| !point.is_finite()) {
             return Err(RegionError::NotFinite { index });
         }
-        let corners: Vec<Exact> =
+        let corners: Vec<PointF64> =
             corners.iter().map(|p| (f64::from(p.x), f64::from(p.y))).collect();
         if let Some((first, second)) = crossing(&corners) {
             return Err(RegionError::SelfCrossing { first, second });
         }
         let area = signed_area(&corners);
-        if area.abs() < LEAST_AREA {
+        if area.abs() < MIN_AREA {
             return Err(RegionError::TooSmall { area: area.abs() });
         }
         if area < 0.0 {
@@ -160,8 +160,8 @@ impl Region {
         let (right, bottom) = (f64::from(width), f64::from(height));
         let page = [(0.0, 0.0), (right, 0.0), (right, bottom), (0.0, bottom)];
         let inside = signed_area(&clip_convex(&corners, &page)).abs() / area;
-        if inside.is_nan() || inside < LEAST_INSIDE {
-            return Err(RegionError::Outside { inside: inside as f32, least: LEAST_INSIDE as f32 });
+        if inside.is_nan() || inside < MIN_INSIDE {
+            return Err(RegionError::Outside { inside: inside as f32, least: MIN_INSIDE as f32 });
         }
         if let &[a, b, c, d] = corners.as_slice() {
             return Ok(whole_pixels([a, b, c, d]).unwrap_or(Outline::Quad([a, b, c, d])));
@@ -191,7 +191,7 @@ fn rotated(center: Point, width: f32, height: f32, angle: f32) -> [Point; 4] {
 }
 
 /// The rectangle of whole pixels that an upright quadrilateral is, if it is one.
-fn whole_pixels([a, b, c, d]: [Exact; 4]) -> Option<Outline> {
+fn whole_pixels([a, b, c, d]: [PointF64; 4]) -> Option<Outline> {
     let upright = a.1 == b.1 && b.0 == c.0 && c.1 == d.1 && d.0 == a.0 && a.0 < c.0 && a.1 < c.1;
     // Beyond this, numbers of 32 bits tell no pixels apart.
     let whole = |x: f64| x.fract() == 0.0 && x.abs() < f64::from(1 << 24);
@@ -203,10 +203,10 @@ fn whole_pixels([a, b, c, d]: [Exact; 4]) -> Option<Outline> {
     })
 }
 
-fn check_convex(corners: [Exact; 4], area: f64) -> Result<(), RegionError> {
+fn check_convex(corners: [PointF64; 4], area: f64) -> Result<(), RegionError> {
     for corner in 0..4 {
         let around = [corners[(corner + 3) % 4], corners[corner], corners[(corner + 1) % 4]];
-        if signed_area(&around) < LEAST_CORNER * area {
+        if signed_area(&around) < MIN_CORNER * area {
             return Err(RegionError::NotConvex { corner });
         }
     }
@@ -214,9 +214,9 @@ fn check_convex(corners: [Exact; 4], area: f64) -> Result<(), RegionError> {
 }
 
 /// The first two edges that cross each other. An edge's index is that of its first point.
-fn crossing(corners: &[Exact]) -> Option<(usize, usize)> {
+fn crossing(corners: &[PointF64]) -> Option<(usize, usize)> {
     let edge = |i: usize| (corners[i], corners[(i + 1) % corners.len()]);
-    let crosses = |(a, b): (Exact, Exact), (c, d): (Exact, Exact)| {
+    let crosses = |(a, b): (PointF64, PointF64), (c, d): (PointF64, PointF64)| {
         let side = |a, b, c| signed_area(&[a, b, c]);
         side(a, b, c) * side(a, b, d) < 0.0 && side(c, d, a) * side(c, d, b) < 0.0
     };
@@ -283,12 +283,12 @@ mod tests {
             (
                 "odd",
                 vec![(0.0, 0.0); 5].into(),
-                RegionError::PointCount { found: 5, most: MOST_POINTS },
+                RegionError::PointCount { found: 5, most: MAX_POINTS },
             ),
             (
                 "a million points",
                 vec![(0.0, 0.0); 1_000_000].into(),
-                RegionError::PointCount { found: 1_000_000, most: MOST_POINTS },
+                RegionError::PointCount { found: 1_000_000, most: MAX_POINTS },
             ),
             (
                 "beside the page",

@@ -1,7 +1,7 @@
 //! From a place in a crop to the place in the page.
 
 /// A point in double precision.
-pub(crate) type Exact = (f64, f64);
+pub(crate) type PointF64 = (f64, f64);
 
 /// From shares of a crop's width and height (0..=1) to pixels of the page.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +14,7 @@ pub(crate) enum Warp {
 
 impl Warp {
     /// The place in the page.
-    pub(crate) fn map(&self, u: f64, v: f64) -> Exact {
+    pub(crate) fn map(&self, u: f64, v: f64) -> PointF64 {
         match self {
             Warp::Homography(homography) => homography.map(u, v),
             Warp::Ribbon(ribbon) => ribbon.map(u, v),
@@ -33,7 +33,7 @@ pub(crate) struct Homography {
 impl Homography {
     /// To the corners, clockwise from that of (0, 0) (P. Heckbert, "Fundamentals of Texture
     /// Mapping and Image Warping", 1989, section 2.2.3).
-    pub(crate) fn new([(x0, y0), (x1, y1), (x2, y2), (x3, y3)]: [Exact; 4]) -> Self {
+    pub(crate) fn new([(x0, y0), (x1, y1), (x2, y2), (x3, y3)]: [PointF64; 4]) -> Self {
         let (right_x, right_y) = (x1 - x2, y1 - y2);
         let (lower_x, lower_y) = (x3 - x2, y3 - y2);
         let (sum_x, sum_y) = (x0 - x1 + x2 - x3, y0 - y1 + y2 - y3);
@@ -47,7 +47,7 @@ impl Homography {
         }
     }
 
-    fn map(&self, u: f64, v: f64) -> Exact {
+    fn map(&self, u: f64, v: f64) -> PointF64 {
         let w = self.w[0] * u + self.w[1] * v + 1.0;
         let along = |row: [f64; 3]| (row[0] * u + row[1] * v + row[2]) / w;
         (along(self.x), along(self.y))
@@ -72,25 +72,25 @@ pub(crate) struct Ribbon {
 /// A curve's place and its slope.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Knot {
-    place: Exact,
-    slope: Exact,
+    place: PointF64,
+    slope: PointF64,
 }
 
 /// Parts of a segment in the table of lengths.
 const PARTS: usize = 16;
 /// Pairs whose middles are closer than this (pixels) are one.
-const LEAST_GAP: f64 = 0.01;
+const MIN_GAP: f64 = 0.01;
 
 impl Ribbon {
     /// Between the upper and the lower edge, both from the text's start to its end and of one
     /// length. `None` if the centre line has none.
-    pub(crate) fn new(upper: &[Exact], lower: &[Exact]) -> Option<Self> {
+    pub(crate) fn new(upper: &[PointF64], lower: &[PointF64]) -> Option<Self> {
         let mut knots: Vec<f64> = Vec::new();
-        let mut pairs: Vec<(Exact, Exact)> = Vec::new();
+        let mut pairs: Vec<(PointF64, PointF64)> = Vec::new();
         for (&a, &b) in upper.iter().zip(lower) {
             let gap = pairs.last().map(|&(c, d)| distance(middle(a, b), middle(c, d)));
             match (gap, knots.last()) {
-                (Some(gap), Some(_)) if gap < LEAST_GAP => continue,
+                (Some(gap), Some(_)) if gap < MIN_GAP => continue,
                 (Some(gap), Some(last)) => knots.push(last + gap),
                 _ => knots.push(0.0),
             }
@@ -99,7 +99,7 @@ impl Ribbon {
         if pairs.len() < 2 {
             return None;
         }
-        let curve = |places: Vec<Exact>| -> Vec<Knot> {
+        let curve = |places: Vec<PointF64>| -> Vec<Knot> {
             let slopes = slopes(&knots, &places);
             places.into_iter().zip(slopes).map(|(place, slope)| Knot { place, slope }).collect()
         };
@@ -135,7 +135,7 @@ impl Ribbon {
         sum / self.knots.last().copied().unwrap_or(1.0)
     }
 
-    fn map(&self, u: f64, v: f64) -> Exact {
+    fn map(&self, u: f64, v: f64) -> PointF64 {
         let length = u.clamp(0.0, 1.0) * self.length();
         let after = self.lengths.partition_point(|&to| to <= length);
         let entry = after.clamp(1, self.lengths.len() - 1) - 1;
@@ -147,23 +147,23 @@ impl Ribbon {
     }
 
     /// Both edges at a share of a segment.
-    fn edges(&self, segment: usize, share: f64) -> (Exact, Exact) {
+    fn edges(&self, segment: usize, share: f64) -> (PointF64, PointF64) {
         let gap = self.knots[segment + 1] - self.knots[segment];
         let at = |curve: &[Knot]| hermite(curve[segment], curve[segment + 1], gap, share);
         (at(&self.upper), at(&self.lower))
     }
 }
 
-fn middle(a: Exact, b: Exact) -> Exact {
+fn middle(a: PointF64, b: PointF64) -> PointF64 {
     ((a.0 + b.0) / 2.0, (a.1 + b.1) / 2.0)
 }
 
-pub(crate) fn distance(a: Exact, b: Exact) -> f64 {
+pub(crate) fn distance(a: PointF64, b: PointF64) -> f64 {
     (a.0 - b.0).hypot(a.1 - b.1)
 }
 
 /// The cubic Hermite spline at a share of the way between two knots.
-fn hermite(from: Knot, to: Knot, gap: f64, t: f64) -> Exact {
+fn hermite(from: Knot, to: Knot, gap: f64, t: f64) -> PointF64 {
     let (a, b) = ((1.0 + 2.0 * t) * (1.0 - t) * (1.0 - t), t * t * (3.0 - 2.0 * t));
     let (c, d) = (gap * t * (1.0 - t) * (1.0 - t), gap * t * t * (t - 1.0));
     let blend = |p: f64, q: f64, r: f64, s: f64| a * p + b * q + c * r + d * s;
@@ -175,9 +175,9 @@ fn hermite(from: Knot, to: Knot, gap: f64, t: f64) -> Exact {
 
 /// The slope at every place: that of the parabola through it and its neighbours; at the ends, that
 /// of the parabola through the three last places.
-fn slopes(knots: &[f64], places: &[Exact]) -> Vec<Exact> {
+fn slopes(knots: &[f64], places: &[PointF64]) -> Vec<PointF64> {
     let gaps: Vec<f64> = knots.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    let chords: Vec<Exact> = places
+    let chords: Vec<PointF64> = places
         .windows(2)
         .zip(&gaps)
         .map(|(pair, gap)| ((pair[1].0 - pair[0].0) / gap, (pair[1].1 - pair[0].1) / gap))
@@ -186,8 +186,9 @@ fn slopes(knots: &[f64], places: &[Exact]) -> Vec<Exact> {
     if last == 0 {
         return vec![chords[0]; 2];
     }
-    let mix =
-        |p: Exact, q: Exact, share: f64| (p.0 + share * (q.0 - p.0), p.1 + share * (q.1 - p.1));
+    let mix = |p: PointF64, q: PointF64, share: f64| {
+        (p.0 + share * (q.0 - p.0), p.1 + share * (q.1 - p.1))
+    };
     (0..places.len())
         .map(|i| match i {
             0 => mix(chords[0], chords[1], -gaps[0] / (gaps[0] + gaps[1])),
@@ -230,8 +231,8 @@ mod tests {
             let angle = std::f64::consts::PI * (1.0 - share);
             (200.0 + radius * angle.cos(), 200.0 - radius * angle.sin())
         };
-        let upper: Vec<Exact> = shares.iter().map(|&share| at(120.0, share)).collect();
-        let lower: Vec<Exact> = shares.iter().map(|&share| at(80.0, share)).collect();
+        let upper: Vec<PointF64> = shares.iter().map(|&share| at(120.0, share)).collect();
+        let lower: Vec<PointF64> = shares.iter().map(|&share| at(80.0, share)).collect();
         let ribbon = Ribbon::new(&upper, &lower).unwrap();
         let length = std::f64::consts::PI * 100.0;
         assert!((ribbon.length() - length).abs() < 0.01 * length, "{}", ribbon.length());

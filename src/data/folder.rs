@@ -6,7 +6,7 @@ use super::{DataError, Sample};
 use crate::files;
 
 /// The longest image file in bytes.
-const LONGEST_IMAGE: u64 = 1 << 30;
+const MAX_IMAGE: u64 = 1 << 30;
 
 pub(super) struct Folder {
     list: PathBuf,
@@ -34,7 +34,7 @@ impl std::fmt::Debug for Folder {
 impl Folder {
     pub(super) fn open(list: &Path) -> Result<Self, DataError> {
         let io = |source| DataError::Io { path: list.to_owned(), source };
-        let bytes = files::read(list, files::LONGEST_TEXT).map_err(io)?;
+        let bytes = files::read(list, files::MAX_TEXT).map_err(io)?;
         let mut start = if bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
         let (mut lines, mut tabs) = (Vec::new(), false);
         for (line, number) in bytes[start..].split(|&byte| byte == b'\n').zip(1u32..) {
@@ -68,7 +68,7 @@ impl Folder {
     pub(super) fn sample(&self, index: usize) -> Result<Sample, DataError> {
         let (name, label) = self.entry(index)?;
         let path = self.root.join(&name);
-        let image = files::read(&path, LONGEST_IMAGE)
+        let image = files::read(&path, MAX_IMAGE)
             .map_err(|source| DataError::Io { path: path.clone(), source })?;
         Ok(Sample { name, image, label })
     }

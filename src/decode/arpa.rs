@@ -24,7 +24,7 @@ use crate::files;
 
 const SPACE: &str = "<space>";
 /// The longest file in bytes.
-const LONGEST_FILE: u64 = 1 << 30;
+const MAX_FILE: u64 = 1 << 30;
 
 /// The lines of a file, with their numbers.
 struct Lines<'a> {
@@ -60,7 +60,7 @@ impl Ngram {
     /// [`LanguageModelError`], with the line at fault.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = files::read(path, LONGEST_FILE).map_err(|error| LanguageModelError::Io {
+        let bytes = files::read(path, MAX_FILE).map_err(|error| LanguageModelError::Io {
             path: path.to_owned(),
             message: error.to_string(),
         })?;

@@ -85,11 +85,11 @@ pub fn fit_temperature(texts: &[(&LogProbs, &[usize], bool)]) -> Result<f32, Emi
 
 fn cross_entropy(texts: &[(&LogProbs, &[usize], bool)], log_temperature: f64) -> f64 {
     // What is certain and wrong would otherwise decide everything.
-    const LEAST: f64 = 1e-6;
+    const MIN: f64 = 1e-6;
     let temperature = log_temperature.exp() as f32;
     let loss = |&(log_probs, text, right): &(&LogProbs, &[usize], bool)| {
         let confidence = f64::from(confidence(log_probs, text, temperature).unwrap_or(0.0));
-        -(if right { confidence } else { 1.0 - confidence }).max(LEAST).ln()
+        -(if right { confidence } else { 1.0 - confidence }).max(MIN).ln()
     };
     texts.iter().map(loss).sum::<f64>() / texts.len() as f64
 }

@@ -13,9 +13,9 @@ const STEP: f32 = 0.25;
 /// The code of a backoff of 0: pruned models have positive ones as well.
 const NO_BACKOFF: u8 = 32;
 /// The most n-grams of a model.
-const MOST_GRAMS: usize = 1 << 24;
+const MAX_GRAMS: usize = 1 << 24;
 /// The longest file in bytes: far more than the most n-grams take.
-const LONGEST_FILE: u64 = 1 << 28;
+const MAX_FILE: u64 = 1 << 28;
 /// What a symbol costs that no n-gram ends in, in nats.
 const UNSEEN: f32 = 30.0;
 
@@ -71,7 +71,7 @@ impl CompactNgram {
     /// [`LanguageModelError::Io`]; as [`CompactNgram::from_bytes`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = files::read(path, LONGEST_FILE).map_err(|error| LanguageModelError::Io {
+        let bytes = files::read(path, MAX_FILE).map_err(|error| LanguageModelError::Io {
             path: path.to_owned(),
             message: error.to_string(),
         })?;
@@ -149,7 +149,7 @@ impl CompactNgram {
 
 /// A block: its length, then its symbols.
 fn push_block(out: &mut Vec<u8>, symbols: &[u8]) {
-    let block = rans::encode(symbols, rans::MOST_SYMBOLS);
+    let block = rans::encode(symbols, rans::MAX_SYMBOLS);
     out.extend((block.len() as u32).to_le_bytes());
     out.extend(block);
 }
@@ -161,7 +161,7 @@ fn encode(model: &Ngram) -> Result<Vec<u8>> {
     if vocabulary.len() > 255 || vocabulary.iter().any(|token| token.len() > 255) {
         return Err(fault("more than 255 tokens").into());
     }
-    if orders.iter().map(Vec::len).sum::<usize>() > MOST_GRAMS {
+    if orders.iter().map(Vec::len).sum::<usize>() > MAX_GRAMS {
         return Err(fault("more than 2^24 n-grams").into());
     }
     let mut out = MAGIC.to_vec();
@@ -245,7 +245,7 @@ impl<'a> Reader<'a> {
 
     fn block(&mut self, symbols: usize) -> Result<Vec<u8>, &'static str> {
         let len = self.number()?;
-        rans::decode(self.take(len)?, rans::MOST_SYMBOLS, symbols)
+        rans::decode(self.take(len)?, rans::MAX_SYMBOLS, symbols)
     }
 }
 
@@ -269,7 +269,7 @@ fn decode(bytes: &[u8]) -> Result<CompactNgram, &'static str> {
         counts.push(reader.number()?);
     }
     let all = counts.iter().fold(0usize, |sum, &count| sum.saturating_add(count));
-    if counts[0] > vocabulary.len() || all > MOST_GRAMS {
+    if counts[0] > vocabulary.len() || all > MAX_GRAMS {
         return Err("there are too many n-grams");
     }
     let root = Node {

@@ -1,4 +1,4 @@
-//! A search with everything that guides it.
+//! A search with everything that constraints it.
 
 use super::beam::check_guide;
 use super::{BeamSearch, ClassMask, Hypothesis, LogProbs, greedy, log_probability};
@@ -63,10 +63,10 @@ impl Decoder {
         }
     }
 
-    /// Checks every number, and that everything that guides the search is for this charset.
+    /// Checks every number, and that everything that constrains the search is for this charset.
     ///
     /// # Errors
-    /// [`CharsetError::Guide`](crate::CharsetError::Guide),
+    /// [`CharsetError::Constraint`](crate::CharsetError::Constraint),
     /// [`ConfigError`](crate::ConfigError) for a number out of range.
     pub fn check_charset(&self, charset: &Charset) -> Result<()> {
         self.check(charset.classes(), Some(charset.fingerprint()))?;

@@ -37,7 +37,7 @@ impl HotWords {
         ignore_case: bool,
     ) -> Result<Self> {
         for (word, bonus) in words {
-            if !(*bonus > 0.0 && *bonus <= ConfigError::LARGEST_WEIGHT) {
+            if !(*bonus > 0.0 && *bonus <= ConfigError::MAX_WEIGHT) {
                 let detail = format!(
                     "the bonus {bonus} of {:?} is not above 0 and at most 1e6",
                     word.as_ref()

@@ -39,13 +39,13 @@ const SUM_TOLERANCE: f32 = 1e-2;
 impl LogProbs {
     /// The most frames. The networks of this crate give at most 1024. Aligning a text takes 34 bytes
     /// for every frame and symbol.
-    pub const MOST_FRAMES: usize = 8192;
+    pub const MAX_FRAMES: usize = 8192;
 
     /// From log-probabilities before the softmax, row-major `[frames, classes]`.
     ///
     /// # Errors
     /// [`EmissionsError`] if the count is not `frames * classes`, there are fewer than 2 classes or
-    /// more than [`LogProbs::MOST_FRAMES`], a logit is NaN or `+inf`, or all logits of a frame are
+    /// more than [`LogProbs::MAX_FRAMES`], a logit is NaN or `+inf`, or all logits of a frame are
     /// `-inf`.
     pub fn from_logits(frames: usize, classes: usize, mut logits: Vec<f32>) -> Result<Self> {
         check_size(frames, classes, &logits)?;
@@ -163,8 +163,8 @@ impl LogProbs {
 }
 
 fn check_size(frames: usize, classes: usize, log_probs: &[f32]) -> Result<(), EmissionsError> {
-    if frames > LogProbs::MOST_FRAMES {
-        return Err(EmissionsError::Frames { frames, most: LogProbs::MOST_FRAMES });
+    if frames > LogProbs::MAX_FRAMES {
+        return Err(EmissionsError::Frames { frames, most: LogProbs::MAX_FRAMES });
     }
     if classes < 2 {
         return Err(EmissionsError::Classes { classes });

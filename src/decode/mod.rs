@@ -61,6 +61,6 @@ pub use log_probs::LogProbs;
 pub use ngram::{MAX_ORDER, Ngram, SymbolLm};
 
 #[cfg(test)]
-mod guide_tests;
+mod constraint_tests;
 #[cfg(test)]
 mod tests;

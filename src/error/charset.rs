@@ -82,16 +82,16 @@ pub enum CharsetError {
         /// Classes of the network, the blank included.
         classes: usize,
     },
-    /// What guides a decoder was made for another charset.
+    /// What constrains a decoder was made for another charset.
     #[error(
-        "the {guide} was made for the charset with the fingerprint {guide_charset:016x}, but the \
+        "the {constraint} was made for the charset with the fingerprint {constraint_charset:016x}, but the \
          texts are in the charset with the fingerprint {charset:016x}"
     )]
-    Guide {
+    Constraint {
         /// What it is: a lexicon, hot words, a language model, a class mask.
-        guide: &'static str,
-        /// The fingerprint of the guide's charset.
-        guide_charset: u64,
+        constraint: &'static str,
+        /// The fingerprint of the constraint's charset.
+        constraint_charset: u64,
         /// The fingerprint of the charset in force.
         charset: u64,
     },

@@ -17,19 +17,19 @@ impl ConfigError {
 
     /// The largest weight, bonus or penalty of a decoder, in nats: beyond it sums lose what tells
     /// texts apart.
-    pub(crate) const LARGEST_WEIGHT: f64 = 1e6;
+    pub(crate) const MAX_WEIGHT: f64 = 1e6;
 
     /// Checks that a weight, a bonus or a penalty is a number from `least` to
-    /// [`LARGEST_WEIGHT`](Self::LARGEST_WEIGHT).
+    /// [`MAX_WEIGHT`](Self::MAX_WEIGHT).
     pub(crate) fn check_weight(
         field: &'static str,
         value: f64,
         least: f64,
     ) -> Result<(), ConfigError> {
-        if (least..=Self::LARGEST_WEIGHT).contains(&value) {
+        if (least..=Self::MAX_WEIGHT).contains(&value) {
             return Ok(());
         }
-        let detail = format!("{value} is not in {least}..={}", Self::LARGEST_WEIGHT);
+        let detail = format!("{value} is not in {least}..={}", Self::MAX_WEIGHT);
         Err(ConfigError::new(field, detail))
     }
 

@@ -65,8 +65,8 @@ impl From<std::convert::Infallible> for Error {
 
 /// The start of a text that comes from a file: a message never is as long as the file.
 pub(crate) fn shortened(text: &str) -> String {
-    const MOST: usize = 200;
-    match text.char_indices().nth(MOST) {
+    const MAX: usize = 200;
+    match text.char_indices().nth(MAX) {
         Some((end, _)) => format!("{}...", &text[..end]),
         None => text.to_owned(),
     }

@@ -4,16 +4,16 @@
 //! [`Weights::model`](crate::weights::Weights::model) and `Weights::candle_model` build them. Both
 //! compute the same; tests hold one against the other and both against the reference.
 
+mod backend;
 #[cfg(feature = "candle")]
 mod candle;
 mod device;
-mod execution;
 mod native;
 
+pub(crate) use backend::Backend;
 #[cfg(feature = "candle")]
 pub use candle::CandleModel;
 pub use device::{Device, Precision};
-pub(crate) use execution::Execution;
 pub use native::Model;
 
 /// Values in row-major order, and their shape.

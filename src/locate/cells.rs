@@ -15,14 +15,14 @@ const REACH: f32 = 1.6;
 const INNER: f32 = 0.2;
 
 /// Less ink than this, in squared half heights, is no character: a space, or a speck in its place.
-const LEAST_INK: f32 = 0.01;
+const MIN_INK: f32 = 0.01;
 
 /// What a boundary at a middle costs, against one halfway between two: as much ink as this share of
 /// the blackest place.
 const OFF_CENTER: f32 = 0.25;
 
 /// The widest gap inside a character, in pitches: between the strokes of a quotation mark.
-const WIDEST_GAP: f32 = 0.3;
+const MAX_GAP: f32 = 0.3;
 
 /// The characters of a line of text, and where one may give way to the next.
 pub(super) struct Cells {
@@ -154,7 +154,7 @@ impl Cells {
     fn around(&self, mut dots: Vec<Placed>, index: usize) -> Option<Place> {
         let (middle, pixel) = (self.middles[index], self.pixel);
         dots.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let widest = (WIDEST_GAP * self.pitch).max(2.0 * pixel.0);
+        let widest = (MAX_GAP * self.pitch).max(2.0 * pixel.0);
         let near = dots.partition_point(|dot| dot.0 < middle);
         let (mut start, mut end) = (near, near);
         let mut edge = middle;
@@ -169,7 +169,7 @@ impl Cells {
         }
         let dots = &dots[start..end];
         let total: f32 = dots.iter().map(|(_, dot)| dot.coverage).sum();
-        if total * pixel.0 * pixel.1 < LEAST_INK * self.half_height * self.half_height {
+        if total * pixel.0 * pixel.1 < MIN_INK * self.half_height * self.half_height {
             return None;
         }
         let (_, first) = dots.first()?;

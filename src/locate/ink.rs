@@ -22,13 +22,13 @@ pub(super) struct Dot {
 
 /// The smallest contrast in steps of an 8-bit sample, as a standard deviation of the pixels: less
 /// is noise.
-const LEAST_CONTRAST: f64 = 4.0;
+const MIN_CONTRAST: f64 = 4.0;
 
 /// Of the crop's variance, the share between the two colours: less is a texture, not text.
-const LEAST_SEPARATION: f64 = 0.5;
+const MIN_SEPARATION: f64 = 0.5;
 
 /// Ink from this coverage on belongs to a character: its faint edges do.
-const LEAST_COVERAGE: f32 = 0.3;
+const MIN_COVERAGE: f32 = 0.3;
 
 /// Bins of the histogram that the two colours are told apart in.
 const BINS: usize = 64;
@@ -45,7 +45,7 @@ impl Ink {
             return None;
         }
         let (axis, contrast) = principal_axis(pixels);
-        if contrast < LEAST_CONTRAST {
+        if contrast < MIN_CONTRAST {
             return None;
         }
         let mut values: Vec<f32> = pixels
@@ -77,13 +77,15 @@ impl Ink {
         }
         let dark_share = 2.0 * dark_edge as f32 / edge as f32 + dark as f32 / values.len() as f32;
         let at = |bins: f64| low + (bins as f32 + 0.5) / scale;
-        let (paper, text) = if dark_share > 1.5 {
+        let (background, text) = if dark_share > 1.5 {
             (at(split.low_mean), at(split.high_mean))
         } else {
             (at(split.high_mean), at(split.low_mean))
         };
-        let factor = (text - paper).recip();
-        values.iter_mut().for_each(|value| *value = ((*value - paper) * factor).clamp(0.0, 1.0));
+        let factor = (text - background).recip();
+        values
+            .iter_mut()
+            .for_each(|value| *value = ((*value - background) * factor).clamp(0.0, 1.0));
         Some(Ink { width, coverage: values })
     }
 
@@ -112,7 +114,7 @@ impl Ink {
                     continue;
                 }
                 for next in self.neighbours(at) {
-                    if !seen[next] && self.coverage[next] >= LEAST_COVERAGE {
+                    if !seen[next] && self.coverage[next] >= MIN_COVERAGE {
                         seen[next] = true;
                         pending.push(next);
                     }
@@ -203,5 +205,5 @@ fn otsu(histogram: &[u32; BINS]) -> Option<Split> {
             best = Some((between, Split { last_low: bin, low_mean, high_mean }));
         }
     }
-    best.filter(|(between, _)| *between > LEAST_SEPARATION * variance).map(|(_, split)| split)
+    best.filter(|(between, _)| *between > MIN_SEPARATION * variance).map(|(_, split)| split)
 }

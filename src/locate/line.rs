@@ -11,10 +11,10 @@ pub(super) struct Line {
 
 /// The least rise of a slanted line from the first character to the last, in half heights of the
 /// text: attention to level text rises by up to 1 where ascenders follow descenders.
-const LEAST_RISE: f32 = 1.2;
+const MIN_RISE: f32 = 1.2;
 
 /// The least sagitta of a curved line, in half heights of the text; of level text it is up to 0.5.
-const LEAST_SAGITTA: f32 = 0.7;
+const MIN_SAGITTA: f32 = 0.7;
 
 impl Line {
     /// The least-squares line through the middles of the characters, for text of a given half
@@ -26,10 +26,10 @@ impl Line {
         let reach = middles.iter().map(|m| (m.0 - origin).abs()).fold(0.0, f32::max);
         let fit = |terms: usize| least_squares(middles, origin, terms);
         let curved = fit(3).filter(|[_, _, c2]| {
-            middles.len() >= 4 && (c2 * reach * reach).abs() > LEAST_SAGITTA * half_height
+            middles.len() >= 4 && (c2 * reach * reach).abs() > MIN_SAGITTA * half_height
         });
         let slanted =
-            || fit(2).filter(|[_, c1, _]| (2.0 * c1 * reach).abs() > LEAST_RISE * half_height);
+            || fit(2).filter(|[_, c1, _]| (2.0 * c1 * reach).abs() > MIN_RISE * half_height);
         let coefficients = curved.or_else(slanted).unwrap_or([level, 0.0, 0.0]);
         Line { origin, coefficients }
     }

@@ -98,14 +98,14 @@ mod tests {
     #[test]
     fn bars_in_any_colours() {
         let frames = [1..2, 7..8, 13..14];
-        for (name, paper, text) in [
+        for (name, background, text) in [
             ("dark on light", [250; 3], [10; 3]),
             ("light on dark", [10; 3], [250; 3]),
             ("green on red of equal brightness", [200, 40, 40], [40, 112, 40]),
             ("faint", [120; 3], [140; 3]),
         ] {
             let bar = |x, y| (8..24).contains(&y) && BARS.iter().any(|b| (b.0..b.1).contains(&x));
-            let crop = crop(64, |x, y| if bar(x, y) { text } else { paper });
+            let crop = crop(64, |x, y| if bar(x, y) { text } else { background });
             let places = locate(&frames, &attention(16), &crop, (128.0, 32.0));
             for (place, bar) in places.iter().zip(BARS) {
                 let (left, right) = (2.0 * bar.0 as f32, 2.0 * bar.1 as f32);

@@ -163,9 +163,9 @@ impl Config {
             check_dim("dim", stage.dim)?;
             check_heads("heads", stage.heads, stage.dim)?;
             check_mlp("mlp_dim", stage.mlp_dim)?;
-            if stage.blocks() > MOST_BLOCKS {
+            if stage.blocks() > MAX_BLOCKS {
                 let detail = format!(
-                    "{} and {} blocks in a stage, together at most {MOST_BLOCKS}",
+                    "{} and {} blocks in a stage, together at most {MAX_BLOCKS}",
                     stage.local_blocks, stage.global_blocks
                 );
                 return Err(ConfigError::new("local_blocks, global_blocks", detail).into());
@@ -177,8 +177,8 @@ impl Config {
         }
         check_heads("frm_heads", self.frm_heads, self.feature_dim())?;
         check_mlp("frm_mlp_dim", self.frm_mlp_dim)?;
-        if !(2..=MOST_CLASSES).contains(&self.num_classes) {
-            let detail = format!("{} is not in 2..={MOST_CLASSES}", self.num_classes);
+        if !(2..=MAX_CLASSES).contains(&self.num_classes) {
+            let detail = format!("{} is not in 2..={MAX_CLASSES}", self.num_classes);
             return Err(ConfigError::new("num_classes", detail).into());
         }
         check_max_ratio(self.max_ratio)?;
@@ -187,25 +187,25 @@ impl Config {
 }
 
 // Far beyond any useful network; they keep a damaged file from asking for all memory.
-const MOST_DIM: usize = 1 << 14;
-const MOST_MLP_DIM: usize = MLP_RATIO * MOST_DIM;
-const MOST_BLOCKS: usize = 1 << 10;
+const MAX_DIM: usize = 1 << 14;
+const MAX_MLP_DIM: usize = MLP_RATIO * MAX_DIM;
+const MAX_BLOCKS: usize = 1 << 10;
 /// Every code point of Unicode that stands for a character has room.
-const MOST_CLASSES: usize = Charset::MOST_SYMBOLS + 1;
+const MAX_CLASSES: usize = Charset::MAX_SYMBOLS + 1;
 
 fn check_dim(field: &'static str, dim: usize) -> Result<(), ConfigError> {
-    if (1..=MOST_DIM).contains(&dim) {
+    if (1..=MAX_DIM).contains(&dim) {
         Ok(())
     } else {
-        Err(ConfigError::new(field, format!("{dim} is not in 1..={MOST_DIM}")))
+        Err(ConfigError::new(field, format!("{dim} is not in 1..={MAX_DIM}")))
     }
 }
 
 fn check_mlp(field: &'static str, mlp_dim: usize) -> Result<(), ConfigError> {
-    if (1..=MOST_MLP_DIM).contains(&mlp_dim) {
+    if (1..=MAX_MLP_DIM).contains(&mlp_dim) {
         Ok(())
     } else {
-        Err(ConfigError::new(field, format!("{mlp_dim} is not in 1..={MOST_MLP_DIM}")))
+        Err(ConfigError::new(field, format!("{mlp_dim} is not in 1..={MAX_MLP_DIM}")))
     }
 }
 

@@ -3,9 +3,9 @@
 //!
 //! A weight is an integer times the scale of its output channel. What it is multiplied with is
 //! rounded when it is there: each row of a linear layer, in groups of at most 512, and each image of a
-//! convolution, to 255 or 4095 steps of its own range ([`InputBits`]). The first convolution, whose input
+//! convolution, to 255 or 4095 steps of its own range ([`ActivationBits`]). The first convolution, whose input
 //! are the three channels of the image, and the classifier compute in f32, and so does a layer whose
-//! weight is [exact](Values::Exact).
+//! weight is [kept in f32](Values::KeepF32).
 
 use std::convert::Infallible;
 
@@ -14,7 +14,7 @@ use super::{
     BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::{self, InputBits, Int8Conv, Int8Input, Int8Linear, PackedMatrix};
+use crate::cpu::{self, ActivationBits, Int8Conv, Int8Input, Int8Linear, PackedMatrix};
 use crate::error::{ComputeError, Result};
 
 /// Values of a parameter.
@@ -23,7 +23,7 @@ pub(crate) enum Values {
     /// To be rounded where a layer computes in int8.
     F32(Vec<f32>),
     /// Of a layer that computes in f32.
-    Exact(Vec<f32>),
+    KeepF32(Vec<f32>),
     Int8(Levels),
 }
 
@@ -39,7 +39,7 @@ pub(crate) struct Levels {
     /// its integer times its scale times the factor.
     pub factors: Option<Vec<f32>>,
     /// How finely the input is rounded.
-    pub input_bits: InputBits,
+    pub activation_bits: ActivationBits,
 }
 
 /// The part of values of all input channels, group after group, that belongs to the group of an
@@ -76,16 +76,16 @@ impl Values {
     /// In f32.
     fn into_f32(self) -> Vec<f32> {
         match self {
-            Values::F32(values) | Values::Exact(values) => values,
+            Values::F32(values) | Values::KeepF32(values) => values,
             Values::Int8(levels) => levels.dequantized(),
         }
     }
 
     /// How finely an input is rounded that meets them.
-    fn input_bits(&self) -> InputBits {
+    fn activation_bits(&self) -> ActivationBits {
         match self {
-            Values::Int8(levels) => levels.input_bits,
-            Values::F32(_) | Values::Exact(_) => InputBits::Eight,
+            Values::Int8(levels) => levels.activation_bits,
+            Values::F32(_) | Values::KeepF32(_) => ActivationBits::Eight,
         }
     }
 
@@ -93,9 +93,15 @@ impl Values {
     fn into_int8(self, rows: usize, taps: usize) -> Levels {
         match self {
             Values::Int8(levels) => levels,
-            Values::F32(values) | Values::Exact(values) => {
+            Values::F32(values) | Values::KeepF32(values) => {
                 let (levels, scales) = cpu::weight_levels(&values, rows);
-                Levels { levels, scales, taps, factors: None, input_bits: InputBits::Eight }
+                Levels {
+                    levels,
+                    scales,
+                    taps,
+                    factors: None,
+                    activation_bits: ActivationBits::Eight,
+                }
             }
         }
     }
@@ -144,11 +150,12 @@ impl Layers for PackedInt8 {
     type VerticalAttention = native::VerticalAttention;
 
     fn linear(parameters: LinearParameters<Values>) -> Result<Linear> {
-        if let Values::Exact(_) = parameters.weight {
+        if let Values::KeepF32(_) = parameters.weight {
             return Ok(Linear::F32(Packed::linear(parameters.map(Values::into_f32))?));
         }
         let LinearParameters { weight, bias, in_dim, out_dim } = parameters;
-        let Levels { levels, scales, factors, input_bits: bits, .. } = weight.into_int8(out_dim, 1);
+        let Levels { levels, scales, factors, activation_bits: bits, .. } =
+            weight.into_int8(out_dim, 1);
         check_factors(factors.as_deref(), in_dim)?;
         let bias = bias.map(Values::into_f32);
         let input = Int8Input { factors, bits };
@@ -158,13 +165,13 @@ impl Layers for PackedInt8 {
     fn conv(parameters: ConvParameters<Values>) -> Result<Conv> {
         let config = parameters.config;
         let weight = &parameters.weight;
-        if matches!(weight, Values::Exact(_)) || !config.fits_int8(weight.input_bits()) {
+        if matches!(weight, Values::KeepF32(_)) || !config.fits_int8(weight.activation_bits()) {
             return Ok(Conv::F32(Packed::conv(parameters.map(Values::into_f32))?));
         }
         let ConvParameters { weight, bias, .. } = parameters;
         let ConvConfig { in_dim, out_dim, groups, stride } = config;
         let bias = bias.map_or_else(|| vec![0.0; out_dim], Values::into_f32);
-        let Levels { levels, scales, factors, input_bits: bits, .. } =
+        let Levels { levels, scales, factors, activation_bits: bits, .. } =
             weight.into_int8(out_dim, cpu::TAPS);
         check_factors(factors.as_deref(), in_dim)?;
         let input = Int8Input { factors, bits };

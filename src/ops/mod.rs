@@ -26,7 +26,7 @@ mod parameters;
 #[cfg(feature = "train")]
 pub(crate) mod tape;
 
-use crate::cpu::{self, InputBits};
+use crate::cpu::{self, ActivationBits};
 use crate::error::{ComputeError, Result};
 
 pub(crate) use crate::cpu::MAP_REACH;
@@ -79,7 +79,7 @@ pub(crate) struct ConvConfig {
 impl ConvConfig {
     /// Whether int8 inference computes it in int8: the channels of a group make whole words, and the sums
     /// of their products fit.
-    pub(crate) fn fits_int8(&self, input: InputBits) -> bool {
+    pub(crate) fn fits_int8(&self, input: ActivationBits) -> bool {
         let channels = self.in_dim / self.groups;
         channels.is_multiple_of(cpu::INT8_CHANNELS) && channels <= input.most_products() / cpu::TAPS
     }

@@ -10,7 +10,7 @@ use super::{
     BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::{self, InputBits, PackedMatrix};
+use crate::cpu::{self, ActivationBits, PackedMatrix};
 use crate::error::{ComputeError, Result};
 
 /// A parameter and its name.
@@ -87,11 +87,11 @@ impl Layers for ObservedLayers {
 
 /// Computes with the CPU operations, and sums up the inputs of the layers that int8 inference rounds.
 #[derive(Default)]
-pub(crate) struct Observing {
+pub(crate) struct ActivationStatistics {
     inputs: Mutex<BTreeMap<String, LayerInput>>,
 }
 
-impl Observing {
+impl ActivationStatistics {
     /// The inputs of the layers, by the names of their weights.
     pub(crate) fn into_inputs(self) -> BTreeMap<String, LayerInput> {
         self.inputs.into_inner().unwrap_or_else(PoisonError::into_inner)
@@ -166,7 +166,7 @@ fn taps_of_group(x: &Tokens, grid: Grid, config: &ConvConfig, group: usize) -> C
     Columns { values, count: channels * cpu::TAPS }
 }
 
-impl Ops for Observing {
+impl Ops for ActivationStatistics {
     type Layers = ObservedLayers;
     type Tensor = Tokens;
 
@@ -204,7 +204,7 @@ impl Ops for Observing {
         then: Epilogue<Tokens>,
     ) -> Result<Tokens> {
         let y = Native.conv(layer, x, grid, then)?;
-        if !config.fits_int8(InputBits::Eight) {
+        if !config.fits_int8(ActivationBits::Eight) {
             return Ok(y);
         }
         let multiplications = y.values.len() * config.in_dim / config.groups * cpu::TAPS;

@@ -127,7 +127,7 @@ impl Recognizer {
             normalize_rgb(&crop.rgb, &mut input);
         }
         let shape = [crops.len(), 3, height, width];
-        let (logits, attention) = self.execution.forward_with_attention(&input, shape)?;
+        let (logits, attention) = self.backend.forward_with_attention(&input, shape)?;
         let ([_, frames, classes], [_, _, rows, reach]) = (logits.shape, attention.shape);
         let logits = logits.values.chunks_exact((frames * classes).max(1));
         let attention = attention.values.chunks_exact((frames * rows * reach).max(1));

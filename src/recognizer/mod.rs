@@ -15,7 +15,7 @@ use crate::crop::{Crop, Rotation};
 use crate::decode::Decoder;
 use crate::emissions::Emissions;
 use crate::error::{CharsetError, ConfigError, Error, Result};
-use crate::inference::Execution;
+use crate::inference::Backend;
 use crate::model::Config;
 use crate::recognition::Recognition;
 use crate::resize::{ResizedCrop, resize_rgb, target_size};
@@ -38,7 +38,7 @@ pub use stream::RecognitionStream;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Recognizer {
-    execution: Execution,
+    backend: Backend,
     config: Config,
     charset: Charset,
     orientation: Orientation,
@@ -95,9 +95,9 @@ impl Recognizer {
         charset.check_classes(config.num_classes)?;
         decoder.check_charset(&charset)?;
         let precision = precision.unwrap_or(weights.precision());
-        let execution = weights.execution(device, precision)?;
+        let backend = weights.backend(device, precision)?;
         Ok(Recognizer {
-            execution,
+            backend,
             config,
             charset,
             orientation,

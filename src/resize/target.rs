@@ -52,13 +52,13 @@ pub fn target_size(width: u32, height: u32, max_ratio: u32) -> Result<TargetSize
 
 /// The widest ratio that a model may ask for: an input of 32 x 4096 pixels, 1024 frames. Attention
 /// takes time proportional to the square of the width; published networks have ratios of 4 to 12.
-const LARGEST_RATIO: u32 = 128;
+const MAX_RATIO: u32 = 128;
 
 pub(crate) fn check_max_ratio(max_ratio: u32) -> Result<(), ConfigError> {
-    if (1..=LARGEST_RATIO).contains(&max_ratio) {
+    if (1..=MAX_RATIO).contains(&max_ratio) {
         Ok(())
     } else {
-        let detail = format!("{max_ratio} is not in 1..={LARGEST_RATIO}");
+        let detail = format!("{max_ratio} is not in 1..={MAX_RATIO}");
         Err(ConfigError::new("max_ratio", detail))
     }
 }

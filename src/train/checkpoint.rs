@@ -8,13 +8,13 @@ use safetensors::tensor::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::loader::LoaderState;
-use super::parameters::Start;
+use super::parameters::InitSpec;
 use super::{Recipe, TrainError};
 use crate::charset::{Charset, Symbols};
 use crate::error::shortened;
 use crate::files;
 use crate::model::Config;
-use crate::weights::{Encoded, METADATA_KEY, MOST_RANK, check_header, write_file};
+use crate::weights::{Encoded, MAX_RANK, METADATA_KEY, check_header, write_file};
 
 /// Prefixes of what is in the file besides the network.
 const MEAN: &str = "optimizer.mean.";
@@ -22,7 +22,7 @@ const SQUARE: &str = "optimizer.square.";
 const AVERAGE: &str = "average.";
 
 /// Failed steps that a training may have survived.
-const MOST_FAILED: u64 = 1 << 20;
+const MAX_FAILED: u64 = 1 << 20;
 
 /// Everything that is not a tensor.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,7 +34,8 @@ pub(super) struct State {
     pub loader: LoaderState,
     pub sgm: bool,
     pub batch_norms: bool,
-    pub start: Start,
+    #[serde(alias = "start")]
+    pub init: InitSpec,
 }
 
 impl State {
@@ -43,7 +44,7 @@ impl State {
         let State { step, optimizer_steps, .. } = *self;
         // A step that failed counts in the optimiser alone.
         let failed = optimizer_steps.checked_sub(step);
-        if step > self.recipe.steps || failed.is_none_or(|failed| failed > MOST_FAILED) {
+        if step > self.recipe.steps || failed.is_none_or(|failed| failed > MAX_FAILED) {
             let steps = self.recipe.steps;
             return Err(format!(
                 "step {step} of {steps} and {optimizer_steps} steps of the optimiser"
@@ -119,7 +120,7 @@ pub(super) fn read(path: &Path, device: &Device) -> Result<Checkpoint, TrainErro
         if view.dtype() != Dtype::F32 {
             return Err(damaged(format!("{name} is {:?}, not f32", view.dtype())));
         }
-        if view.shape().len() > MOST_RANK || view.shape().contains(&0) {
+        if view.shape().len() > MAX_RANK || view.shape().contains(&0) {
             return Err(damaged(format!("{name} has the shape {:?}", view.shape())));
         }
         let (values, _) = view.data().as_chunks::<4>();

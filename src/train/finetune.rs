@@ -5,7 +5,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
 
-use super::parameters::{Initialization, Parameters, Start};
+use super::parameters::{InitSpec, Initialization, Parameters};
 use super::{Network, TrainError};
 use crate::charset::Charset;
 use crate::error::Result;
@@ -66,8 +66,8 @@ impl Network {
             let tensor = Tensor::from_vec(values, shape, device)?;
             parameters.vars.insert(name, Var::from_tensor(&tensor)?);
         }
-        let start = Start { initialization: Initialization::default(), seed };
-        Self::build(config, parameters, batch_norms, false, device, start)
+        let init = InitSpec { initialization: Initialization::default(), seed };
+        Self::build(config, parameters, batch_norms, false, device, init)
     }
 
     /// The weights for inference: a copy without the semantic guidance module, batch norms folded.
@@ -95,9 +95,9 @@ impl Network {
             parameters.vars.remove(name);
         }
         // Built with a new classifier, into which old rows are then copied.
-        let (device, start) = (self.device().clone(), self.start());
+        let (device, init) = (self.device().clone(), self.init());
         let mut network =
-            Self::build(&config, parameters, self.batch_norms(), false, &device, start)?;
+            Self::build(&config, parameters, self.batch_norms(), false, &device, init)?;
         let mut change = CharsetChange::default();
         let mut sources: Vec<Option<usize>> = vec![Some(0)];
         for symbol in to.symbols() {
@@ -153,8 +153,8 @@ impl Network {
                 parameters.vars.insert(name, Var::from_tensor(tensor)?);
             }
         }
-        let (device, start) = (self.device(), self.start());
-        Ok(Self::build(&config, parameters, self.batch_norms(), false, device, start)?)
+        let (device, init) = (self.device(), self.init());
+        Ok(Self::build(&config, parameters, self.batch_norms(), false, device, init)?)
     }
 }
 

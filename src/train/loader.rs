@@ -23,11 +23,11 @@ const WARP_SEED: u64 = 0x7761_7270;
 const PIXELS: usize = 32 * 128;
 /// Samples in a row that may all be unusable: at one usable sample in a thousand that seldom
 /// happens.
-const MOST_SKIPPED: u64 = 5_000;
+const MAX_SKIPPED: u64 = 5_000;
 /// Threads that prepare samples.
-const MOST_WORKERS: usize = 1024;
+const MAX_WORKERS: usize = 1024;
 /// Crops of a batch.
-const MOST_BATCH: usize = 1 << 20;
+const MAX_BATCH: usize = 1 << 20;
 /// Samples under way for each worker.
 const AHEAD: usize = 32;
 
@@ -209,9 +209,9 @@ impl Loader {
         options: LoaderOptions,
     ) -> Result<Self, TrainError> {
         for (name, value, range) in [
-            ("batch_size", options.batch_size, 1..=MOST_BATCH),
+            ("batch_size", options.batch_size, 1..=MAX_BATCH),
             ("longest_label", options.longest_label, 1..=usize::MAX),
-            ("workers", options.workers, 0..=MOST_WORKERS),
+            ("workers", options.workers, 0..=MAX_WORKERS),
         ] {
             if !range.contains(&value) {
                 let detail = format!("{name} = {value} is not in {range:?}");
@@ -231,7 +231,7 @@ impl Loader {
         let count = options.workers;
         // A small set need not be tried again and again.
         let all = lengths.iter().try_fold(0u64, |sum, len| sum.checked_add((*len)?));
-        let most_skipped = all.map_or(MOST_SKIPPED, |all| all.clamp(1, MOST_SKIPPED / 2) * 2);
+        let most_skipped = all.map_or(MAX_SKIPPED, |all| all.clamp(1, MAX_SKIPPED / 2) * 2);
         let sources = sources.into_iter().map(|(source, _)| source).collect();
         let sampler = Sampler::new(options.seed, lengths, weights);
         let shared = Arc::new(Shared { sources, charset, options });

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Gradients;
 use super::context::{BatchNormMode, BatchStatistics, Context};
-use super::parameters::{Initialization, Parameters, Start, is_statistic};
+use super::parameters::{InitSpec, Initialization, Parameters, is_statistic};
 use super::sgm::Sgm;
 use crate::cpu::backward::Products;
 use crate::error::{ComputeError, Result};
@@ -31,7 +31,7 @@ pub struct Network {
     /// Whether the patch embedding has batch norms.
     batch_norms: bool,
     device: Device,
-    start: Start,
+    init: InitSpec,
 }
 
 impl fmt::Debug for Network {
@@ -123,8 +123,8 @@ impl Network {
         device: &Device,
         seed: u64,
     ) -> Result<Self> {
-        let start = Start { initialization, seed };
-        Self::build(config, Parameters::default(), true, false, device, start)
+        let init = InitSpec { initialization, seed };
+        Self::build(config, Parameters::default(), true, false, device, init)
     }
 
     /// A network with the given parameters; missing ones are newly initialised.
@@ -134,24 +134,24 @@ impl Network {
         batch_norms: bool,
         sgm: bool,
         device: &Device,
-        start: Start,
+        init: InitSpec,
     ) -> Result<Self> {
-        let (model, sgm) = modules(config, &mut parameters, Some(start), device, batch_norms, sgm)?;
+        let (model, sgm) = modules(config, &mut parameters, Some(init), device, batch_norms, sgm)?;
         let (config, device) = (config.clone(), device.clone());
-        Ok(Network { config, parameters, model, sgm, batch_norms, device, start })
+        Ok(Network { config, parameters, model, sgm, batch_norms, device, init })
     }
 
     /// Builds anew from the parameters as they are: after some were frozen, added or removed.
     fn rebuild(&mut self, sgm: bool) -> Result<()> {
         let parameters = self.parameters.clone();
         *self =
-            Self::build(&self.config, parameters, self.batch_norms, sgm, &self.device, self.start)?;
+            Self::build(&self.config, parameters, self.batch_norms, sgm, &self.device, self.init)?;
         Ok(())
     }
 
     /// What parameters that are added from now on start from.
     pub fn set_initialization(&mut self, initialization: Initialization) {
-        self.start.initialization = initialization;
+        self.init.initialization = initialization;
     }
 
     /// Adds a newly initialised semantic guidance module, unless there is one.
@@ -191,7 +191,7 @@ impl Network {
         batch_norms: bool,
         sgm: bool,
         device: &Device,
-        start: Start,
+        init: InitSpec,
     ) -> Result<Self> {
         let mut vars = BTreeMap::new();
         for (name, tensor) in parameters {
@@ -200,15 +200,15 @@ impl Network {
         let mut parameters = Parameters { vars, frozen: Vec::new() };
         let (model, sgm) = modules(config, &mut parameters, None, device, batch_norms, sgm)?;
         let (config, device) = (config.clone(), device.clone());
-        Ok(Network { config, parameters, model, sgm, batch_norms, device, start })
+        Ok(Network { config, parameters, model, sgm, batch_norms, device, init })
     }
 
     pub(super) fn batch_norms(&self) -> bool {
         self.batch_norms
     }
 
-    pub(super) fn start(&self) -> Start {
-        self.start
+    pub(super) fn init(&self) -> InitSpec {
+        self.init
     }
 
     /// The configuration.
@@ -322,16 +322,16 @@ impl Network {
 }
 
 /// The network and its semantic guidance module over the parameters. Missing ones are initialised;
-/// without a start they are an error.
+/// without an initialisation they are an error.
 fn modules(
     config: &Config,
     parameters: &mut Parameters,
-    start: Option<Start>,
+    init: Option<InitSpec>,
     device: &Device,
     batch_norms: bool,
     sgm: bool,
 ) -> Result<(model::Network<Tensors>, Option<Sgm>)> {
-    parameters.build(start, device, batch_norms, |source| {
+    parameters.build(init, device, batch_norms, |source| {
         let scope = Scope::new(source);
         let model = model::Network::new(config, &scope)?;
         let sgm = sgm.then(|| Sgm::new(config, &scope.below(Sgm::PREFIX))).transpose()?;

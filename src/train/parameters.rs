@@ -51,13 +51,13 @@ impl Parameters {
     /// A new parameter depends on the seed and on its name, not on the others.
     pub(super) fn build<T>(
         &mut self,
-        start: Option<Start>,
+        init: Option<InitSpec>,
         device: &Device,
         batch_norms: bool,
         build: impl FnOnce(&dyn ParameterSource<Tensor>) -> Result<T>,
     ) -> Result<T> {
         let parameters = RefCell::new(std::mem::take(self));
-        let source = Initializing { parameters, start, device, batch_norms };
+        let source = Initializing { parameters, init, device, batch_norms };
         let built = build(&source);
         *self = source.parameters.into_inner();
         built
@@ -71,7 +71,7 @@ impl Parameters {
 
 /// What newly initialised parameters are drawn from.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub(super) struct Start {
+pub(super) struct InitSpec {
     pub initialization: Initialization,
     pub seed: u64,
 }
@@ -114,7 +114,7 @@ pub(super) fn is_statistic(name: &str) -> bool {
 /// Initialises missing parameters.
 struct Initializing<'a> {
     parameters: RefCell<Parameters>,
-    start: Option<Start>,
+    init: Option<InitSpec>,
     device: &'a Device,
     batch_norms: bool,
 }
@@ -123,7 +123,7 @@ impl ParameterSource<Tensor> for Initializing<'_> {
     fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let mut parameters = self.parameters.borrow_mut();
         if !parameters.vars.contains_key(name) {
-            let Some(Start { initialization, seed }) = self.start else {
+            let Some(InitSpec { initialization, seed }) = self.init else {
                 return Err(ComputeError::MissingParameter(name.to_owned()).into());
             };
             let init = match (initialization, shape) {

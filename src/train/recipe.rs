@@ -86,8 +86,8 @@ impl Default for Recipe {
 }
 
 // Far beyond any training; products and sums of counts stay exact.
-const MOST_STEPS: u64 = 1 << 40;
-const MOST_CROPS: u64 = 1 << 20;
+const MAX_STEPS: u64 = 1 << 40;
+const MAX_CROPS: u64 = 1 << 20;
 
 impl Recipe {
     /// The batch that [`Recipe::learning_rate`] is for.
@@ -119,9 +119,9 @@ impl Recipe {
     pub fn validate(&self) -> Result<(), TrainError> {
         let fault = |detail: String| Err(TrainError::Options(detail));
         for (name, value, most) in [
-            ("steps", self.steps, MOST_STEPS),
-            ("batch_size", self.batch_size as u64, MOST_CROPS),
-            ("accumulate", self.accumulate as u64, MOST_CROPS),
+            ("steps", self.steps, MAX_STEPS),
+            ("batch_size", self.batch_size as u64, MAX_CROPS),
+            ("accumulate", self.accumulate as u64, MAX_CROPS),
         ] {
             if !(1..=most).contains(&value) {
                 return fault(format!("{name} = {value} is not in 1..={most}"));

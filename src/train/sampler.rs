@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::TrainError;
 
 /// The most samples of a training.
-const MOST_DRAWN: u64 = 1 << 53;
+const MAX_DRAWN: u64 = 1 << 53;
 
 /// A sample of one of several sources.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ impl Sampler {
         let sum = self.counts.iter().try_fold(0u64, |sum, count| sum.checked_add(*count));
         let sources = self.lengths.len();
         let complete = self.counts.len() == sources && self.weights.len() == sources;
-        if complete && sum == Some(self.drawn) && self.drawn <= MOST_DRAWN {
+        if complete && sum == Some(self.drawn) && self.drawn <= MAX_DRAWN {
             return Ok(());
         }
         let Sampler { drawn, counts, .. } = self;

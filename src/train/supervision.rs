@@ -10,7 +10,7 @@ use super::{
     Batch, BatchNormMode, Gradients, Network, PassOptions, Recipe, SgmLabels, TrainError, ctc_loss,
     distillation_loss,
 };
-use crate::inference::Execution;
+use crate::inference::Backend;
 
 /// What turns a batch into losses and gradients: labels, and a teacher if there is one. Batches may go
 /// side by side.
@@ -18,7 +18,7 @@ use crate::inference::Execution;
 pub(super) struct Supervision<'a> {
     pub network: &'a Network,
     pub recipe: &'a Recipe,
-    pub teacher: Option<&'a Execution>,
+    pub teacher: Option<&'a Backend>,
 }
 
 impl Supervision<'_> {
@@ -88,7 +88,7 @@ impl Supervision<'_> {
             };
             // The sum over these crops, as a share of the batch.
             let share = rows.len() as f64 / batch.labels.len().max(1) as f64;
-            report.taught += share;
+            report.distilled_fraction += share;
             if !rows.is_empty() {
                 let rows = Tensor::new(rows, images.device())?;
                 let chosen = |x: &Tensor| x.index_select(&rows, 0);
@@ -112,7 +112,7 @@ pub(super) struct Losses {
     pub ctc: f64,
     pub sgm: Option<f64>,
     pub distillation: Option<f64>,
-    pub taught: f64,
+    pub distilled_fraction: f64,
     pub accuracy: f64,
 }
 
@@ -126,15 +126,16 @@ impl Losses {
         self.ctc += other.ctc;
         self.sgm = sum(self.sgm, other.sgm);
         self.distillation = sum(self.distillation, other.distillation);
-        self.taught += other.taught;
+        self.distilled_fraction += other.distilled_fraction;
         self.accuracy += other.accuracy;
     }
 
     fn scale(&mut self, factor: f64) {
-        for value in [&mut self.loss, &mut self.ctc, &mut self.taught, &mut self.accuracy]
-            .into_iter()
-            .chain(&mut self.sgm)
-            .chain(&mut self.distillation)
+        for value in
+            [&mut self.loss, &mut self.ctc, &mut self.distilled_fraction, &mut self.accuracy]
+                .into_iter()
+                .chain(&mut self.sgm)
+                .chain(&mut self.distillation)
         {
             *value *= factor;
         }

@@ -12,7 +12,7 @@ use super::supervision::Supervision;
 use super::{AdamW, Loader, LoaderOptions, Network, Recipe, Skipped, TrainError, WeightedSource};
 use crate::charset::Charset;
 use crate::error::{Result, shortened};
-use crate::inference::Execution;
+use crate::inference::Backend;
 use crate::weights::Weights;
 
 /// What a step did.
@@ -29,7 +29,7 @@ pub struct StepReport {
     /// The weighted sum of the distances from the teacher, if there is one.
     pub distillation: Option<f64>,
     /// The share of the batch that the teacher supervised, 0..=1.
-    pub taught: f64,
+    pub distilled_fraction: f64,
     /// The share of the batch's labels that greedy decoding reads, 0..=1.
     pub accuracy: f64,
     /// The learning rate.
@@ -55,7 +55,7 @@ pub struct Trainer {
     loader: Loader,
     optimizer: AdamW,
     average: Option<Average>,
-    teacher: Option<Execution>,
+    teacher: Option<Backend>,
     step: u64,
     best: f64,
 }
@@ -187,7 +187,7 @@ impl Trainer {
             ctc: losses.ctc,
             sgm: losses.sgm,
             distillation: losses.distillation,
-            taught: losses.taught,
+            distilled_fraction: losses.distilled_fraction,
             accuracy: losses.accuracy,
             learning_rate: self.learning_rate(),
             gradient_norm: 0.0,
@@ -261,7 +261,7 @@ impl Trainer {
             loader: self.loader.state(),
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
-            start: self.network.start(),
+            init: self.network.init(),
         };
         checkpoint::write(
             path.as_ref(),
@@ -308,8 +308,8 @@ impl Trainer {
             let detail = shortened(&error.to_string());
             TrainError::Checkpoint { path: path.to_owned(), detail }
         };
-        let State { batch_norms, sgm, start, .. } = state;
-        let network = Network::restored(&config, parameters, batch_norms, sgm, device, start)
+        let State { batch_norms, sgm, init, .. } = state;
+        let network = Network::restored(&config, parameters, batch_norms, sgm, device, init)
             .map_err(damaged)?;
         let mut trainer = Self::new(network, charset, state.recipe, sources, loading)?;
         trainer.loader.restore(state.loader)?;

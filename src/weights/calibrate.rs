@@ -7,12 +7,12 @@ use rayon::prelude::*;
 use super::Weights;
 use super::levels::QuantizedTensor;
 use super::quantize::{Matrix, QuantizeOptions, bias_name, check_bits};
-use crate::cpu::{self, InputBits};
+use crate::cpu::{self, ActivationBits};
 use crate::error::{ConfigError, Result};
 use crate::inference::Model;
 use crate::model::Network;
 use crate::ops::native::Tokens;
-use crate::ops::observed::{LayerInput, Named, ObservedLayers, Observing};
+use crate::ops::observed::{ActivationStatistics, LayerInput, Named, ObservedLayers};
 use crate::ops::{Grid, Init, ParameterSource, Scope, int8};
 use crate::resize::{ResizedCrop, normalize_rgb};
 
@@ -23,7 +23,7 @@ pub struct CalibrationOptions {
     /// damages most for their multiplications, even with an input of 12 bits.
     pub f32_share: f64,
     /// The share of the multiplications, 0..=1, of layers in int8 whose input may be rounded to 12 bits
-    /// rather than 8 ([`InputBits`](super::InputBits)). The layers are those that gain most for their
+    /// rather than 8 ([`ActivationBits`](super::ActivationBits)). The layers are those that gain most for their
     /// multiplications.
     pub twelve_bit_share: f64,
     /// Bits of the weights in trials, 2..=8: those of the [`Rate`](super::Rate) that they will be saved with.
@@ -74,7 +74,7 @@ pub struct CalibratedLayer {
     /// The error if it alone computes in int8, with an input of 12 bits.
     pub twelve_bit_error: f64,
     /// Factors of its input, if they make the error smaller: one a channel.
-    pub input_factors: Option<Vec<f32>>,
+    pub smoothing_scales: Option<Vec<f32>>,
     /// The means of what its weights are multiplied with, with which its bias makes up for the mean
     /// error of rounding.
     pub input_means: Vec<f32>,
@@ -82,7 +82,7 @@ pub struct CalibratedLayer {
     /// channel make up for each other.
     pub input_covariances: Vec<f32>,
     /// How finely its input shall be rounded.
-    pub input_bits: InputBits,
+    pub activation_bits: ActivationBits,
     /// Whether it shall stay in f32.
     pub keep: bool,
 }
@@ -97,11 +97,11 @@ impl Int8Calibration {
                 options.keep.push(name);
                 continue;
             }
-            if layer.input_bits == InputBits::Twelve {
+            if layer.activation_bits == ActivationBits::Twelve {
                 set_twelve_bits(options, &name);
             }
-            if let Some(factors) = &layer.input_factors {
-                options.input_factors.insert(name.clone(), factors.clone());
+            if let Some(factors) = &layer.smoothing_scales {
+                options.smoothing_scales.insert(name.clone(), factors.clone());
             }
             options.input_covariances.insert(name.clone(), layer.input_covariances.clone());
             options.input_means.insert(name, layer.input_means.clone());
@@ -160,7 +160,7 @@ impl Weights {
             true => 0.0,
             false => square(layer.error) - square(layer.twelve_bit_error),
         };
-        let chosen = |layer: &mut CalibratedLayer| layer.input_bits = InputBits::Twelve;
+        let chosen = |layer: &mut CalibratedLayer| layer.activation_bits = ActivationBits::Twelve;
         choose(&mut layers, options.twelve_bit_share, gain, chosen);
         let all: BTreeSet<&str> = inputs.keys().map(String::as_str).collect();
         let uncalibrated_error = trials.error(&all, &QuantizeOptions::default())?;
@@ -176,7 +176,7 @@ impl Weights {
     /// The inputs of the layers that int8 inference rounds.
     fn observe(&self, images: &Images) -> Result<BTreeMap<String, LayerInput>> {
         let network = Network::<ObservedLayers>::new(&self.config, &Scope::new(&WithNames(self)))?;
-        let ops = Observing::default();
+        let ops = ActivationStatistics::default();
         for (image, [_, _, height, width]) in &images.0 {
             let grid = Grid { height: *height, width: *width };
             let values = cpu::channels_last(image, grid.positions());
@@ -285,11 +285,11 @@ impl<'a> Trials<'a> {
         let chosen = BTreeSet::from([name]);
         let plain = self.error(&chosen, &options)?;
         let factors = self.factors(name, input)?;
-        options.input_factors.insert(name.to_owned(), factors.clone());
+        options.smoothing_scales.insert(name.to_owned(), factors.clone());
         let smooth = self.error(&chosen, &options)?;
-        let input_factors = (smooth < plain).then_some(factors);
-        if input_factors.is_none() {
-            options.input_factors.clear();
+        let smoothing_scales = (smooth < plain).then_some(factors);
+        if smoothing_scales.is_none() {
+            options.smoothing_scales.clear();
         }
         set_twelve_bits(&mut options, name);
         let twelve_bit_error = self.error(&chosen, &options)?;
@@ -299,10 +299,10 @@ impl<'a> Trials<'a> {
             share,
             error,
             twelve_bit_error,
-            input_factors,
+            smoothing_scales,
             input_means,
             input_covariances,
-            input_bits: InputBits::Eight,
+            activation_bits: ActivationBits::Eight,
             keep: false,
         })
     }
@@ -401,7 +401,7 @@ impl ParameterSource<int8::Values> for PartlyRounded<'_> {
             Some(bias) => bias.clone(),
             None => self.weights.get(name, shape, init)?,
         };
-        Ok(int8::Values::Exact(values))
+        Ok(int8::Values::KeepF32(values))
     }
 }
 

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::SharedBuffer;
 use super::shape::element_count;
-use crate::cpu::{self, InputBits};
+use crate::cpu::{self, ActivationBits};
 use crate::error::{Result, WeightsError};
 use crate::ops::int8;
 use crate::rans;
@@ -13,13 +13,13 @@ use crate::rans;
 pub(super) const FORMAT: &str = "quantised safetensors";
 
 /// The highest magnitude of an integer.
-pub(super) const MOST: i32 = cpu::MOST_LEVEL as i32;
+pub(super) const MAX: i32 = cpu::MAX_LEVEL as i32;
 
 /// A parameter in integers, `[rows, columns]` in row-major order: for a linear layer or a
 /// convolution, an output channel a row.
 ///
 /// The weight is `levels[row * columns + column] * scales[row]`, times the factor of the column's input
-/// channel if there are `input_factors`.
+/// channel if there are `smoothing_scales`.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct QuantizedTensor {
@@ -31,17 +31,18 @@ pub struct QuantizedTensor {
     pub scales: Vec<f32>,
     /// What int8 inference multiplies the layer's input with before it is rounded, a factor an input
     /// channel (of all groups of a convolution).
-    pub input_factors: Option<Vec<f32>>,
+    pub smoothing_scales: Option<Vec<f32>>,
     /// How finely int8 inference rounds the layer's input.
-    pub input_bits: InputBits,
+    pub activation_bits: ActivationBits,
 }
 
 impl QuantizedTensor {
     /// For a layer.
     pub(super) fn into_levels(self) -> int8::Levels {
         let taps = self.shape.iter().skip(2).product();
-        let QuantizedTensor { levels, scales, input_factors: factors, input_bits, .. } = self;
-        int8::Levels { levels, scales, taps, factors, input_bits }
+        let QuantizedTensor { levels, scales, smoothing_scales: factors, activation_bits, .. } =
+            self;
+        int8::Levels { levels, scales, taps, factors, activation_bits }
     }
 
     /// The highest magnitude of an integer, at least 1.
@@ -57,8 +58,8 @@ pub(super) struct StoredLevels {
     pub(super) bytes: Range<usize>,
     pub(super) coded: bool,
     pub(super) scales: Vec<f32>,
-    pub(super) input_factors: Option<Vec<f32>>,
-    pub(super) input_bits: InputBits,
+    pub(super) smoothing_scales: Option<Vec<f32>>,
+    pub(super) activation_bits: ActivationBits,
 }
 
 impl StoredLevels {
@@ -80,14 +81,15 @@ impl StoredLevels {
             return Err(damaged(name, "an integer is -128"));
         }
         let (shape, scales) = (shape.to_vec(), self.scales.clone());
-        let (input_factors, input_bits) = (self.input_factors.clone(), self.input_bits);
-        Ok(QuantizedTensor { shape, levels, scales, input_factors, input_bits })
+        let (smoothing_scales, activation_bits) =
+            (self.smoothing_scales.clone(), self.activation_bits);
+        Ok(QuantizedTensor { shape, levels, scales, smoothing_scales, activation_bits })
     }
 }
 
 /// How finely the input of a layer is rounded, by the names of those with 12 bits.
-pub(super) fn input_bits(name: &str, twelve_bit_inputs: &BTreeSet<String>) -> InputBits {
-    if twelve_bit_inputs.contains(name) { InputBits::Twelve } else { InputBits::Eight }
+pub(super) fn activation_bits(name: &str, twelve_bit_inputs: &BTreeSet<String>) -> ActivationBits {
+    if twelve_bit_inputs.contains(name) { ActivationBits::Twelve } else { ActivationBits::Eight }
 }
 
 /// The integer of a weight; 0 in a row whose scale is 0.
@@ -107,7 +109,7 @@ pub(super) fn encode(tensor: &QuantizedTensor) -> Vec<u8> {
 
 fn decode(bytes: &[u8], count: usize) -> Result<Vec<i8>, &'static str> {
     let (&most, bytes) = bytes.split_first().ok_or("no integers")?;
-    if !(1..=MOST).contains(&i32::from(most)) {
+    if !(1..=MAX).contains(&i32::from(most)) {
         return Err("the highest integer is not in 1..=127");
     }
     let symbols = rans::decode(bytes, 2 * usize::from(most) + 1, count)?;

@@ -9,15 +9,15 @@ use super::tensor::StoredTensor;
 use crate::error::{Result, WeightsError};
 
 /// Dimensions of a tensor; the network's parameters have at most 4.
-pub(crate) const MOST_RANK: usize = 8;
+pub(crate) const MAX_RANK: usize = 8;
 /// Bytes of a tensor's name; those of published checkpoints have about 60.
-pub(super) const LONGEST_NAME: usize = 512;
+pub(super) const MAX_NAME: usize = 512;
 /// Tensors of a file: a training checkpoint has four for every parameter, and the largest network
 /// that a configuration can describe has some 40 000 parameters.
-const MOST_TENSORS: usize = 1 << 18;
+const MAX_TENSORS: usize = 1 << 18;
 /// How often the bytes of a file may count in its tensors: some checkpoints hold a parameter under
 /// two names.
-const MOST_SHARING: u64 = 2;
+const MAX_SHARING: u64 = 2;
 
 /// The tensors of a file under its own names, checked as they are added.
 pub(super) struct TensorList {
@@ -45,11 +45,11 @@ impl TensorList {
     pub(super) fn push(&mut self, name: &str, tensor: StoredTensor) -> Result<()> {
         check_name(self.format, name)?;
         check_rank(self.format, name, tensor.shape().len())?;
-        if self.tensors.len() >= MOST_TENSORS {
-            return Err(malformed(self.format, format!("more than {MOST_TENSORS} tensors")));
+        if self.tensors.len() >= MAX_TENSORS {
+            return Err(malformed(self.format, format!("more than {MAX_TENSORS} tensors")));
         }
         self.tensor_bytes = self.tensor_bytes.saturating_add(tensor.stored_bytes());
-        if self.tensor_bytes > MOST_SHARING * self.file_bytes {
+        if self.tensor_bytes > MAX_SHARING * self.file_bytes {
             let detail = "its tensors share the same bytes too often";
             return Err(malformed(self.format, detail.to_owned()));
         }
@@ -67,7 +67,7 @@ impl TensorList {
 
 /// Checks the length of a tensor's name.
 pub(super) fn check_name(format: &'static str, name: &str) -> Result<()> {
-    if name.len() <= LONGEST_NAME {
+    if name.len() <= MAX_NAME {
         return Ok(());
     }
     Err(malformed(format, format!("a tensor's name has {} bytes", name.len())))
@@ -75,10 +75,10 @@ pub(super) fn check_name(format: &'static str, name: &str) -> Result<()> {
 
 /// Checks the number of a tensor's dimensions, whose name is short.
 pub(super) fn check_rank(format: &'static str, name: &str, rank: usize) -> Result<()> {
-    if rank <= MOST_RANK {
+    if rank <= MAX_RANK {
         return Ok(());
     }
-    Err(malformed(format, format!("tensor {name} has {rank} dimensions, more than {MOST_RANK}")))
+    Err(malformed(format, format!("tensor {name} has {rank} dimensions, more than {MAX_RANK}")))
 }
 
 fn malformed(format: &'static str, detail: String) -> crate::Error {
@@ -103,14 +103,14 @@ mod tests {
         };
         let mut list = TensorList::new("test", 64);
         list.push("a", tensor(&[2, 4])).unwrap();
-        list.push(&"n".repeat(LONGEST_NAME), tensor(&[1; MOST_RANK])).unwrap();
+        list.push(&"n".repeat(MAX_NAME), tensor(&[1; MAX_RANK])).unwrap();
         let mut fault = |name: &str, shape: &[usize], part: &str| {
             let message = list.push(name, tensor(shape)).unwrap_err().to_string();
             assert!(message.contains(part), "{message}");
         };
         fault("a", &[1], "twice");
-        fault(&"n".repeat(LONGEST_NAME + 1), &[1], "name has 513 bytes");
-        fault("b", &[1; MOST_RANK + 1], "9 dimensions");
+        fault(&"n".repeat(MAX_NAME + 1), &[1], "name has 513 bytes");
+        fault("b", &[1; MAX_RANK + 1], "9 dimensions");
         list.push("c", tensor(&[16])).unwrap();
         let message = list.push("d", tensor(&[16])).unwrap_err().to_string();
         assert!(message.contains("too often"), "{message}");

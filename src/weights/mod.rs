@@ -13,9 +13,9 @@ mod buffer;
 mod calibrate;
 #[cfg(feature = "embedded")]
 mod embedded;
-mod error_feedback;
 mod fold;
 mod format;
+mod gptq;
 mod infer;
 mod levels;
 mod limits;
@@ -46,18 +46,18 @@ use crate::error::{ComputeError, ConfigError, Result, ShapeMismatch, WeightsErro
 use crate::files;
 #[cfg(feature = "candle")]
 use crate::inference::CandleModel;
-use crate::inference::{Device, Execution, Model, Precision};
+use crate::inference::{Backend, Device, Model, Precision};
 use crate::model::{Config, StageConfig, parameter_shapes};
 use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
 
-pub use crate::cpu::InputBits;
+pub use crate::cpu::ActivationBits;
 pub use calibrate::{CalibratedLayer, CalibrationOptions, Int8Calibration};
 pub use format::Format;
 pub use levels::QuantizedTensor;
 #[cfg(feature = "train")]
-pub(crate) use limits::MOST_RANK;
+pub(crate) use limits::MAX_RANK;
 pub use quantize::{Coding, QuantizeOptions, Rate};
 pub use safetensors::StorageType;
 #[cfg(feature = "train")]
@@ -299,14 +299,14 @@ impl Weights {
     }
 
     /// Builds the network as it runs fastest on a device in a precision.
-    pub(crate) fn execution(&self, device: Device, precision: Precision) -> Result<Execution> {
-        Execution::new(&self.config, self, device, precision)
+    pub(crate) fn backend(&self, device: Device, precision: Precision) -> Result<Backend> {
+        Backend::new(&self.config, self, device, precision)
     }
 
     /// Builds the network as it runs fastest in f32 on a device of candle's.
     #[cfg(feature = "train")]
-    pub(crate) fn execution_on(&self, device: &candle_core::Device) -> Result<Execution> {
-        Execution::on_device(&self.config, self, device, self.precision())
+    pub(crate) fn execution_on(&self, device: &candle_core::Device) -> Result<Backend> {
+        Backend::on_device(&self.config, self, device, self.precision())
     }
 
     /// Writes a self-contained safetensors file: parameters, configuration, charset and
@@ -408,7 +408,9 @@ impl ParameterSource<int8::Values> for Weights {
         let values = match tensor.levels(name)? {
             Some(tensor) => int8::Values::Int8(tensor.into_levels()),
             // A file that is made to run in int8 has in integers what may be.
-            None if self.precision == Precision::Int8 => int8::Values::Exact(tensor.values(name)?),
+            None if self.precision == Precision::Int8 => {
+                int8::Values::KeepF32(tensor.values(name)?)
+            }
             None => int8::Values::F32(tensor.values(name)?),
         };
         tensor.release();

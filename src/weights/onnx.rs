@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::buffer::Buffer;
-use super::limits::{MOST_RANK, TensorList, check_name, check_rank};
+use super::limits::{MAX_RANK, TensorList, check_name, check_rank};
 use super::protobuf::{Fields, Value};
 use super::tensor::{ElementType, StoredTensor};
 use super::{SharedBuffer, WeightsFile};
@@ -35,7 +35,7 @@ const TENSOR_RAW_DATA: u64 = 9;
 const TENSOR_DATA_LOCATION: u64 = 14;
 
 /// Inputs of a node that are looked at: those of a convolution.
-const MOST_INPUTS: usize = 3;
+const MAX_INPUTS: usize = 3;
 
 pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     let buffer: SharedBuffer = Arc::new(buffer);
@@ -131,7 +131,7 @@ impl<'a> Node<'a> {
         let (mut name, mut kind, mut inputs) = ("", "", Vec::new());
         for field in Fields::new(file, node) {
             match field.map_err(malformed)? {
-                (NODE_INPUT, Value::Bytes(input)) if inputs.len() <= MOST_INPUTS => {
+                (NODE_INPUT, Value::Bytes(input)) if inputs.len() <= MAX_INPUTS => {
                     inputs.push(text(file, input)?);
                 }
                 (NODE_NAME, Value::Bytes(range)) => name = text(file, range)?,
@@ -156,7 +156,7 @@ fn initializer(buffer: &SharedBuffer, message: Range<usize>) -> Result<(&str, St
     let (mut raw, mut floats, mut elsewhere) = (0..0, Vec::new(), false);
     let mut dimension = |size: u64| {
         // One too many is enough to tell.
-        if shape.len() <= MOST_RANK {
+        if shape.len() <= MAX_RANK {
             shape.push(size);
         }
     };

@@ -19,7 +19,7 @@ use crate::error::{Result, WeightsError, shortened};
 /// the pickled dictionary itself is the state dict.
 const STATE_DICT_KEYS: [&str; 4] = ["state_dict", "model_state_dict", "model", "params"];
 /// The longest pickle that is read: a state dict's is some hundred bytes a tensor.
-const LONGEST_PICKLE: u64 = 64 << 20;
+const MAX_PICKLE: u64 = 64 << 20;
 
 const FORMAT: &str = "PyTorch .pth";
 
@@ -147,7 +147,7 @@ impl<'a> Archive<'a> {
             }
             _ => {}
         }
-        self.entry(&format!("{}data.pkl", self.root), LONGEST_PICKLE)
+        self.entry(&format!("{}data.pkl", self.root), MAX_PICKLE)
     }
 
     fn entry(&mut self, name: &str, longest: u64) -> Result<Vec<u8>> {

@@ -6,15 +6,15 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::error_feedback::ErrorFeedback;
-use super::levels::{self, MOST, QuantizedTensor, input_bits, round};
+use super::gptq::Gptq;
+use super::levels::{self, MAX, QuantizedTensor, activation_bits, round};
 use super::quantized::{
-    CODED, FACTORS_VERSION, INPUT_BITS_VERSION, INPUT_FACTORS, PLAIN_VERSION, QuantizedParameters,
-    SCALES, factors_fit,
+    ACTIVATION_BITS_VERSION, CODED, PLAIN_VERSION, QuantizedParameters, SCALES, SMOOTHING_SCALES,
+    SMOOTHING_VERSION, factors_fit,
 };
 use super::safetensors::{Encoded, metadata, serialize, write_bytes};
 use super::{StorageType, Weights};
-use crate::cpu::InputBits;
+use crate::cpu::ActivationBits;
 use crate::error::{ConfigError, Result};
 use crate::ops::int8;
 
@@ -43,7 +43,7 @@ pub struct QuantizeOptions {
     /// What int8 inference multiplies the input of a layer with before it is rounded, by the name of
     /// the layer's weight: a factor above 0 an input channel. The weight is divided by them before it
     /// is rounded. [`Weights::calibrate_int8`] finds them.
-    pub input_factors: BTreeMap<String, Vec<f32>>,
+    pub smoothing_scales: BTreeMap<String, Vec<f32>>,
     /// Means of what a layer's weights are multiplied with, by the name of the weight: `[input channels]`
     /// of a linear layer, `[input channels, 9]` of a convolution. The layer's bias makes up for the mean
     /// error that rounding makes with them (Nagel et al., 2019,
@@ -56,7 +56,7 @@ pub struct QuantizeOptions {
     /// [arXiv 2210.17323](https://arxiv.org/abs/2210.17323)).
     pub input_covariances: BTreeMap<String, Vec<f32>>,
     /// Layers, by the names of their weights, whose input int8 inference rounds to 12 bits rather than 8
-    /// ([`InputBits::Twelve`]). [`Weights::calibrate_int8`] finds those that gain most.
+    /// ([`ActivationBits::Twelve`]). [`Weights::calibrate_int8`] finds those that gain most.
     pub twelve_bit_inputs: BTreeSet<String>,
 }
 
@@ -68,7 +68,7 @@ impl Default for QuantizeOptions {
             coding: Coding::Entropy,
             extra_bits: Vec::new(),
             keep: Vec::new(),
-            input_factors: BTreeMap::new(),
+            smoothing_scales: BTreeMap::new(),
             input_means: BTreeMap::new(),
             input_covariances: BTreeMap::new(),
             twelve_bit_inputs: BTreeSet::new(),
@@ -142,13 +142,13 @@ impl Weights {
                 .par_extend(parts.flat_map_iter(|(m, rounded)| m.parts(rounded, options.coding)));
             let shapes = matrices.iter().map(|m| (m.name.to_owned(), m.shape.clone())).collect();
             let twelve_bit_inputs: BTreeSet<String> = (matrices.iter())
-                .filter(|matrix| matrix.input_bits == InputBits::Twelve)
+                .filter(|matrix| matrix.activation_bits == ActivationBits::Twelve)
                 .map(|matrix| matrix.name.to_owned())
                 .collect();
             let version = if !twelve_bit_inputs.is_empty() {
-                INPUT_BITS_VERSION
-            } else if matrices.iter().any(|matrix| matrix.input_factors.is_some()) {
-                FACTORS_VERSION
+                ACTIVATION_BITS_VERSION
+            } else if matrices.iter().any(|matrix| matrix.smoothing_scales.is_some()) {
+                SMOOTHING_VERSION
             } else {
                 PLAIN_VERSION
             };
@@ -224,10 +224,10 @@ pub(super) struct Matrix<'a> {
     values: Vec<f32>,
     shape: Vec<usize>,
     extra_bits: f64,
-    input_factors: Option<Vec<f32>>,
-    input_bits: InputBits,
+    smoothing_scales: Option<Vec<f32>>,
+    activation_bits: ActivationBits,
     /// One a group.
-    feedback: Vec<ErrorFeedback>,
+    feedback: Vec<Gptq>,
 }
 
 impl<'a> Matrix<'a> {
@@ -243,13 +243,13 @@ impl<'a> Matrix<'a> {
         if !extra_bits.is_finite() {
             return Err(ConfigError::new("extra_bits", extra_bits.to_string()).into());
         }
-        let input_factors = match options.input_factors.get(name) {
+        let smoothing_scales = match options.smoothing_scales.get(name) {
             None => None,
             Some(factors) => {
                 let factors = f16_scales(factors).unwrap_or_else(|| factors.clone());
                 if !factors_fit(&factors, &shape) {
                     let detail = format!("{} factors do not fit {name}", factors.len());
-                    return Err(ConfigError::new("input_factors", detail).into());
+                    return Err(ConfigError::new("smoothing_scales", detail).into());
                 }
                 Some(factors)
             }
@@ -257,15 +257,15 @@ impl<'a> Matrix<'a> {
         let feedback = match options.input_covariances.get(name) {
             None => Vec::new(),
             Some(covariances) => {
-                let feedback = feedback_of_groups(covariances, &shape, input_factors.as_deref());
+                let feedback = feedback_of_groups(covariances, &shape, smoothing_scales.as_deref());
                 feedback.ok_or_else(|| {
                     let detail = format!("{} covariances do not fit {name}", covariances.len());
                     ConfigError::new("input_covariances", detail)
                 })?
             }
         };
-        let input_bits = input_bits(name, &options.twelve_bit_inputs);
-        Ok(Matrix { name, values, shape, extra_bits, input_factors, input_bits, feedback })
+        let activation_bits = activation_bits(name, &options.twelve_bit_inputs);
+        Ok(Matrix { name, values, shape, extra_bits, smoothing_scales, activation_bits, feedback })
     }
 
     /// Integers a row.
@@ -275,7 +275,7 @@ impl<'a> Matrix<'a> {
 
     /// The values, divided by the factors.
     fn divided(&self) -> Cow<'_, [f32]> {
-        let Some(factors) = &self.input_factors else {
+        let Some(factors) = &self.smoothing_scales else {
             return Cow::Borrowed(&self.values);
         };
         let (rows, channels) = (self.shape[0], self.shape[1]);
@@ -329,8 +329,8 @@ impl<'a> Matrix<'a> {
             }
         };
         let mut parts = vec![levels, (format!("{}{SCALES}", self.name), scales)];
-        if let Some(factors) = &rounded.input_factors {
-            parts.push((format!("{}{INPUT_FACTORS}", self.name), vector(factors)));
+        if let Some(factors) = &rounded.smoothing_scales {
+            parts.push((format!("{}{SMOOTHING_SCALES}", self.name), vector(factors)));
         }
         parts
     }
@@ -343,11 +343,11 @@ impl<'a> Matrix<'a> {
 
     /// Rounds to `step` times every row's root mean square.
     fn rounded_to_step(&self, step: f64) -> QuantizedTensor {
-        self.rounded(MOST, |row| {
+        self.rounded(MAX, |row| {
             let square = row.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>();
             let scale = (step * (square / row.len() as f64).sqrt()) as f32;
             // Nothing is clipped.
-            fitted(row, scale.max(magnitude(row) / MOST as f32), MOST)
+            fitted(row, scale.max(magnitude(row) / MAX as f32), MAX)
         })
     }
 
@@ -364,8 +364,14 @@ impl<'a> Matrix<'a> {
                 }
             })
             .collect();
-        let (shape, input_factors) = (self.shape.clone(), self.input_factors.clone());
-        QuantizedTensor { shape, levels, scales, input_factors, input_bits: self.input_bits }
+        let (shape, smoothing_scales) = (self.shape.clone(), self.smoothing_scales.clone());
+        QuantizedTensor {
+            shape,
+            levels,
+            scales,
+            smoothing_scales,
+            activation_bits: self.activation_bits,
+        }
     }
 }
 
@@ -374,7 +380,7 @@ fn feedback_of_groups(
     covariances: &[f32],
     shape: &[usize],
     factors: Option<&[f32]>,
-) -> Option<Vec<ErrorFeedback>> {
+) -> Option<Vec<Gptq>> {
     let columns = shape[1..].iter().product::<usize>();
     let (channels, taps) = (shape[1], columns.checked_div(shape[1])?);
     let len = columns.checked_mul(columns).filter(|&len| len > 0)?;
@@ -387,7 +393,7 @@ fn feedback_of_groups(
             let factors = int8::of_row(factors, channels, group, groups);
             factors.iter().flat_map(|&factor| std::iter::repeat_n(factor, taps)).collect::<Vec<_>>()
         });
-        ErrorFeedback::new(covariance, columns, factors.as_deref())
+        Gptq::new(covariance, columns, factors.as_deref())
     };
     covariances.chunks_exact(len).enumerate().map(of_group).collect()
 }

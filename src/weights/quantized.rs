@@ -17,7 +17,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::SharedBuffer;
-use super::levels::{FORMAT, StoredLevels, damaged, input_bits};
+use super::levels::{FORMAT, StoredLevels, activation_bits, damaged};
 use super::limits::{TensorList, check_name, check_rank};
 use super::shape::element_count;
 use super::tensor::{ElementType, StoredTensor};
@@ -26,13 +26,13 @@ use crate::rans;
 
 pub(super) const CODED: &str = ".rans";
 pub(super) const SCALES: &str = ".scales";
-pub(super) const INPUT_FACTORS: &str = ".input_factors";
+pub(super) const SMOOTHING_SCALES: &str = ".input_factors";
 /// The version of the layout without input factors.
 pub(super) const PLAIN_VERSION: u32 = 1;
 /// The version of the layout with input factors.
-pub(super) const FACTORS_VERSION: u32 = 2;
+pub(super) const SMOOTHING_VERSION: u32 = 2;
 /// The version of the layout with inputs of 12 bits; the latest one.
-pub(super) const INPUT_BITS_VERSION: u32 = 3;
+pub(super) const ACTIVATION_BITS_VERSION: u32 = 3;
 
 /// What the metadata entry says of quantised parameters.
 #[derive(Serialize, Deserialize)]
@@ -64,9 +64,9 @@ pub(super) fn take(
     listed: &mut BTreeMap<String, Listed>,
     list: &mut TensorList,
 ) -> Result<()> {
-    if !(PLAIN_VERSION..=INPUT_BITS_VERSION).contains(&parameters.version) {
+    if !(PLAIN_VERSION..=ACTIVATION_BITS_VERSION).contains(&parameters.version) {
         let detail = format!(
-            "version {} of quantised weights, not {PLAIN_VERSION} to {INPUT_BITS_VERSION}",
+            "version {} of quantised weights, not {PLAIN_VERSION} to {ACTIVATION_BITS_VERSION}",
             parameters.version
         );
         return Err(WeightsError::Metadata { key: super::METADATA_KEY, detail }.into());
@@ -82,9 +82,9 @@ pub(super) fn take(
             Some(scales) => vector(name, SCALES, buffer, scales)?,
             None => return Err(damaged(name, "it has no scales")),
         };
-        let input_factors = listed
-            .remove(&format!("{name}{INPUT_FACTORS}"))
-            .map(|factors| vector(name, INPUT_FACTORS, buffer, factors))
+        let smoothing_scales = listed
+            .remove(&format!("{name}{SMOOTHING_SCALES}"))
+            .map(|factors| vector(name, SMOOTHING_SCALES, buffer, factors))
             .transpose()?;
         let (levels, coded) = match (listed.remove(name), listed.remove(&format!("{name}{CODED}")))
         {
@@ -97,7 +97,7 @@ pub(super) fn take(
         if shape.first() != Some(&scales.len()) || count == 0 {
             return Err(damaged(name, "it has not a scale a row"));
         }
-        if input_factors.as_ref().is_some_and(|factors| !factors_fit(factors, shape)) {
+        if smoothing_scales.as_ref().is_some_and(|factors| !factors_fit(factors, shape)) {
             return Err(damaged(name, "its input factors do not fit its shape"));
         }
         let bytes = buffer.as_slice().get(levels.bytes.clone());
@@ -110,10 +110,11 @@ pub(super) fn take(
         if !fits {
             return Err(damaged(name, "its integers do not fit its shape"));
         }
-        let input_bits = input_bits(name, &parameters.twelve_bit_inputs);
+        let activation_bits = activation_bits(name, &parameters.twelve_bit_inputs);
         let Listed { bytes, .. } = levels;
         let buffer = buffer.clone();
-        let levels = StoredLevels { buffer, bytes, coded, scales, input_factors, input_bits };
+        let levels =
+            StoredLevels { buffer, bytes, coded, scales, smoothing_scales, activation_bits };
         list.push(name, StoredTensor::quantized(levels, shape.clone()))?;
     }
     Ok(())

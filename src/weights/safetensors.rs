@@ -55,15 +55,15 @@ pub enum StorageType {
 
 const FORMAT: &str = "safetensors";
 /// The longest header in bytes: it is parsed as a whole. The largest charset takes some 3 MB of it.
-const LONGEST_HEADER: u64 = 16 << 20;
+const MAX_HEADER: u64 = 16 << 20;
 
 /// Checks the length of a header before anything is parsed.
 pub(crate) fn check_header(bytes: &[u8]) -> Result<()> {
     let len = bytes.first_chunk().map_or(0, |len| u64::from_le_bytes(*len));
-    if len <= LONGEST_HEADER {
+    if len <= MAX_HEADER {
         return Ok(());
     }
-    Err(malformed(format!("a header of {len} bytes, more than {LONGEST_HEADER}")))
+    Err(malformed(format!("a header of {len} bytes, more than {MAX_HEADER}")))
 }
 
 pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {

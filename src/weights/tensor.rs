@@ -39,7 +39,7 @@ impl ElementType {
 }
 
 /// Characters of the name of an element type that are kept.
-const LONGEST_DTYPE: usize = 64;
+const MAX_DTYPE: usize = 64;
 
 /// Where a tensor's elements are.
 #[derive(Clone)]
@@ -112,7 +112,7 @@ impl StoredTensor {
     /// A tensor of an element type that weights are not stored in. Of a long name of the type the
     /// start is kept.
     pub(super) fn foreign(dtype: &str, shape: Vec<usize>) -> Self {
-        let dtype = dtype.chars().take(LONGEST_DTYPE).collect();
+        let dtype = dtype.chars().take(MAX_DTYPE).collect();
         StoredTensor { shape, elements: Elements::Foreign { dtype } }
     }
 

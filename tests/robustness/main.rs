@@ -24,10 +24,10 @@ use svtrv2::{Charset, Crop, Error, Options, Page, PixelFormat, Recognizer};
 struct Counting;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
-static MOST: AtomicUsize = AtomicUsize::new(0);
+static MAX: AtomicUsize = AtomicUsize::new(0);
 
 fn add(bytes: usize) {
-    MOST.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
+    MAX.fetch_max(NOW.fetch_add(bytes, Relaxed) + bytes, Relaxed);
 }
 
 // SAFETY: everything is the system allocator's.
@@ -65,9 +65,9 @@ fn alone() -> MutexGuard<'static, ()> {
 /// The most bytes that `run` held at once, beyond those held before, and its result.
 fn peak<T>(run: impl FnOnce() -> T) -> (usize, T) {
     let before = NOW.load(Relaxed);
-    MOST.store(before, Relaxed);
+    MAX.store(before, Relaxed);
     let result = run();
-    (MOST.load(Relaxed).saturating_sub(before), result)
+    (MAX.load(Relaxed).saturating_sub(before), result)
 }
 
 const KB: usize = 1 << 10;

@@ -23,7 +23,7 @@ struct Loaded {
 }
 
 /// Decoders that are kept. Queries that each have an allow-list of their own give many.
-const MOST_DECODERS: usize = 64;
+const MAX_DECODERS: usize = 64;
 
 /// The recogniser of these options, which is loaded unless it was before.
 ///
@@ -46,7 +46,7 @@ pub fn recognizer(options: &ReadOptions) -> Result<Arc<Recognizer>> {
     };
     let decoder = decoder(options, network.charset())?;
     let recognizer = Arc::new(network.with_decoder(decoder).map_err(failed("decoder"))?);
-    if loaded.recognizers.len() >= MOST_DECODERS {
+    if loaded.recognizers.len() >= MAX_DECODERS {
         loaded.recognizers.clear();
     }
     loaded.recognizers.insert(options.clone(), Arc::clone(&recognizer));

@@ -10,7 +10,7 @@ use super::super::buffer::Scratch;
 use super::super::dispatch::{Bf16Kernel, Kernel, dispatch, dispatch_bf16};
 use super::super::parts::for_each_part;
 use super::super::simd::{Bf16Product, F32, RowProduct, Simd};
-use super::super::tile::{Grid, Output, Tile, WIDEST};
+use super::super::tile::{Grid, MAX, Output, Tile};
 use super::products::{Kind, Products};
 
 /// Elements of a chunk's columns: 32 KiB of a panel of 32 columns.
@@ -174,7 +174,7 @@ impl<P: Pieces> OuterProducts<'_, P> {
                     let row = k * D::ROWS;
                     pack_row::<S, NV>(simd, self.b, start + row, panel, packed, valid);
                     if D::ROWS > 1 {
-                        let mut second = [0.0; WIDEST];
+                        let mut second = [0.0; MAX];
                         let second = &mut second[..width];
                         if row + 1 < rows {
                             pack_row::<S, NV>(simd, self.b, start + row + 1, panel, second, valid);

@@ -1,6 +1,6 @@
 //! Which instruction set multiplies int8.
 
-use super::super::rounding::InputBits;
+use super::super::rounding::ActivationBits;
 #[cfg(target_arch = "x86_64")]
 use super::super::simd::{
     Avx2, Avx2Bytes, Avx2Int8, Avx512, Avx512Vnni, Avx512VnniHalves, AvxVnni,
@@ -64,12 +64,12 @@ const INT8_BASELINE: Int8Isa = Int8Isa({
 });
 
 /// Large weights are few if at most one in so many fours is too large. Then two of five words of a panel have
-/// remainders, which cost about what all of them gain.
-const FEW: usize = 64;
+/// outlier_rows, which cost about what all of them gain.
+const OUTLIER_LIMIT: usize = 64;
 
 /// How many fours of channels of two words, a pair of each, have positive weights that sum up to more than
 /// `most`, or negative ones to less than `-most`.
-fn large_fours(levels: &[i8], taps: usize, most: i32) -> usize {
+fn saturating_quads(levels: &[i8], taps: usize, most: i32) -> usize {
     let large = |of_words: &[i8]| {
         let level = |channel: usize, tap: usize| {
             of_words.get(channel * taps + tap).map_or(0, |&level| i32::from(level))
@@ -111,10 +111,10 @@ impl Int8Isa {
     }
 
     /// The one that multiplies inputs of so many bits.
-    pub(in crate::cpu) fn for_input(self, bits: InputBits) -> Self {
+    pub(in crate::cpu) fn for_input(self, bits: ActivationBits) -> Self {
         match bits {
-            InputBits::Eight => self,
-            InputBits::Twelve => self.of_halves(),
+            ActivationBits::Eight => self,
+            ActivationBits::Twelve => self.of_halves(),
         }
     }
 
@@ -122,7 +122,11 @@ impl Int8Isa {
     pub(in crate::cpu) fn for_weights(self, levels: &[i8], taps: usize) -> Self {
         let small = self.for_small_weights();
         match small.most_of_four() {
-            Some(most) if large_fours(levels, taps, most) <= levels.len() / 4 / FEW => small,
+            Some(most)
+                if saturating_quads(levels, taps, most) <= levels.len() / 4 / OUTLIER_LIMIT =>
+            {
+                small
+            }
             _ => self,
         }
     }
@@ -137,11 +141,11 @@ impl Int8Isa {
     }
 
     /// What the positive weights of a pair of a word and the pair in the same place of the next may sum up to,
-    /// and the negative ones, if that is limited ([`Avx2Bytes::MOST_OF_FOUR`]).
+    /// and the negative ones, if that is limited ([`Avx2Bytes::MAX_OF_FOUR`]).
     pub(in crate::cpu) fn most_of_four(self) -> Option<i32> {
         match self.0 {
             #[cfg(target_arch = "x86_64")]
-            Int8Kind::Avx2Bytes => Some(Avx2Bytes::MOST_OF_FOUR),
+            Int8Kind::Avx2Bytes => Some(Avx2Bytes::MAX_OF_FOUR),
             _ => None,
         }
     }
@@ -321,16 +325,16 @@ mod tests {
         let mut levels = [0; 16];
         (levels[0], levels[2], levels[8], levels[10]) = (100, -127, 20, 9);
         (levels[7], levels[15], levels[5]) = (-64, -65, 100);
-        assert_eq!(large_fours(&levels, 2, 128), 2);
-        assert_eq!(large_fours(&levels, 2, 129), 0);
+        assert_eq!(saturating_quads(&levels, 2, 128), 2);
+        assert_eq!(saturating_quads(&levels, 2, 129), 0);
         // The second pair of eight channels, and a last one.
-        assert_eq!(large_fours(&[0, 0, 60, 1, 0, 0, 0, 70, 127, 2], 1, 128), 2);
-        assert_eq!(large_fours(&[], 1, 128), 0);
+        assert_eq!(saturating_quads(&[0, 0, 60, 1, 0, 0, 0, 70, 127, 2], 1, 128), 2);
+        assert_eq!(saturating_quads(&[], 1, 128), 0);
     }
 
     #[test]
     fn bytes_where_few_fours_are_large() {
-        let mut levels = vec![-32i8; 8 * FEW];
+        let mut levels = vec![-32i8; 8 * OUTLIER_LIMIT];
         assert_eq!(AVX2.for_weights(&levels, 1), Int8Isa(Int8Kind::Avx2Bytes));
         levels[..4].fill(33);
         levels[4..8].fill(32);

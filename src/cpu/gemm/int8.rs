@@ -3,10 +3,10 @@
 use super::super::buffer::AlignedBuffer;
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::rounding::group_count;
-use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
+use super::super::simd::{Int8Product, MAX_NUMBERS, Simd};
 use super::super::tile::Tile;
+use super::outlier_rows::PackedRemainders;
 use super::packed::padded;
-use super::remainders::PackedRemainders;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
 /// A matrix `[k, n]` of integers with a scale a column and a bias, packed for an instruction set.
@@ -20,7 +20,7 @@ pub(crate) struct Int8Matrix {
     /// `[panel][word][width]`; a word is two bytes or four.
     panels: AlignedBuffer<u16>,
     /// What is left of large weights where the instruction set has only room for small ones.
-    remainders: Option<PackedRemainders>,
+    outlier_rows: Option<PackedRemainders>,
     /// The sums of the columns, as bits of i32, `[groups, panel * width]`.
     sums: AlignedBuffer,
     /// `[panel * width]`
@@ -50,7 +50,7 @@ impl Int8Matrix {
         bias: Option<&[f32]>,
     ) -> Self {
         let n = scales.len();
-        assert!(group >= k || group.is_multiple_of(MOST_NUMBERS), "groups that end in a word");
+        assert!(group >= k || group.is_multiple_of(MAX_NUMBERS), "groups that end in a word");
         let groups = group_count(k, group);
         let (width, numbers) = (isa.panel_width(), isa.words().numbers());
         let words = k.div_ceil(numbers);
@@ -73,12 +73,12 @@ impl Int8Matrix {
                 }
             }
         }
-        let remainders = isa
+        let outlier_rows = isa
             .most_of_four()
             .map(|most| PackedRemainders::split_off(panels.bytes_mut(), words, width, most));
         let scale = padded(scales, n, width);
         let bias = padded(bias.unwrap_or_default(), n, width);
-        Int8Matrix { isa, k, group, n, panels, remainders, sums, scale, bias }
+        Int8Matrix { isa, k, group, n, panels, outlier_rows, sums, scale, bias }
     }
 
     pub(in crate::cpu) fn isa(&self) -> Int8Isa {
@@ -121,7 +121,7 @@ impl Matrix for Int8Matrix {
     }
 
     fn zero(&self, scale: RowScale) -> u32 {
-        u32::from_ne_bytes([scale.zero as u8; MOST_NUMBERS])
+        u32::from_ne_bytes([scale.zero as u8; MAX_NUMBERS])
     }
 
     fn multiply<R: Rows<Element = u32>>(
@@ -163,11 +163,11 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
             rows: scales,
         };
         let data = matrix.panels.view::<P::Right>();
-        let remainders = matrix.remainders.as_ref().map(PackedRemainders::rows);
+        let outlier_rows = matrix.outlier_rows.as_ref().map(PackedRemainders::rows);
         let width = matrix.isa.panel_width();
         let bias = Some(matrix.bias.as_slice());
         let matrix = Panels::new(Matrix::k(matrix), matrix.n, width, data, bias);
-        let matrix = matrix.with_integers(integers).with_remainders(remainders);
+        let matrix = matrix.with_integers(integers).with_remainders(outlier_rows);
         let Origin { first_row, first_panel } = origin;
         Gemm { rows, first_row, matrix, first_panel, epilogue, out }
             .multiply::<S, P, MR, NV>(simd, product);
@@ -178,14 +178,20 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
 mod tests {
     use super::super::super::conv::tests::int8_conv_for;
     use super::super::super::linear::tests::{int8_linear_for, noise};
-    use super::super::super::rounding::{InputBits, scale_group};
+    use super::super::super::rounding::{ActivationBits, scale_group};
     use super::*;
 
-    const BITS: [InputBits; 2] = [InputBits::Eight, InputBits::Twelve];
+    const BITS: [ActivationBits; 2] = [ActivationBits::Eight, ActivationBits::Twelve];
 
     /// Integers of so many bits, both ends in every group of a row that has room, so that they are not
     /// scaled.
-    fn integers(seed: u32, count: usize, row: usize, group: usize, bits: InputBits) -> Vec<f32> {
+    fn integers(
+        seed: u32,
+        count: usize,
+        row: usize,
+        group: usize,
+        bits: ActivationBits,
+    ) -> Vec<f32> {
         let largest = (bits.steps() / 2) as f32;
         let mut x: Vec<f32> = noise(seed, count).iter().map(|x| (x * largest).round()).collect();
         for group in x.chunks_mut(row).flat_map(|row| row.chunks_mut(group)) {
@@ -208,7 +214,7 @@ mod tests {
         BITS.into_iter().for_each(sums_are_exact_with);
     }
 
-    fn sums_are_exact_with(bits: InputBits) {
+    fn sums_are_exact_with(bits: ActivationBits) {
         for (rows, k, n) in [
             (1, 1, 1),
             (2, 3, 5),
@@ -272,7 +278,7 @@ mod tests {
     /// With inputs of 12 bits.
     const TWELVE_BITS_CHECKSUM: u64 = 0xfec9_7e61_8e87_411f;
 
-    fn checksum(isa: Int8Isa, k: usize, bits: InputBits) -> u64 {
+    fn checksum(isa: Int8Isa, k: usize, bits: ActivationBits) -> u64 {
         let (rows, n) = (24, 97);
         let (x, levels) = (noise(7, rows * k), levels(8, n * k));
         let scales: Vec<f32> = noise(9, n).iter().map(|x| x.abs() + 0.5).collect();
@@ -288,13 +294,13 @@ mod tests {
     #[test]
     fn platforms_agree_to_the_bit() {
         for isa in Int8Isa::all() {
-            let found = checksum(isa, 251, InputBits::Eight);
+            let found = checksum(isa, 251, ActivationBits::Eight);
             assert_eq!(found, CHECKSUM, "{isa:?}: {found:#x}");
-            let found = checksum(isa, 251, InputBits::Twelve);
+            let found = checksum(isa, 251, ActivationBits::Twelve);
             assert_eq!(found, TWELVE_BITS_CHECKSUM, "{isa:?}, 12 bits: {found:#x}");
         }
         for isa in Int8Isa::fused() {
-            let found = checksum(isa, 1291, InputBits::Eight);
+            let found = checksum(isa, 1291, ActivationBits::Eight);
             assert_eq!(found, GROUPED_CHECKSUM, "{isa:?}, groups: {found:#x}");
         }
     }

@@ -3,8 +3,8 @@
 use super::super::buffer::Scratch;
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::parts::{Chunks, for_each_part};
-use super::super::rounding::{InputBits, Int8Input, group_count, input_scale};
-use super::super::simd::{Int8Product, MOST_NUMBERS, Simd};
+use super::super::rounding::{ActivationBits, Int8Input, group_count, input_scale};
+use super::super::simd::{Int8Product, MAX_NUMBERS, Simd};
 use super::RowScale;
 
 /// Numbers of a task that rounds rows.
@@ -61,7 +61,7 @@ struct Round<'a> {
     k: usize,
     group: usize,
     factors: Option<&'a [f32]>,
-    bits: InputBits,
+    bits: ActivationBits,
     words: &'a mut [u32],
     scales: &'a mut [RowScale],
 }
@@ -99,7 +99,13 @@ impl Int8Kernel for Round<'_> {
 
 /// Writes the integers of a group, and returns what they stand for.
 #[inline(always)]
-fn round_group<S, P>(simd: S, product: P, x: &[f32], bits: InputBits, words: &mut [u32]) -> RowScale
+fn round_group<S, P>(
+    simd: S,
+    product: P,
+    x: &[f32],
+    bits: ActivationBits,
+    words: &mut [u32],
+) -> RowScale
 where
     S: Simd,
     P: Int8Product<S>,
@@ -115,7 +121,7 @@ where
         words.copy_from_slice(&product.words(simd, scaled, range)[..S::LANES / numbers]);
     }
     for (word, x) in last.iter_mut().zip(rest.chunks(numbers)) {
-        let mut scaled = [0.0; MOST_NUMBERS];
+        let mut scaled = [0.0; MAX_NUMBERS];
         for (scaled, x) in scaled.iter_mut().zip(x) {
             *scaled = x * factor;
         }
@@ -181,10 +187,12 @@ mod tests {
 
     #[test]
     fn rows_are_rounded_alike() {
-        [InputBits::Eight, InputBits::Twelve].into_iter().for_each(rows_are_rounded_alike_with);
+        [ActivationBits::Eight, ActivationBits::Twelve]
+            .into_iter()
+            .for_each(rows_are_rounded_alike_with);
     }
 
-    fn rows_are_rounded_alike_with(bits: InputBits) {
+    fn rows_are_rounded_alike_with(bits: ActivationBits) {
         let steps = bits.steps();
         for k in [1, 2, 3, 4, 5, 16, 31, 64, 67] {
             let mut x = noise(5, 9 * k);

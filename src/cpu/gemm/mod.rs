@@ -16,8 +16,8 @@
 mod bf16;
 mod int8;
 mod int8_rows;
+mod outlier_rows;
 mod packed;
-mod remainders;
 mod rows;
 
 use std::ops::Range;
@@ -47,7 +47,7 @@ const SHARED_BLOCK_ROWS: usize = 128;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 /// The most rows that a tile of registers has with any instruction set.
-const MOST_ROWS: usize = 8;
+const MAX_ROWS: usize = 8;
 
 /// Rows of the tasks of a product with so many rows, of which the last may have fewer. What an element is
 /// summed up from does not depend on it.
@@ -145,7 +145,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         S: Simd,
         P: Product<S, Left = R::Element, Right = E>,
     {
-        const { assert!(MR <= MOST_ROWS) };
+        const { assert!(MR <= MAX_ROWS) };
         let panels = self.checked_panels(NV * S::LANES);
         assert_eq!(self.matrix.integers().is_some(), P::INTEGER, "sums of another kind");
         let chunks = self.rows.chunks();
@@ -242,7 +242,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
                     5 => self.tile::<S, P, 5, NV>(simd, product, pass, row),
                     6 => self.tile::<S, P, 6, NV>(simd, product, pass, row),
                     7 => self.tile::<S, P, 7, NV>(simd, product, pass, row),
-                    _ => self.tile::<S, P, MOST_ROWS, NV>(simd, product, pass, row),
+                    _ => self.tile::<S, P, MAX_ROWS, NV>(simd, product, pass, row),
                 }
             }
             // What the next pass reads, a little with every tile; nothing is read beyond the end.
@@ -296,15 +296,15 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         for chunk in pass.chunks.clone() {
             let len = self.rows.chunk_len(chunk);
             // SAFETY: the left matrix has the rows and the chunk, and says that `len` elements are
-            // there; the panel has `len` rows from `b` on, as all the chunks' lengths are its k. Remainders
+            // there; the panel has `len` rows from `b` on, as all the chunks' lengths are its k. OutlierRows
             // are of rows of the chunk, and have the panel's width.
             unsafe {
                 let a = self.rows.pointers::<MR>(self.first_row + row, chunk);
                 product.multiply_add_rows(simd, &mut sums, &a, b, len);
                 if P::INTEGER
-                    && let Some(remainders) = self.matrix.remainders()
+                    && let Some(outlier_rows) = self.matrix.outlier_rows()
                 {
-                    let (at, rows) = remainders.of(pass.panel, k..k + len);
+                    let (at, rows) = outlier_rows.of(pass.panel, k..k + len);
                     product.multiply_add_chosen(simd, &mut sums, &a, (at, k), rows.as_ptr());
                 }
                 b = b.add(len * width);

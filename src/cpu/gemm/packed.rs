@@ -3,7 +3,7 @@
 use super::super::buffer::{AlignedBuffer, Plain};
 use super::super::dispatch::{Isa, dispatch};
 use super::super::tile::Tile;
-use super::remainders::Remainders;
+use super::outlier_rows::OutlierRows;
 use super::{Epilogue, Gemm, Matrix, Origin, Rows};
 
 /// A matrix `[k, n]` and a bias, packed for an instruction set.
@@ -132,7 +132,7 @@ pub(in crate::cpu) struct Panels<'a, E = f32> {
     data: &'a [E],
     bias: Option<&'a [f32]>,
     integers: Option<Integers<'a>>,
-    remainders: Option<Remainders<'a, E>>,
+    outlier_rows: Option<OutlierRows<'a, E>>,
 }
 
 /// What the sums of an integer product stand for: the sum over groups of
@@ -199,7 +199,7 @@ impl<'a, E: Plain> Panels<'a, E> {
         let len = padded.and_then(|padded| padded.checked_mul(k));
         assert_eq!(Some(data.len()), len, "panels of another size");
         assert!(bias.is_none_or(|bias| Some(bias.len()) == padded), "a bias of another size");
-        Panels { k, n, width, data, bias, integers: None, remainders: None }
+        Panels { k, n, width, data, bias, integers: None, outlier_rows: None }
     }
 
     /// The same for sums of integers.
@@ -219,10 +219,10 @@ impl<'a, E: Plain> Panels<'a, E> {
     ///
     /// # Panics
     /// If they are those of panels of another size.
-    pub(in crate::cpu) fn with_remainders(self, remainders: Option<Remainders<'a, E>>) -> Self {
-        let fit = remainders.is_none_or(|remainders| remainders.fit(self.k, self.width));
-        assert!(fit, "remainders of panels of another size");
-        Panels { remainders, ..self }
+    pub(in crate::cpu) fn with_remainders(self, outlier_rows: Option<OutlierRows<'a, E>>) -> Self {
+        let fit = outlier_rows.is_none_or(|outlier_rows| outlier_rows.fit(self.k, self.width));
+        assert!(fit, "outlier_rows of panels of another size");
+        Panels { outlier_rows, ..self }
     }
 
     /// Rows.
@@ -259,7 +259,7 @@ impl<'a, E: Plain> Panels<'a, E> {
         self.integers
     }
 
-    pub(super) fn remainders(&self) -> Option<Remainders<'a, E>> {
-        self.remainders
+    pub(super) fn outlier_rows(&self) -> Option<OutlierRows<'a, E>> {
+        self.outlier_rows
     }
 }

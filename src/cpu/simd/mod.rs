@@ -113,7 +113,7 @@ pub(super) use bf16::{Bf16Product, PlainBf16, word as bf16_word};
 pub(super) use int8::WasmInt8;
 #[cfg(target_arch = "x86_64")]
 pub(super) use int8::{Avx2Bytes, Avx2Int8, Avx512Vnni, Avx512VnniHalves, AvxVnni};
-pub(super) use int8::{InputRange, Int8Product, MOST_NUMBERS, PlainInt8, Words};
+pub(super) use int8::{InputRange, Int8Product, MAX_NUMBERS, PlainInt8, Words};
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
 pub(super) use int8::{NeonDot, NeonInt8};
 #[cfg(all(target_arch = "aarch64", target_feature = "neon"))]
@@ -126,9 +126,9 @@ pub(super) use product::{F32, Product};
 pub(super) use wasm::Wasm;
 
 /// The most lanes that an instruction set has.
-pub(super) const MOST_LANES: usize = 16;
+pub(super) const MAX_LANES: usize = 16;
 /// The fewest.
-const LEAST_LANES: usize = 4;
+const MIN_LANES: usize = 4;
 
 /// The operations of an instruction set on vectors of f32.
 ///
@@ -208,7 +208,7 @@ pub(super) unsafe trait Simd: Copy {
     /// The first elements of a slice that is shorter than a vector, and `fill` behind them.
     #[inline(always)]
     fn load_part(self, from: &[f32], fill: f32) -> Self::V {
-        let mut lanes = [fill; MOST_LANES];
+        let mut lanes = [fill; MAX_LANES];
         lanes[..from.len()].copy_from_slice(from);
         // SAFETY: no instruction set has more lanes than the buffer.
         unsafe { self.load_from(lanes.as_ptr()) }
@@ -216,8 +216,8 @@ pub(super) unsafe trait Simd: Copy {
 
     /// The elements of a vector, followed by zeros.
     #[inline(always)]
-    fn lanes(self, v: Self::V) -> [f32; MOST_LANES] {
-        let mut lanes = [0.0; MOST_LANES];
+    fn lanes(self, v: Self::V) -> [f32; MAX_LANES] {
+        let mut lanes = [0.0; MAX_LANES];
         // SAFETY: no instruction set has more lanes than the buffer.
         unsafe { self.store_to(v, lanes.as_mut_ptr()) };
         lanes
@@ -270,8 +270,8 @@ pub(super) fn sum_by<S: Simd>(
     fill: f32,
     add: impl Fn(S::V, S::V) -> S::V,
 ) -> f32 {
-    let mut sums = [simd.splat(0.0); MOST_LANES / LEAST_LANES];
-    let sums = &mut sums[..MOST_LANES / S::LANES];
+    let mut sums = [simd.splat(0.0); MAX_LANES / MIN_LANES];
+    let sums = &mut sums[..MAX_LANES / S::LANES];
     let (vectors, rest) = S::split(values);
     let mut rounds = vectors.chunks_exact(sums.len());
     for round in &mut rounds {
@@ -420,9 +420,9 @@ mod tests {
     fn sums_have_one_order() {
         for len in 0..70 {
             let values = noise(3, len);
-            let mut lanes = [0.0; MOST_LANES];
+            let mut lanes = [0.0; MAX_LANES];
             for (i, x) in values.iter().enumerate() {
-                lanes[i % MOST_LANES] += x;
+                lanes[i % MAX_LANES] += x;
             }
             for count in [8, 4, 2, 1] {
                 (0..count).for_each(|lane| lanes[lane] += lanes[lane + count]);

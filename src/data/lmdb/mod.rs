@@ -16,7 +16,7 @@ use writer::Writer;
 
 const FILE: &str = "data.mdb";
 /// The most samples: their keys have nine digits.
-const MOST_SAMPLES: usize = 999_999_999;
+const MAX_SAMPLES: usize = 999_999_999;
 
 #[derive(Debug)]
 pub(super) struct Lmdb {
@@ -109,7 +109,7 @@ pub fn write_lmdb(
         let mut writer = Writer::new(file)?;
         for sample in samples {
             labels.push(sample.label);
-            if labels.len() > MOST_SAMPLES {
+            if labels.len() > MAX_SAMPLES {
                 return Err(io::Error::new(io::ErrorKind::FileTooLarge, "too many samples"));
             }
             writer.push(format!("image-{:09}", labels.len()).as_bytes(), &sample.image)?;

@@ -27,7 +27,7 @@ impl From<&'static str> for Fault {
 /// Sizes that pages can have.
 const PAGE_SIZES: std::ops::RangeInclusive<usize> = 512..=1 << 16;
 /// Levels of the deepest tree that LMDB makes.
-const MOST_LEVELS: usize = 32;
+const MAX_LEVELS: usize = 32;
 /// Flags of trees whose entries have another order, or several values a key.
 const OTHER_TREES: u16 = 0x7f;
 
@@ -76,7 +76,7 @@ impl Reader {
             return Err("it is truncated: pages are missing".into());
         }
         let (entries, root) = (field(32)?, field(40)?);
-        if depth > MOST_LEVELS || (depth == 0) != (root == NO_PAGE) {
+        if depth > MAX_LEVELS || (depth == 0) != (root == NO_PAGE) {
             return Err("the depth of its tree is out of range".into());
         }
         Ok(Reader { file, page_size, pages, root, depth, entries })

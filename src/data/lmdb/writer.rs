@@ -7,7 +7,7 @@ use super::format::{BIG, BRANCH, HEADER, LEAF, MAGIC, META, NO_PAGE, NODE, OVERF
 
 const PAGE: usize = 4096;
 /// Bytes of the largest node that LMDB keeps on a leaf: two fit.
-const MOST_NODE: usize = (((PAGE - HEADER) / 2) & !1) - 2;
+const MAX_NODE: usize = (((PAGE - HEADER) / 2) & !1) - 2;
 /// Nodes begin at even offsets.
 const ALIGN: usize = 2;
 
@@ -43,7 +43,7 @@ impl<'a> Writer<'a> {
     /// Adds an entry, whose key is short and greater than all before.
     pub(super) fn push(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         let size = u32::try_from(value.len()).map_err(|_| too_large())?;
-        let (flags, stored) = if NODE + key.len() + value.len() > MOST_NODE {
+        let (flags, stored) = if NODE + key.len() + value.len() > MAX_NODE {
             (BIG, self.overflow(value)?.to_le_bytes().to_vec())
         } else {
             (0, value.to_vec())

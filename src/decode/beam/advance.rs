@@ -1,8 +1,8 @@
-//! One frame of a search: the prefixes of the beam, and what guides them.
+//! One frame of a search: the prefixes of the beam, and what constraints them.
 
 use super::super::LanguageModel;
 use super::super::ctc::{IMPOSSIBLE, log_add};
-use super::prefix::{Candidate, Entry, Guide, NONE, Node, Scratch, child};
+use super::prefix::{Candidate, ConstraintState, Entry, NONE, Node, Scratch, child};
 use super::{BeamSearch, Pass};
 use crate::charset::Charset;
 use crate::error::LanguageModelError;
@@ -20,9 +20,10 @@ impl BeamSearch {
     ) -> Result<(), LanguageModelError> {
         let width = pass.width;
         // A prefix of a closed lexicon must be able to become a word in the frames that are left.
-        let can_end = |guide: &Guide, blank: f64| {
-            pass.frames_to_end
-                .is_none_or(|needed| needed.after(guide.lexicon, blank > IMPOSSIBLE) <= frames_left)
+        let can_end = |constraint: &ConstraintState, blank: f64| {
+            pass.frames_to_end.is_none_or(|needed| {
+                needed.after(constraint.lexicon, blank > IMPOSSIBLE) <= frames_left
+            })
         };
         let Scratch { classes, candidates, children } = scratch;
         candidates.clear();
@@ -45,8 +46,8 @@ impl BeamSearch {
                 }
             }
             let blank = entry.total() + blank;
-            let key = log_add(blank, symbol) + node.guide.bonus;
-            if can_end(&node.guide, blank) {
+            let key = log_add(blank, symbol) + node.constraint.bonus;
+            if can_end(&node.constraint, blank) {
                 candidates.push(Candidate { key, blank, symbol, node: entry.node, added: None });
             }
         }
@@ -61,7 +62,7 @@ impl BeamSearch {
             let (node, total) = (&nodes[entry.node as usize], entry.total());
             let with_children = children.iter().any(|child| child.0 as usize == slot);
             for &(class, log_prob) in classes.iter() {
-                let reachable = total + f64::from(log_prob) + node.guide.bonus + largest_gain;
+                let reachable = total + f64::from(log_prob) + node.constraint.bonus + largest_gain;
                 if reachable <= floor {
                     break;
                 }
@@ -73,12 +74,12 @@ impl BeamSearch {
                 if symbol == IMPOSSIBLE {
                     continue;
                 }
-                let Some(guide) = self.extend(&node.guide, class as usize)? else {
+                let Some(constraint) = self.extend(&node.constraint, class as usize)? else {
                     continue;
                 };
-                let key = symbol + guide.bonus;
-                if key > floor && can_end(&guide, IMPOSSIBLE) {
-                    let added = Some((class, guide));
+                let key = symbol + constraint.bonus;
+                if key > floor && can_end(&constraint, IMPOSSIBLE) {
+                    let added = Some((class, constraint));
                     let blank = IMPOSSIBLE;
                     candidates.push(Candidate { key, blank, symbol, node: entry.node, added });
                 }
@@ -95,8 +96,8 @@ impl BeamSearch {
         }
         for (slot, candidate) in candidates.iter().enumerate() {
             let &Candidate { blank, symbol, mut node, added, .. } = candidate;
-            if let Some((class, guide)) = added {
-                node = child(nodes, node, class, guide);
+            if let Some((class, constraint)) = added {
+                node = child(nodes, node, class, constraint);
             }
             nodes[node as usize].slot = slot as u32;
             beam.push(Entry { node, blank, symbol });
@@ -110,24 +111,28 @@ impl BeamSearch {
         self.length_bonus.max(0.0) + hot
     }
 
-    /// The guides after one symbol more; `None` if a lexicon forbids it.
-    fn extend(&self, guide: &Guide, class: usize) -> Result<Option<Guide>, LanguageModelError> {
-        let mut next = *guide;
+    /// The constraints after one symbol more; `None` if a lexicon forbids it.
+    fn extend(
+        &self,
+        constraint: &ConstraintState,
+        class: usize,
+    ) -> Result<Option<ConstraintState>, LanguageModelError> {
+        let mut next = *constraint;
         next.bonus += self.length_bonus;
         if let Some(lexicon) = &self.lexicon {
-            let Some((bonus, state)) = lexicon.advance(guide.lexicon, class) else {
+            let Some((bonus, state)) = lexicon.advance(constraint.lexicon, class) else {
                 return Ok(None);
             };
             next.bonus += bonus;
             next.lexicon = state;
         }
         if let Some(words) = &self.hot_words {
-            let (bonus, state) = words.advance(guide.hot, class);
+            let (bonus, state) = words.advance(constraint.hot, class);
             next.bonus += bonus;
             next.hot = state;
         }
         if let Some(model) = self.weighted_model() {
-            let (log_prob, state) = model.advance(guide.lm, class);
+            let (log_prob, state) = model.advance(constraint.lm, class);
             next.bonus += self.lm_weight * checked(log_prob)?;
             next.lm = state;
         }
@@ -135,19 +140,22 @@ impl BeamSearch {
     }
 
     /// What the end of a text adds to its score; `None` if a lexicon forbids to end here.
-    pub(super) fn finish(&self, guide: &Guide) -> Result<Option<f64>, LanguageModelError> {
+    pub(super) fn finish(
+        &self,
+        constraint: &ConstraintState,
+    ) -> Result<Option<f64>, LanguageModelError> {
         let mut bonus = 0.0;
         if let Some(lexicon) = &self.lexicon {
-            let Some(added) = lexicon.finish(guide.lexicon) else {
+            let Some(added) = lexicon.finish(constraint.lexicon) else {
                 return Ok(None);
             };
             bonus += added;
         }
         if let Some(words) = &self.hot_words {
-            bonus += words.finish(guide.hot);
+            bonus += words.finish(constraint.hot);
         }
         if let Some(model) = self.weighted_model() {
-            bonus += self.lm_weight * checked(model.finish(guide.lm))?;
+            bonus += self.lm_weight * checked(model.finish(constraint.lm))?;
         }
         Ok(Some(bonus))
     }

@@ -22,7 +22,7 @@ mod prefix;
 use std::sync::Arc;
 
 use self::classes::probable_classes;
-use self::prefix::{Entry, Guide, NONE, Node, Scratch};
+use self::prefix::{ConstraintState, Entry, NONE, Node, Scratch};
 use super::ctc::IMPOSSIBLE;
 use super::hot_words::HotWords;
 use super::lexicon::{FramesToEnd, Lexicon, LexiconState};
@@ -30,7 +30,7 @@ use super::{LanguageModel, LogProbs};
 use crate::charset::Charset;
 use crate::error::{CharsetError, ConfigError, LanguageModelError, Result};
 
-/// A prefix beam search and what guides it. Start from the default and change what differs.
+/// A prefix beam search and what constraints it. Start from the default and change what differs.
 ///
 /// A text is ranked by its score
 ///
@@ -113,7 +113,7 @@ pub struct Hypothesis {
     /// that stayed in the beam (beam search). Above 0 by up to 0.01 a frame where the given
     /// probabilities sum to more than 1.
     pub log_prob: f64,
-    /// What the texts are ranked by: `log_prob` and what else guided the search.
+    /// What the texts are ranked by: `log_prob` and what else constrained the search.
     pub score: f64,
 }
 
@@ -139,14 +139,14 @@ impl BeamSearch {
     /// the search is repeated with all classes.
     ///
     /// # Errors
-    /// [`ConfigError`] for a number out of range, [`CharsetError`] if what guides the search is of
+    /// [`ConfigError`] for a number out of range, [`CharsetError`] if what constrains the search is of
     /// another charset, [`LanguageModelError::Score`] if the language model gives NaN or more than 0.
     pub fn search(&self, log_probs: &LogProbs) -> Result<Vec<Hypothesis>> {
         self.check(log_probs.classes(), None)?;
         Ok(self.search_checked(log_probs)?)
     }
 
-    /// Checks every number, and that everything that guides the search is of one charset: that of
+    /// Checks every number, and that everything that constrains the search is of one charset: that of
     /// `fingerprint`, if given, with `classes` classes.
     pub(super) fn check(&self, classes: usize, fingerprint: Option<u64>) -> Result<()> {
         let at_least_one =
@@ -162,7 +162,7 @@ impl BeamSearch {
             }
         }
         ConfigError::check_weight("lm_weight", self.lm_weight, 0.0)?;
-        ConfigError::check_weight("length_bonus", self.length_bonus, -ConfigError::LARGEST_WEIGHT)?;
+        ConfigError::check_weight("length_bonus", self.length_bonus, -ConfigError::MAX_WEIGHT)?;
         let lexicon = self.lexicon.as_ref().map(|lexicon| lexicon.keys());
         let hot_words = self.hot_words.as_ref().map(|words| words.keys());
         let keys = [("lexicon", lexicon), ("hot words", hot_words)];
@@ -206,12 +206,12 @@ impl BeamSearch {
         }
         // Every class that a word needs; and a wider beam, within a bound on the work: symbols that
         // are impossible at single frames only may end every prefix of a narrow one.
-        const MOST_WORK: usize = 1 << 22;
+        const MAX_WORK: usize = 1 << 22;
         pass = Pass { top_k: usize::MAX, top_mass: 1.0, blank_skip: 1.0, ..pass };
         while found.is_empty() {
             found = self.search_once(log_probs, &pass)?;
             pass.width = pass.width.saturating_mul(8);
-            if pass.width.saturating_mul(log_probs.as_slice().len()) > MOST_WORK {
+            if pass.width.saturating_mul(log_probs.as_slice().len()) > MAX_WORK {
                 break;
             }
         }
@@ -230,7 +230,7 @@ impl BeamSearch {
             next_sibling: NONE,
             slot: 0,
             class: 0,
-            guide: Guide {
+            constraint: ConstraintState {
                 bonus: 0.0,
                 lm: self.weighted_model().map(|model| model.start()).unwrap_or_default(),
                 lexicon: LexiconState::default(),
@@ -263,9 +263,9 @@ impl BeamSearch {
     ) -> Result<Vec<Hypothesis>, LanguageModelError> {
         let mut ends: Vec<(f64, &Entry)> = Vec::with_capacity(beam.len());
         for entry in beam {
-            let guide = &nodes[entry.node as usize].guide;
-            if let Some(bonus) = self.finish(guide)? {
-                ends.push((entry.total() + guide.bonus + bonus, entry));
+            let constraint = &nodes[entry.node as usize].constraint;
+            if let Some(bonus) = self.finish(constraint)? {
+                ends.push((entry.total() + constraint.bonus + bonus, entry));
             }
         }
         // A text that the language model excludes is none.
@@ -292,16 +292,16 @@ impl BeamSearch {
     }
 }
 
-/// Checks the charset of what guides a search against the expected one, and returns it.
+/// Checks the charset of what constrains a search against the expected one, and returns it.
 pub(super) fn check_guide(
-    guide: &'static str,
-    guide_charset: u64,
+    constraint: &'static str,
+    constraint_charset: u64,
     expected: Option<u64>,
 ) -> Result<u64, CharsetError> {
     match expected {
-        Some(charset) if charset != guide_charset => {
-            Err(CharsetError::Guide { guide, guide_charset, charset })
+        Some(charset) if charset != constraint_charset => {
+            Err(CharsetError::Constraint { constraint, constraint_charset, charset })
         }
-        _ => Ok(guide_charset),
+        _ => Ok(constraint_charset),
     }
 }

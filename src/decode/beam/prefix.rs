@@ -18,12 +18,12 @@ pub(super) struct Node {
     /// Its place in the beam.
     pub(super) slot: u32,
     pub(super) class: u32,
-    pub(super) guide: Guide,
+    pub(super) constraint: ConstraintState,
 }
 
-/// The state and the score of what guides the search, after a prefix.
+/// The state and the score of what constrains the search, after a prefix.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Guide {
+pub(super) struct ConstraintState {
     /// What is added to the log-probability.
     pub(super) bonus: f64,
     pub(super) lm: LmState,
@@ -56,8 +56,8 @@ pub(super) struct Candidate {
     pub(super) symbol: f64,
     /// The node, or that of the prefix before the new symbol.
     pub(super) node: u32,
-    /// The new symbol and the guides after it.
-    pub(super) added: Option<(u32, Guide)>,
+    /// The new symbol and the constraints after it.
+    pub(super) added: Option<(u32, ConstraintState)>,
 }
 
 impl Candidate {
@@ -78,7 +78,12 @@ pub(super) struct Scratch {
 }
 
 /// The node of a prefix and one symbol more: the one that is there, or a new one.
-pub(super) fn child(nodes: &mut Vec<Node>, parent: u32, class: u32, guide: Guide) -> u32 {
+pub(super) fn child(
+    nodes: &mut Vec<Node>,
+    parent: u32,
+    class: u32,
+    constraint: ConstraintState,
+) -> u32 {
     let mut next = nodes[parent as usize].first_child;
     while let Some(node) = nodes.get(next as usize) {
         if node.class == class {
@@ -88,6 +93,6 @@ pub(super) fn child(nodes: &mut Vec<Node>, parent: u32, class: u32, guide: Guide
     }
     let index = nodes.len() as u32;
     let next_sibling = std::mem::replace(&mut nodes[parent as usize].first_child, index);
-    nodes.push(Node { parent, first_child: NONE, next_sibling, slot: NONE, class, guide });
+    nodes.push(Node { parent, first_child: NONE, next_sibling, slot: NONE, class, constraint });
     index
 }

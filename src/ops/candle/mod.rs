@@ -15,7 +15,7 @@ use super::{
     BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
     LinearParameters, Ops, VerticalAttentionParameters,
 };
-use crate::cpu::{InputBits, Int8Linear};
+use crate::cpu::{ActivationBits, Int8Linear};
 use crate::error::Result;
 
 /// The layers, with their parameters as they are.
@@ -136,7 +136,7 @@ impl Ops for Candle<'_> {
         grid: Grid,
         epilogue: Epilogue<Tensor>,
     ) -> Result<Tensor> {
-        if !self.rounded || !layer.config.fits_int8(InputBits::Eight) {
+        if !self.rounded || !layer.config.fits_int8(ActivationBits::Eight) {
             return self.finish(conv::conv(layer, x, grid)?, epilogue);
         }
         let layer = ConvParameters { weight: rounding::weight(&layer.weight)?, ..layer.clone() };

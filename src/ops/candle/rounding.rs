@@ -3,15 +3,15 @@
 
 use candle_core::{D, Result, Tensor};
 
-const MOST: f64 = 127.0;
+const MAX: f64 = 127.0;
 const STEPS: f64 = 255.0;
 /// In place of a range of 0.
-const LEAST_SCALE: f64 = 1e-30;
+const MIN_SCALE: f64 = 1e-30;
 
 /// A weight, each row rounded to 127 of its largest magnitude.
 pub(super) fn weight(weight: &Tensor) -> Result<Tensor> {
     let rows = weight.detach().flatten_from(1)?;
-    let scale = (rows.abs()?.max_keepdim(D::Minus1)? / MOST)?.maximum(LEAST_SCALE)?;
+    let scale = (rows.abs()?.max_keepdim(D::Minus1)? / MAX)?.maximum(MIN_SCALE)?;
     let rounded = rows.broadcast_div(&scale)?.round()?.broadcast_mul(&scale)?;
     straight_through(weight, &rounded.reshape(weight.shape())?)
 }
@@ -29,7 +29,7 @@ pub(super) fn input(x: &Tensor, group: usize) -> Result<Tensor> {
 fn round_group(rows: &Tensor) -> Result<Tensor> {
     let least = rows.min_keepdim(D::Minus1)?.minimum(0.0)?;
     let largest = rows.max_keepdim(D::Minus1)?.maximum(0.0)?;
-    let scale = ((largest - &least)? / STEPS)?.maximum(LEAST_SCALE)?;
+    let scale = ((largest - &least)? / STEPS)?.maximum(MIN_SCALE)?;
     let zero = (least.neg()? / &scale)?.round()?.clamp(0.0, STEPS)?;
     let levels = rows.broadcast_div(&scale)?.round()?;
     let levels = levels.broadcast_maximum(&zero.neg()?)?.broadcast_minimum(&(STEPS - &zero)?)?;

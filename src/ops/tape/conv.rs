@@ -6,7 +6,7 @@ use super::{Operands, Tape, Tracked, values};
 use crate::cpu::backward::{
     ConvShape, column_sums, conv_forward, conv_input_gradient, conv_weight_gradient,
 };
-use crate::cpu::{Epilogue, InputBits};
+use crate::cpu::{ActivationBits, Epilogue};
 use crate::error::Result;
 use crate::ops::{ConvConfig, ConvParameters, Grid};
 
@@ -35,7 +35,7 @@ pub(super) fn conv(
     let Grid { height, width } = grid;
     let shape = ConvShape { in_dim, out_dim, groups, stride, height, width };
     // Int8 inference rounds an image at once.
-    let rounded = operands.rounded && config.fits_int8(InputBits::Eight);
+    let rounded = operands.rounded && config.fits_int8(ActivationBits::Eight);
     let operands = Operands { rounded, ..operands };
     let products = operands.products;
     let image_len = grid.positions() * in_dim;

@@ -84,7 +84,7 @@ impl Fonts {
     pub fn from_list(list: impl AsRef<Path>, least_score: f64) -> Result<Self, TrainError> {
         let list = list.as_ref();
         let read = |path: &Path| {
-            files::read(path, files::LONGEST_TEXT)
+            files::read(path, files::MAX_TEXT)
                 .map_err(|source| TrainError::Io { path: path.to_owned(), source })
         };
         let text = String::from_utf8_lossy(&read(list)?).into_owned();

@@ -272,7 +272,7 @@ pub struct Synthesizer {
 /// Texts and fonts that are tried until one has all the characters of the other.
 const ATTEMPTS: usize = 50;
 /// The longest side of a crop, in pixels.
-const LARGEST: f32 = 8192.0;
+const MAX: f32 = 8192.0;
 
 impl Synthesizer {
     /// # Errors
@@ -357,7 +357,7 @@ impl Synthesizer {
         let mut margin = || size * rng.random_range(options.margin[0]..=options.margin[1]);
         let (left, top) = (bounds[0] - margin(), bounds[1] - margin());
         let (right, bottom) = (bounds[2] + margin(), bounds[3] + margin());
-        if !((right - left).is_finite() && right - left < LARGEST && bottom - top < LARGEST) {
+        if !((right - left).is_finite() && right - left < MAX && bottom - top < MAX) {
             return None;
         }
         let width = (right - left).ceil().max(2.0) as u32;

@@ -5,9 +5,9 @@ use rand::{Rng, RngExt};
 use crate::train::TrainError;
 
 /// The most repetitions of a part of a pattern.
-const MOST: u32 = 64;
+const MAX_REPEATS: u32 = 64;
 /// How deep groups may lie in each other.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// A pattern of texts, in the notation of regular expressions: characters, classes `[a-z_]`, digits
 /// `\d`, groups with alternatives `(ab|cd|)`, and repetitions `?`, `{3}` and `{2,4}`. A backslash
@@ -58,7 +58,7 @@ impl Pattern {
 
 /// Reads up to the end or a closing bracket; `rest` is what follows, the last character first.
 fn alternatives(rest: &mut Vec<char>, depth: usize) -> Result<Pattern, &'static str> {
-    if depth > DEEPEST {
+    if depth > MAX_DEPTH {
         return Err("too many groups in each other");
     }
     let mut all = vec![Vec::new()];
@@ -134,7 +134,7 @@ fn repetitions(rest: &mut Vec<char>) -> Result<(u32, u32), &'static str> {
             }
             let (least, most) = inside.split_once(',').unwrap_or((&inside, &inside));
             match (least.trim().parse(), most.trim().parse()) {
-                (Ok(least), Ok(most)) if least <= most && most <= MOST => Ok((least, most)),
+                (Ok(least), Ok(most)) if least <= most && most <= MAX_REPEATS => Ok((least, most)),
                 _ => Err("repetitions that are no numbers, or too many"),
             }
         }

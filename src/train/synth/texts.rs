@@ -35,7 +35,7 @@ enum Kind {
 }
 
 /// Characters of the longest random string.
-const LONGEST: usize = 1000;
+const MAX: usize = 1000;
 
 /// How a word is written.
 const AS_IS: f64 = 0.4;
@@ -127,10 +127,10 @@ impl Texts {
     /// [`TrainError::Options`] if there are no characters or no lengths.
     pub fn random(symbols: &str, lengths: RangeInclusive<usize>) -> Result<Self, TrainError> {
         let symbols: Vec<char> = symbols.chars().collect();
-        let possible = *lengths.start() > 0 && *lengths.end() <= LONGEST;
+        let possible = *lengths.start() > 0 && *lengths.end() <= MAX;
         if symbols.is_empty() || lengths.is_empty() || !possible {
             let detail = format!(
-                "random strings of {} characters, lengths {lengths:?} of 1..={LONGEST}",
+                "random strings of {} characters, lengths {lengths:?} of 1..={MAX}",
                 symbols.len()
             );
             return Err(TrainError::Options(detail));
@@ -319,7 +319,7 @@ impl Texts {
 }
 
 fn lines(path: &Path) -> Result<Vec<String>, TrainError> {
-    let text = files::read(path, files::LONGEST_TEXT)
+    let text = files::read(path, files::MAX_TEXT)
         .and_then(|bytes| {
             String::from_utf8(bytes)
                 .map_err(|error| std::io::Error::new(std::io::ErrorKind::InvalidData, error))

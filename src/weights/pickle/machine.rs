@@ -6,10 +6,10 @@ use super::{Id, Value};
 
 /// The most values, entries of the stack and of the memo: a checkpoint's pickle has about 20 values
 /// for each tensor.
-const MOST_VALUES: usize = 1 << 22;
+const MAX_VALUES: usize = 1 << 22;
 /// Bytes of the longest name of a global; those of PyTorch have about 40. A pickle can join two
 /// long texts to a name again and again.
-const LONGEST_GLOBAL: usize = 256;
+const MAX_GLOBAL: usize = 256;
 
 // Values that do not change are in the arena once.
 const NONE: Id = Id(0);
@@ -42,7 +42,7 @@ impl<'a> Machine<'a> {
                 Value::Tuple(Vec::new()),
             ],
             // Python writes at least two bytes for all other values.
-            most_values: (input.len() / 2 + 16).min(MOST_VALUES),
+            most_values: (input.len() / 2 + 16).min(MAX_VALUES),
             stack: Vec::new(),
             marks: Vec::new(),
             memo: HashMap::new(),
@@ -250,7 +250,7 @@ impl<'a> Machine<'a> {
         let len = self.input.iter().position(|&byte| byte == b'\n');
         let line = self.take(len.ok_or("the pickle breaks off")? as u64)?;
         self.array::<1>()?;
-        Ok(String::from_utf8_lossy(line.get(..LONGEST_GLOBAL + 1).unwrap_or(line)).into_owned())
+        Ok(String::from_utf8_lossy(line.get(..MAX_GLOBAL + 1).unwrap_or(line)).into_owned())
     }
 
     fn push(&mut self, value: Value) -> Result<(), Fault> {
@@ -338,12 +338,12 @@ impl<'a> Machine<'a> {
 }
 
 fn check_count(count: usize) -> Result<(), Fault> {
-    if count < MOST_VALUES { Ok(()) } else { Err(format!("more than {MOST_VALUES} values")) }
+    if count < MAX_VALUES { Ok(()) } else { Err(format!("more than {MAX_VALUES} values")) }
 }
 
 /// A global's name.
 fn global(module: &str, name: &str) -> Result<String, Fault> {
-    if module.len() + name.len() > LONGEST_GLOBAL {
+    if module.len() + name.len() > MAX_GLOBAL {
         return Err("the name of a global is too long".into());
     }
     Ok(format!("{module}.{name}"))

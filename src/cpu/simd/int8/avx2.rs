@@ -4,7 +4,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Avx2, Product, Simd};
-use super::{InputRange, Int8Product, MOST_WORDS, Words};
+use super::{InputRange, Int8Product, MAX_WORDS, Words};
 
 /// The products of i16 that AVX2 has: twice as many as of f32.
 #[derive(Clone, Copy)]
@@ -67,11 +67,11 @@ unsafe impl Product<Avx2> for Avx2Int8 {
 }
 
 impl Int8Product<Avx2> for Avx2Int8 {
-    const WORDS: Words = Words::Halves;
+    const WORDS: Words = Words::I16x2;
 
     #[inline(always)]
-    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
-        let mut words = [0; MOST_WORDS];
+    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MAX_WORDS] {
+        let mut words = [0; MAX_WORDS];
         // SAFETY: proven; four words are written, of eight.
         unsafe {
             let rounded = _mm256_cvtps_epi32(numbers);
@@ -100,7 +100,7 @@ impl Avx2Bytes {
 
     /// What the positive weights of a pair (the first two weights of a word, or the last two) and of the pair in
     /// the same place of the next word may sum up to, and the negative ones: 255 times that fits 16 bits.
-    pub(in crate::cpu) const MOST_OF_FOUR: i32 = 128;
+    pub(in crate::cpu) const MAX_OF_FOUR: i32 = 128;
 }
 
 // SAFETY: it reads a word of each row and a row of the panel for each k below `len`. Proven, as above.
@@ -191,7 +191,7 @@ impl Int8Product<Avx2> for Avx2Bytes {
     const WORDS: Words = Words::Bytes;
 
     #[inline(always)]
-    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
+    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MAX_WORDS] {
         // SAFETY: proven.
         unsafe { words_of_bytes(numbers, range) }
     }
@@ -200,8 +200,8 @@ impl Int8Product<Avx2> for Avx2Bytes {
 /// Two words of eight numbers. Narrowing saturates, which keeps the integers in their range.
 #[inline]
 #[target_feature(enable = "avx2")]
-pub(super) fn words_of_bytes(numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
-    let mut words = [0; MOST_WORDS];
+pub(super) fn words_of_bytes(numbers: __m256, range: InputRange) -> [u32; MAX_WORDS] {
+    let mut words = [0; MAX_WORDS];
     let rounded = _mm256_cvtps_epi32(numbers);
     let raised = _mm256_add_epi32(rounded, _mm256_set1_epi32(range.zero));
     let halves = _mm256_packs_epi32(raised, raised);

@@ -23,7 +23,7 @@ pub(in crate::cpu) use vnni::{Avx512Vnni, Avx512VnniHalves, AvxVnni};
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(in crate::cpu) use wasm::WasmInt8;
 
-use super::{MOST_LANES, Portable, Product, Simd};
+use super::{MAX_LANES, Portable, Product, Simd};
 
 /// int8 times int8.
 pub(in crate::cpu) trait Int8Product<S: Simd>: Product<S, Left = u32> {
@@ -33,9 +33,9 @@ pub(in crate::cpu) trait Int8Product<S: Simd>: Product<S, Left = u32> {
     /// The words of a vector of numbers, which are rounded to the nearest integer, to even at a tie:
     /// `LANES / WORDS.numbers()` of them. Integers outside the range become its nearest one. Bytes hold
     /// a range of at most 255 steps.
-    fn words(self, simd: S, numbers: S::V, range: InputRange) -> [u32; MOST_WORDS] {
+    fn words(self, simd: S, numbers: S::V, range: InputRange) -> [u32; MAX_WORDS] {
         let lanes = simd.lanes(numbers);
-        let mut words = [0; MOST_WORDS];
+        let mut words = [0; MAX_WORDS];
         let lanes = lanes[..S::LANES].chunks_exact(Self::WORDS.numbers());
         for (word, lanes) in words.iter_mut().zip(lanes) {
             *word = Self::WORDS.word(lanes, range);
@@ -70,7 +70,7 @@ impl InputRange {
 #[allow(dead_code, reason = "each instruction set has some of them")]
 pub(in crate::cpu) enum Words {
     /// Two i16.
-    Halves,
+    I16x2,
     /// Four unsigned bytes, `zero` above the integers.
     Bytes,
     /// Four signed bytes, `zero - 128` above the integers.
@@ -78,9 +78,9 @@ pub(in crate::cpu) enum Words {
 }
 
 /// The most numbers that a word holds.
-pub(in crate::cpu) const MOST_NUMBERS: usize = 4;
+pub(in crate::cpu) const MAX_NUMBERS: usize = 4;
 /// The most words that a vector makes.
-pub(in crate::cpu) const MOST_WORDS: usize = MOST_LANES / 2;
+pub(in crate::cpu) const MAX_WORDS: usize = MAX_LANES / 2;
 /// How far the range of signed bytes lies below that of unsigned ones.
 const SIGN_OFFSET: i32 = 128;
 
@@ -88,7 +88,7 @@ impl Words {
     /// Numbers of a word.
     pub(in crate::cpu) const fn numbers(self) -> usize {
         match self {
-            Words::Halves => 2,
+            Words::I16x2 => 2,
             Words::Bytes | Words::SignedBytes => 4,
         }
     }
@@ -97,7 +97,7 @@ impl Words {
     #[inline(always)]
     pub(in crate::cpu) const fn offset(self, zero: i32) -> i32 {
         match self {
-            Words::Halves => 0,
+            Words::I16x2 => 0,
             Words::Bytes => zero,
             Words::SignedBytes => zero - SIGN_OFFSET,
         }
@@ -111,7 +111,7 @@ impl Words {
             x.clamp(range.least(), range.largest()) + self.offset(range.zero)
         };
         match self {
-            Words::Halves => u32::from(number(0) as u16) | u32::from(number(1) as u16) << 16,
+            Words::I16x2 => u32::from(number(0) as u16) | u32::from(number(1) as u16) << 16,
             Words::Bytes | Words::SignedBytes => {
                 u32::from_ne_bytes(std::array::from_fn(|i| number(i) as u8))
             }
@@ -122,7 +122,7 @@ impl Words {
     #[cfg(test)]
     pub(in crate::cpu) fn of(self, word: u32) -> Vec<i32> {
         match self {
-            Words::Halves => [word, word >> 16].map(|half| i32::from(half as u16 as i16)).to_vec(),
+            Words::I16x2 => [word, word >> 16].map(|half| i32::from(half as u16 as i16)).to_vec(),
             Words::Bytes => word.to_ne_bytes().map(i32::from).to_vec(),
             Words::SignedBytes => word.to_ne_bytes().map(|byte| i32::from(byte as i8)).to_vec(),
         }
@@ -166,5 +166,5 @@ unsafe impl Product<Portable> for PlainInt8 {
 }
 
 impl Int8Product<Portable> for PlainInt8 {
-    const WORDS: Words = Words::Halves;
+    const WORDS: Words = Words::I16x2;
 }

@@ -5,7 +5,7 @@ use std::arch::asm;
 
 use super::super::neon::{LaneProduct, multiply_add_lanes};
 use super::super::{Neon, Product, Simd};
-use super::{InputRange, Int8Product, MOST_WORDS, Words};
+use super::{InputRange, Int8Product, MAX_WORDS, Words};
 
 /// Makes a [`LaneProduct`] the product of words.
 macro_rules! product_of_lanes {
@@ -79,11 +79,11 @@ unsafe impl LaneProduct for NeonInt8 {
 product_of_lanes!(NeonInt8);
 
 impl Int8Product<Neon> for NeonInt8 {
-    const WORDS: Words = Words::Halves;
+    const WORDS: Words = Words::I16x2;
 
     #[inline(always)]
-    fn words(self, _: Neon, numbers: float32x4_t, range: InputRange) -> [u32; MOST_WORDS] {
-        let mut words = [0; MOST_WORDS];
+    fn words(self, _: Neon, numbers: float32x4_t, range: InputRange) -> [u32; MAX_WORDS] {
+        let mut words = [0; MAX_WORDS];
         // SAFETY: baseline; two words are written, of eight.
         unsafe {
             let rounded = vcvtnq_s32_f32(numbers);
@@ -149,8 +149,8 @@ impl Int8Product<Neon> for NeonDot {
 
     /// Narrowing saturates, which keeps the integers in their range.
     #[inline(always)]
-    fn words(self, _: Neon, numbers: float32x4_t, range: InputRange) -> [u32; MOST_WORDS] {
-        let mut words = [0; MOST_WORDS];
+    fn words(self, _: Neon, numbers: float32x4_t, range: InputRange) -> [u32; MAX_WORDS] {
+        let mut words = [0; MAX_WORDS];
         // SAFETY: baseline.
         unsafe {
             let raised =

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::{Avx2, Avx512, Product, Simd};
 use super::avx2::words_of_bytes;
-use super::{InputRange, Int8Product, MOST_WORDS, Words};
+use super::{InputRange, Int8Product, MAX_WORDS, Words};
 
 /// The dot products of AVX-VNNI, in vectors of AVX2.
 #[derive(Clone, Copy)]
@@ -36,7 +36,7 @@ impl Int8Product<Avx2> for AvxVnni {
     const WORDS: Words = Words::Bytes;
 
     #[inline(always)]
-    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MOST_WORDS] {
+    fn words(self, _: Avx2, numbers: __m256, range: InputRange) -> [u32; MAX_WORDS] {
         // SAFETY: proven.
         unsafe { words_of_bytes(numbers, range) }
     }
@@ -69,8 +69,8 @@ impl Int8Product<Avx512> for Avx512Vnni {
     const WORDS: Words = Words::Bytes;
 
     #[inline(always)]
-    fn words(self, _: Avx512, numbers: __m512, range: InputRange) -> [u32; MOST_WORDS] {
-        let mut words = [0; MOST_WORDS];
+    fn words(self, _: Avx512, numbers: __m512, range: InputRange) -> [u32; MAX_WORDS] {
+        let mut words = [0; MAX_WORDS];
         // SAFETY: proven; four words are written, of eight.
         unsafe {
             let rounded = _mm512_cvtps_epi32(numbers);
@@ -112,11 +112,11 @@ unsafe impl Product<Avx512> for Avx512VnniHalves {
 }
 
 impl Int8Product<Avx512> for Avx512VnniHalves {
-    const WORDS: Words = Words::Halves;
+    const WORDS: Words = Words::I16x2;
 
     #[inline(always)]
-    fn words(self, _: Avx512, numbers: __m512, range: InputRange) -> [u32; MOST_WORDS] {
-        let mut words = [0; MOST_WORDS];
+    fn words(self, _: Avx512, numbers: __m512, range: InputRange) -> [u32; MAX_WORDS] {
+        let mut words = [0; MAX_WORDS];
         // SAFETY: proven; eight words are written, of eight.
         unsafe {
             let rounded = _mm512_cvtps_epi32(numbers);

@@ -3,7 +3,7 @@
 use std::arch::wasm32::*;
 
 use super::super::{Product, Simd, Wasm};
-use super::{InputRange, Int8Product, MOST_WORDS, Words};
+use super::{InputRange, Int8Product, MAX_WORDS, Words};
 
 /// The products of i16 of `simd128`, twice as many as of f32.
 ///
@@ -28,15 +28,15 @@ unsafe impl Product<Wasm> for WasmInt8 {
 }
 
 impl Int8Product<Wasm> for WasmInt8 {
-    const WORDS: Words = Words::Halves;
+    const WORDS: Words = Words::I16x2;
 
     #[inline(always)]
-    fn words(self, _: Wasm, numbers: v128, range: InputRange) -> [u32; MOST_WORDS] {
+    fn words(self, _: Wasm, numbers: v128, range: InputRange) -> [u32; MAX_WORDS] {
         let rounded = i32x4_trunc_sat_f32x4(f32x4_nearest(numbers));
         let rounded = i32x4_max(rounded, i32x4_splat(range.least()));
         let rounded = i32x4_min(rounded, i32x4_splat(range.largest()));
         let halves = i16x8_narrow_i32x4(rounded, rounded);
-        let mut words = [0; MOST_WORDS];
+        let mut words = [0; MAX_WORDS];
         words[0] = u32x4_extract_lane::<0>(halves);
         words[1] = u32x4_extract_lane::<1>(halves);
         words

@@ -1,4 +1,4 @@
-//! What guides a search: lexicons in which hardly a word fits, wrong numbers, other charsets.
+//! What constrains a search: lexicons in which hardly a word fits, wrong numbers, other charsets.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -176,7 +176,7 @@ fn models_that_give_no_log_probabilities() {
 fn guides_of_another_charset() {
     let (own, other) =
         (Charset::from_characters("ab").unwrap(), Charset::from_characters("ba").unwrap());
-    let guided = |charset: &Charset| {
+    let constrained = |charset: &Charset| {
         let ngram = Arc::new(Ngram::from_words(charset, &[("ab", 1)], 2).unwrap());
         let hot = HotWords::new(charset, &[("ab", 1.0)], false).unwrap();
         let beam = BeamSearch::default;
@@ -192,22 +192,27 @@ fn guides_of_another_charset() {
             ("language model", Decoder::beam(BeamSearch { language_model, ..beam() })),
         ]
     };
-    for (name, decoder) in guided(&own) {
+    for (name, decoder) in constrained(&own) {
         decoder.check_charset(&own).unwrap();
         decoder.decode(&flat(3, 3)).unwrap();
         let error = decoder.check_charset(&other).unwrap_err();
-        let Error::Charset(CharsetError::Guide { guide, guide_charset, charset }) = error else {
+        let Error::Charset(CharsetError::Constraint { constraint, constraint_charset, charset }) =
+            error
+        else {
             panic!("{name}: {error}");
         };
-        assert_eq!((guide, guide_charset), (name, own.fingerprint()));
+        assert_eq!((constraint, constraint_charset), (name, own.fingerprint()));
         assert_eq!(charset, other.fingerprint());
     }
     // Guides of two charsets, and of another number of classes.
-    let [(_, mut mixed), (_, lexicon), ..] = guided(&own);
+    let [(_, mut mixed), (_, lexicon), ..] = constrained(&own);
     mixed.search = lexicon.search.clone();
     assert!(mixed.decode(&flat(3, 3)).is_ok());
     mixed.classes = Some(ClassMask::allow(&other, ["a"]).unwrap());
-    assert!(matches!(mixed.decode(&flat(3, 3)), Err(Error::Charset(CharsetError::Guide { .. }))));
+    assert!(matches!(
+        mixed.decode(&flat(3, 3)),
+        Err(Error::Charset(CharsetError::Constraint { .. }))
+    ));
     let error = lexicon.decode(&flat(3, 4)).unwrap_err();
     assert!(matches!(error, Error::Charset(CharsetError::ClassCount { .. })), "{error}");
 }

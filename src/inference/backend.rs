@@ -9,13 +9,13 @@ use crate::ops::{ParameterSource, int8};
 
 /// The network, however it runs.
 #[derive(Debug, Clone)]
-pub(crate) enum Execution {
+pub(crate) enum Backend {
     Native(Model),
     #[cfg(feature = "candle")]
     Candle(CandleModel),
 }
 
-impl Execution {
+impl Backend {
     /// The fastest one for a device and a precision.
     pub(crate) fn new<P>(
         config: &Config,
@@ -28,17 +28,17 @@ impl Execution {
     {
         match (device, precision) {
             (Device::Cpu, Precision::F32) => {
-                return Ok(Execution::Native(Model::new(config, parameters)?));
+                return Ok(Backend::Native(Model::new(config, parameters)?));
             }
             (Device::Cpu, Precision::Int8) => {
-                return Ok(Execution::Native(Model::new_int8(config, parameters)?));
+                return Ok(Backend::Native(Model::new_int8(config, parameters)?));
             }
             _ => {}
         }
         #[cfg(feature = "candle")]
         {
             let (device, dtype) = (device.open()?, precision.dtype()?);
-            Ok(Execution::Candle(CandleModel::new(config, parameters, &device, dtype)?))
+            Ok(Backend::Candle(CandleModel::new(config, parameters, &device, dtype)?))
         }
         #[cfg(not(feature = "candle"))]
         {
@@ -61,20 +61,20 @@ impl Execution {
             return Self::new(config, parameters, Device::Cpu, precision);
         }
         let dtype = candle_core::DType::F32;
-        Ok(Execution::Candle(CandleModel::new(config, parameters, device, dtype)?))
+        Ok(Backend::Candle(CandleModel::new(config, parameters, device, dtype)?))
     }
 
     /// The logits of images on the network's device, as of [`CandleModel::forward`].
     #[cfg(feature = "train")]
     pub(crate) fn logits(&self, images: &candle_core::Tensor) -> Result<candle_core::Tensor> {
         match self {
-            Execution::Native(model) => {
+            Backend::Native(model) => {
                 let shape = images.dims4()?.into();
                 let logits = model.forward(&images.flatten_all()?.to_vec1()?, shape)?;
                 let shape = &logits.shape;
                 Ok(candle_core::Tensor::from_vec(logits.values, shape, images.device())?)
             }
-            Execution::Candle(model) => model.forward(images),
+            Backend::Candle(model) => model.forward(images),
         }
     }
 
@@ -85,9 +85,9 @@ impl Execution {
         shape: [usize; 4],
     ) -> Result<(Array<3>, Array<4>)> {
         match self {
-            Execution::Native(model) => model.forward_with_attention(images, shape),
+            Backend::Native(model) => model.forward_with_attention(images, shape),
             #[cfg(feature = "candle")]
-            Execution::Candle(model) => {
+            Backend::Candle(model) => {
                 let images = model.images(images, shape)?;
                 let (logits, map) = model.forward_with_attention(&images)?;
                 let (logits_shape, map_shape) = (logits.dims3()?, map.dims4()?);

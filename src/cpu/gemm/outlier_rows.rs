@@ -53,9 +53,9 @@ impl PackedRemainders {
         PackedRemainders { k, width, starts, at, data: aligned }
     }
 
-    pub(super) fn rows<E: Plain>(&self) -> Remainders<'_, E> {
+    pub(super) fn rows<E: Plain>(&self) -> OutlierRows<'_, E> {
         let PackedRemainders { k, width, .. } = *self;
-        Remainders { k, width, starts: &self.starts, at: &self.at, data: self.data.view() }
+        OutlierRows { k, width, starts: &self.starts, at: &self.at, data: self.data.view() }
     }
 }
 
@@ -88,7 +88,7 @@ fn limit(weights: &mut [u8], above: &[u8], most: i32) -> Vec<u8> {
 ///
 /// Invariant: what `starts` says of `at`.
 #[derive(Clone, Copy)]
-pub(in crate::cpu) struct Remainders<'a, E> {
+pub(in crate::cpu) struct OutlierRows<'a, E> {
     k: usize,
     width: usize,
     starts: &'a [u32],
@@ -96,7 +96,7 @@ pub(in crate::cpu) struct Remainders<'a, E> {
     data: &'a [E],
 }
 
-impl<'a, E> Remainders<'a, E> {
+impl<'a, E> OutlierRows<'a, E> {
     /// Whether they are those of panels `[k][width]`.
     pub(super) fn fit(&self, k: usize, width: usize) -> bool {
         (self.k, self.width) == (k, width)
@@ -144,10 +144,10 @@ mod tests {
             let rows: Vec<_> = panel.chunks_exact(row_len).collect();
             assert!(rows.windows(2).all(|rows| small(rows[0], rows[1])));
         }
-        let remainders = packed.rows::<u32>();
+        let outlier_rows = packed.rows::<u32>();
         let mut sums: Vec<i32> = panels.iter().map(|&byte| i32::from(byte as i8)).collect();
         for (panel, range) in [(0, 0..1), (0, 1..k), (1, 0..4), (1, 4..k), (2, 0..k)] {
-            let (at, rows) = remainders.of(panel, range.clone());
+            let (at, rows) = outlier_rows.of(panel, range.clone());
             assert_eq!(rows.len(), at.len() * width);
             for (&at, row) in at.iter().zip(rows.chunks_exact(width)) {
                 assert!(range.contains(&(at as usize)));

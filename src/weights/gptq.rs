@@ -14,7 +14,7 @@ use super::levels::round;
 const DAMPING: f64 = 0.01;
 
 /// What the error of a weight adds to those that are rounded after it.
-pub(super) struct ErrorFeedback {
+pub(super) struct Gptq {
     /// The columns, from the one with the least variance to that with the largest, which is rounded
     /// first.
     order: Vec<usize>,
@@ -22,7 +22,7 @@ pub(super) struct ErrorFeedback {
     factor: Vec<f32>,
 }
 
-impl ErrorFeedback {
+impl Gptq {
     /// From the covariances of `columns` inputs, `[columns, columns]`, which are multiplied with
     /// factors before they meet the weights. `None` if there are not as many, or they are no numbers.
     pub(super) fn new(covariance: &[f32], columns: usize, factors: Option<&[f32]>) -> Option<Self> {
@@ -47,7 +47,7 @@ impl ErrorFeedback {
             *variance = variance.max(0.0) + damping;
         });
         factorize(&mut factor, columns, damping);
-        Some(ErrorFeedback { order, factor: factor.iter().map(|&x| x as f32).collect() })
+        Some(Gptq { order, factor: factor.iter().map(|&x| x as f32).collect() })
     }
 
     /// The integers of a row of weights with a scale, of up to `most`.
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn errors_make_up_for_each_other() {
         let (covariance, scale, most) = (covariance(), 0.1, 127);
-        let feedback = ErrorFeedback::new(&covariance, COLUMNS, None).unwrap();
+        let feedback = Gptq::new(&covariance, COLUMNS, None).unwrap();
         let (mut plain_error, mut error) = (0.0, 0.0);
         for seed in 10..40 {
             let row = noise(COLUMNS, seed);
@@ -167,7 +167,7 @@ mod tests {
             .collect();
         let plain: Vec<i8> = row.iter().map(|&x| round(x, 0.02, 31) as i8).collect();
         for covariance in [diagonal, vec![0.0; COLUMNS * COLUMNS]] {
-            let feedback = ErrorFeedback::new(&covariance, COLUMNS, None).unwrap();
+            let feedback = Gptq::new(&covariance, COLUMNS, None).unwrap();
             assert_eq!(feedback.round_row(&row, 0.02, 31), plain);
         }
     }
@@ -180,8 +180,8 @@ mod tests {
         let scaled = covariance.iter().enumerate();
         let scaled = scaled.map(|(i, x)| x * factors[i / COLUMNS] * factors[i % COLUMNS]);
         let scaled: Vec<f32> = scaled.collect();
-        let with_factors = ErrorFeedback::new(&covariance, COLUMNS, Some(&factors)).unwrap();
-        let of_products = ErrorFeedback::new(&scaled, COLUMNS, None).unwrap();
+        let with_factors = Gptq::new(&covariance, COLUMNS, Some(&factors)).unwrap();
+        let of_products = Gptq::new(&scaled, COLUMNS, None).unwrap();
         assert_eq!(with_factors.order, of_products.order);
         let levels = with_factors.round_row(&row, 0.1, 127);
         let expected = of_products.round_row(&row, 0.1, 127);
@@ -191,9 +191,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit() {
-        assert!(ErrorFeedback::new(&[1.0; 9], 2, None).is_none());
-        assert!(ErrorFeedback::new(&[f32::NAN; 4], 2, None).is_none());
-        assert!(ErrorFeedback::new(&[1.0; 4], 2, Some(&[1.0; 3])).is_none());
-        assert!(ErrorFeedback::new(&[], 0, None).is_some());
+        assert!(Gptq::new(&[1.0; 9], 2, None).is_none());
+        assert!(Gptq::new(&[f32::NAN; 4], 2, None).is_none());
+        assert!(Gptq::new(&[1.0; 4], 2, Some(&[1.0; 3])).is_none());
+        assert!(Gptq::new(&[], 0, None).is_some());
     }
 }
