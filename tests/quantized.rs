@@ -328,7 +328,7 @@ fn hostile_files() {
     let with_factors = |value: f32, count: usize| {
         move |p: &mut Parts| {
             let bytes = (0..count).flat_map(|_| value.to_le_bytes()).collect();
-            p.tensors.insert(format!("{LAYER}.smoothing_scales"), (Dtype::F32, vec![count], bytes));
+            p.tensors.insert(format!("{LAYER}.input_factors"), (Dtype::F32, vec![count], bytes));
         }
     };
     let columns = plain.tensors[LAYER].1[1];

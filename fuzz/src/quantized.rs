@@ -63,7 +63,7 @@ pub fn file(input: &mut Bytes) -> Vec<u8> {
                 if kind >= 96 {
                     let groups = 1 + usize::from(kind) % 3;
                     let factor = 0.5 + f32::from(input.byte());
-                    let factors = format!("{name}.smoothing_scales");
+                    let factors = format!("{name}.input_factors");
                     tensors.push_f32(&factors, &[groups * channels], factor);
                 }
                 if kind % 2 == 1 {
