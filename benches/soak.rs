@@ -11,7 +11,7 @@ mod support;
 use std::time::Instant;
 
 use image::RgbImage;
-use svtrv2::model::{Config, StageConfig};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
 use svtrv2::{Charset, Crop, Options, PixelFormat, Recognizer};
 
 /// What a part may grow by from its second tenth to its end, in kB.
@@ -45,13 +45,9 @@ fn main() {
 /// The smallest network with blocks of all kinds.
 fn smallest() -> Recognizer {
     let stage = |local, global| StageConfig { mlp_dim: 2, ..StageConfig::new(2, 1, local, global) };
-    let config = Config {
-        stages: [stage(1, 0), stage(0, 1), stage(0, 1)],
-        frm_heads: 1,
-        frm_mlp_dim: 2,
-        num_classes: 11,
-        max_ratio: 12,
-    };
+    let encoder = SvtrConfig::new([stage(1, 0), stage(0, 1), stage(0, 1)]);
+    let frm = FrmConfig { heads: 1, mlp_dim: 2 };
+    let config = Config { num_classes: 11, max_ratio: 12, ..Config::svtr(encoder, frm) };
     let charset = Charset::from_characters("0123456789").unwrap();
     let weights = support::pattern_weights(&config).with_charset(charset).unwrap();
     Recognizer::new(&weights, Options::default()).unwrap()

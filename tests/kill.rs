@@ -13,7 +13,7 @@ use candle_core::Device;
 use rand_pcg::Pcg64Mcg;
 use rand_pcg::rand_core::{Rng, SeedableRng};
 use svtrv2::Charset;
-use svtrv2::model::{Config, StageConfig};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
 use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts};
 use svtrv2::train::{LoaderOptions, Network, Recipe, Trainer, WeightedSource};
 
@@ -105,13 +105,10 @@ fn train(folder: &Path) {
     } else {
         let stage = |local, global| StageConfig::new(8, 1, local, global);
         let charset = Charset::from_characters("0123456789").unwrap();
-        let config = Config {
-            stages: [stage(1, 0), stage(0, 1), stage(0, 1)],
-            frm_heads: 1,
-            frm_mlp_dim: 32,
-            num_classes: charset.classes(),
-            max_ratio: 4,
-        };
+        let encoder = SvtrConfig::new([stage(1, 0), stage(0, 1), stage(0, 1)]);
+        let frm = FrmConfig { heads: 1, mlp_dim: 32 };
+        let config =
+            Config { num_classes: charset.classes(), max_ratio: 4, ..Config::svtr(encoder, frm) };
         let network = Network::new(&config, &Device::Cpu, 1).unwrap();
         let recipe = Recipe { steps: STEPS, batch_size: 4, sgm_weight: 1.0, ..Recipe::default() };
         Trainer::new(network, charset, recipe, sources, LoaderOptions::default()).unwrap()

@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use support::{max_difference, pattern_weight, pattern_weights, random_crop, toy_config};
-use svtrv2::model::StageConfig;
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
 use svtrv2::weights::{ActivationBits, Coding, QuantizeOptions, QuantizedTensor, Rate, Weights};
 use svtrv2::{Charset, Crop, Error, Options, Recognizer, WeightsError};
 
@@ -142,8 +142,10 @@ fn extra_bits_go_where_they_are_asked_for() {
 fn smoothing_scales() {
     const CONV: &str = "encoder.stages.0.blocks.0.mixer.0.weight";
     let factor = |i: usize| [0.25f32, 1.0, 3.0][i % 3];
-    let mut config = toy_config();
-    config.stages[0] = StageConfig::new(8, 2, 1, 0);
+    let stages = [(8, 2, 1, 0), (8, 1, 1, 1), (16, 1, 0, 1)]
+        .map(|(dim, heads, local, global)| StageConfig::new(dim, heads, local, global));
+    let frm = FrmConfig { heads: 1, mlp_dim: 64 };
+    let config = Config::svtr(SvtrConfig::new(stages), frm);
     let original = pattern_weights(&config).with_charset(Charset::english()).unwrap();
     let shape = |name| original.tensor(name).unwrap().unwrap().1;
     let (linear, conv) = (shape(LAYER), shape(CONV));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use candle_core::{Device, Tensor};
 use image::RgbImage;
 use support::values;
-use svtrv2::model::{Config, StageConfig};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
 use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts};
 use svtrv2::train::{
     Initialization, LabelledCrop, LoaderOptions, Network, Recipe, Schedule, Source, TrainError,
@@ -61,13 +61,9 @@ fn words(symbols: &str, count: u64, seed: u64) -> Rendered {
 
 fn config(charset: &Charset) -> Config {
     let stage = StageConfig::new;
-    Config {
-        stages: [stage(16, 1, 1, 0), stage(32, 1, 1, 1), stage(64, 2, 0, 2)],
-        frm_heads: 2,
-        frm_mlp_dim: 256,
-        num_classes: charset.classes(),
-        max_ratio: 4,
-    }
+    let encoder = SvtrConfig::new([stage(16, 1, 1, 0), stage(32, 1, 1, 1), stage(64, 2, 0, 2)]);
+    let frm = FrmConfig { heads: 2, mlp_dim: 256 };
+    Config { num_classes: charset.classes(), max_ratio: 4, ..Config::svtr(encoder, frm) }
 }
 
 fn fresh(charset: &Charset, seed: u64) -> Network {
@@ -295,7 +291,7 @@ fn crafted_checkpoints() {
             "does not fit the network",
             edited(&good, |_, metadata| {
                 let stage = StageConfig::new(16384, 1, 0, 1);
-                metadata["config"]["stages"][2] = serde_json::to_value(stage).unwrap();
+                metadata["config"]["encoder"]["stages"][2] = serde_json::to_value(stage).unwrap();
             }),
         ),
         ("has the shape [0, ", edited(&good, with_shape(&[0, 1 << 40, 1 << 40]))),
@@ -501,8 +497,9 @@ fn students_of_some_blocks() {
     let all = network.with_blocks(&[vec![0], vec![0, 1], vec![0, 1]]).unwrap();
     assert!(logits(&all) == logits(&network));
     let some = network.with_blocks(&[vec![0], vec![1], vec![1]]).unwrap();
-    assert_eq!(some.config().stages.map(|stage| stage.blocks()), [1, 1, 1]);
-    assert_eq!(some.config().stages[1].local_blocks, 0);
+    let stages = some.config().stages().unwrap();
+    assert_eq!(stages.map(|stage| stage.blocks()), [1, 1, 1]);
+    assert_eq!(stages[1].local_blocks, 0);
     // Both copies are the network's own: training one leaves the other alone.
     let kept = "encoder.stages.2.blocks.1.mlp.fc1.weight";
     let source = network.parameters().find(|(name, _)| *name == kept).unwrap().1.clone();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use candle_core::Device;
 use image::{Rgb, RgbImage};
 use svtrv2::Charset;
-use svtrv2::model::{Config, StageConfig};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
 use svtrv2::train::{
     Initialization, LabelledCrop, LoaderOptions, Network, Recipe, Source, Trainer,
 };
@@ -31,13 +31,10 @@ impl Source for Stripes {
 
 fn network(charset: &Charset) -> Network {
     let stage = StageConfig::new;
-    let config = Config {
-        stages: [stage(32, 1, 1, 0), stage(64, 2, 1, 1), stage(128, 4, 0, 1)],
-        frm_heads: 4,
-        frm_mlp_dim: 512,
-        num_classes: charset.classes(),
-        max_ratio: 4,
-    };
+    let encoder = SvtrConfig::new([stage(32, 1, 1, 0), stage(64, 2, 1, 1), stage(128, 4, 0, 1)]);
+    let frm = FrmConfig { heads: 4, mlp_dim: 512 };
+    let config =
+        Config { num_classes: charset.classes(), max_ratio: 4, ..Config::svtr(encoder, frm) };
     Network::with_initialization(&config, Initialization::FanIn, &Device::Cpu, 1).unwrap()
 }
 

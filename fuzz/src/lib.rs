@@ -11,6 +11,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Once, OnceLock};
 
+use svtrv2::model::EncoderConfig;
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Options, Precision, Recognizer};
 
@@ -94,8 +95,20 @@ pub fn open_weights(bytes: Vec<u8>) {
         }
         // Kernels pad small parameters: the work is bounded by the blocks, not the bytes.
         let config = weights.config();
-        let blocks: usize = config.stages.iter().map(|stage| stage.blocks()).sum();
-        if blocks > 8 || config.stages.iter().any(|stage| stage.dim > 64 || stage.mlp_dim > 256) {
+        let small = match &config.encoder {
+            EncoderConfig::Svtr(encoder) => {
+                let blocks: usize = encoder.stages.iter().map(|stage| stage.blocks()).sum();
+                let stages = &mut encoder.stages.iter();
+                blocks <= 8 && stages.all(|stage| stage.dim <= 64 && stage.mlp_dim <= 256)
+            }
+            EncoderConfig::RepVit(encoder) => {
+                encoder.stem_dim <= 64
+                    && encoder.blocks.len() <= 8
+                    && encoder.blocks.iter().all(|block| block.dim <= 64)
+            }
+            _ => false,
+        };
+        if !small {
             return;
         }
         let classes = config.num_classes;

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use svtrv2::model::{Config, StageConfig, parameter_shapes};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig, parameter_shapes};
 
 use crate::Bytes;
 use crate::crafted::safetensors;
@@ -38,13 +38,9 @@ pub fn file(input: &mut Bytes) -> Vec<u8> {
         mlp_dim: 4,
         ..StageConfig::new(dim, heads, local, global)
     };
-    let config = Config {
-        stages: [stage(8, 2, 1, 0), stage(4, 1, 0, 1), stage(4, 1, 0, 1)],
-        frm_heads: 1,
-        frm_mlp_dim: 4,
-        num_classes: 3,
-        max_ratio: 4,
-    };
+    let encoder = SvtrConfig::new([stage(8, 2, 1, 0), stage(4, 1, 0, 1), stage(4, 1, 0, 1)]);
+    let frm = FrmConfig { heads: 1, mlp_dim: 4 };
+    let config = Config { num_classes: 3, max_ratio: 4, ..Config::svtr(encoder, frm) };
     let shapes = SHAPES.get_or_init(|| parameter_shapes(&config).expect("a valid configuration"));
     let version = [3, 1, 2, 4][usize::from(input.byte() / 64)];
     let precision = ["\"int8\"", "null"][usize::from(input.byte() / 128)];

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use svtrv2::decode::{CompactNgram, Ngram};
-use svtrv2::model::{Config, StageConfig, parameter_shapes};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig, parameter_shapes};
 use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
 use svtrv2::{Charset, Precision};
 
@@ -49,13 +49,9 @@ pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
 /// The smallest network of all kinds of blocks.
 pub fn smallest_config() -> Config {
     let stage = |local, global| StageConfig { mlp_dim: 2, ..StageConfig::new(2, 1, local, global) };
-    Config {
-        stages: [stage(1, 0), stage(0, 1), stage(0, 1)],
-        frm_heads: 1,
-        frm_mlp_dim: 2,
-        num_classes: 3,
-        max_ratio: 4,
-    }
+    let encoder = SvtrConfig::new([stage(1, 0), stage(0, 1), stage(0, 1)]);
+    let frm = FrmConfig { heads: 1, mlp_dim: 2 };
+    Config { num_classes: 3, max_ratio: 4, ..Config::svtr(encoder, frm) }
 }
 
 /// Its parameters: names, shapes, bytes of f32.

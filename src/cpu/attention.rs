@@ -295,9 +295,16 @@ mod tests {
     #[test]
     fn equals_the_plain_version() {
         for isa in Isa::all() {
-            for (sequences, tokens, heads, dim) in
-                [(1, 1, 1, 1), (2, 5, 2, 16), (1, 33, 3, 96), (1, 131, 1, 32), (4, 32, 2, 24)]
-            {
+            for (sequences, tokens, heads, dim) in [
+                (1, 1, 1, 1),
+                (2, 5, 2, 16),
+                (1, 33, 3, 96),
+                (1, 131, 1, 32),
+                (4, 32, 2, 24),
+                (2, 40, 8, 120),
+                (1, 21, 8, 256),
+                (1, 1100, 1, 15),
+            ] {
                 let row = format!("{isa:?}, {sequences} x {tokens}, {heads} heads of {dim}");
                 let mut qkv = noise(1, sequences * tokens * 3 * dim);
                 // Emissions from near 0 to far apart.

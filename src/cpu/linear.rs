@@ -2,7 +2,7 @@
 
 use std::mem::MaybeUninit;
 
-use super::buffer::{Scratch, filled};
+use super::buffer::filled;
 use super::dispatch::{Int8Isa, Isa};
 #[cfg(feature = "train")]
 use super::gemm::Bf16Matrix;
@@ -12,7 +12,7 @@ use super::gemm::{
 };
 use super::parts::for_each_part;
 use super::rounding::{Int8Input, group_count, scale_group};
-use super::tile::{Grid, Output};
+use super::tile::{Grid, Output, Tile};
 
 /// Tasks that the panels of a product are spread over at most.
 const PANEL_TASKS: usize = 8;
@@ -47,23 +47,26 @@ pub(crate) fn linear(x: &[f32], layer: &PackedMatrix, epilogue: Epilogue) -> Vec
     unsafe { filled(rows * layer.n(), write) }
 }
 
-/// `residual + fc2(gelu(fc1(x)))`, without the hidden layer ever being a tensor.
-pub(crate) fn mlp(x: &[f32], fc1: &PackedMatrix, fc2: &PackedMatrix, residual: &[f32]) -> Vec<f32> {
-    let rows = rows_of(x, fc1);
-    let mut hidden = Scratch::new(rows * fc1.n());
-    linear_into(x, None, rows, fc1, Epilogue::Gelu, Output::replace(&mut hidden));
-    linear(&hidden, fc2, Epilogue::Add(residual))
+/// The rows of a layer's input, in chunks that are scaled together.
+pub(super) fn source_of<'a, M: Matrix>(
+    x: &'a [M::Left],
+    rows: usize,
+    layer: &M,
+) -> DenseRows<'a, M::Left> {
+    let source = DenseRows::new(x, rows, layer.k(), layer.k());
+    let grouped = group_count(layer.k(), layer.scale_group()) > 1;
+    if grouped { source.in_chunks(layer.scale_group()) } else { source }
 }
 
 /// Rows of a layer's input.
-fn rows_of(x: &[f32], layer: &PackedMatrix) -> usize {
+pub(super) fn rows_of(x: &[f32], layer: &PackedMatrix) -> usize {
     let rows = x.len().checked_div(layer.k()).unwrap_or(0);
     assert_eq!(x.len(), rows * layer.k(), "the input has no whole rows");
     rows
 }
 
 /// Writes every element of `out`, `[rows, layer.n()]`. Only integers have scales, one a group of a row.
-fn linear_into<M: Matrix>(
+pub(super) fn linear_into<M: Matrix>(
     x: &[M::Left],
     scales: Option<&[RowScale]>,
     rows: usize,
@@ -74,11 +77,8 @@ fn linear_into<M: Matrix>(
     if let Epilogue::Add(other) = epilogue {
         assert_eq!(other.len(), rows * layer.n(), "the residual has another size");
     }
-    let mut source = DenseRows::new(x, rows, layer.k(), layer.k());
+    let source = source_of(x, rows, layer);
     let groups = group_count(layer.k(), layer.scale_group());
-    if groups > 1 {
-        source = source.in_chunks(layer.scale_group());
-    }
     let width = layer.panel_width();
     let grid = Grid {
         segments: 1,
@@ -147,11 +147,20 @@ impl Int8Linear {
     }
 
     /// Writes every element of `out`, `[rows, out]`.
-    fn run_into(&self, x: &[f32], rows: usize, epilogue: Epilogue, out: Output) {
+    pub(super) fn run_into(&self, x: &[f32], rows: usize, epilogue: Epilogue, out: Output) {
         assert_eq!(x.len(), rows * self.in_dim(), "the input has no whole rows");
         let (isa, group) = (self.matrix.isa(), self.matrix.group());
         let x = Int8Rows::new(isa, x, self.in_dim(), group, &self.input);
         linear_into(&x.words, Some(&x.scales), rows, &self.matrix, epilogue, out);
+    }
+
+    /// Writes every element of `out`, on this thread.
+    pub(super) fn multiply_here(&self, x: &[f32], epilogue: Epilogue, out: Tile) {
+        let (isa, group) = (self.matrix.isa(), self.matrix.group());
+        let x = Int8Rows::on_this_thread(isa, x, self.in_dim(), group, &self.input);
+        let source = source_of(&x.words, out.rows(), &self.matrix);
+        let scales = RowScales::Each(&x.scales);
+        self.matrix.multiply(&source, Origin::FIRST, scales, epilogue, out);
     }
 }
 
@@ -163,19 +172,6 @@ pub(crate) fn linear_int8(x: &[f32], layer: &Int8Linear, epilogue: Epilogue) -> 
     };
     // SAFETY: `run_into` writes every row and column.
     unsafe { filled(rows * layer.out_dim(), write) }
-}
-
-/// [`mlp`] with products of int8.
-pub(crate) fn mlp_int8(
-    x: &[f32],
-    fc1: &Int8Linear,
-    fc2: &Int8Linear,
-    residual: &[f32],
-) -> Vec<f32> {
-    let rows = x.len().checked_div(fc1.in_dim()).unwrap_or(0);
-    let mut hidden = Scratch::new(rows * fc1.out_dim());
-    fc1.run_into(x, rows, Epilogue::Gelu, Output::replace(&mut hidden));
-    linear_int8(&hidden, fc2, Epilogue::Add(residual))
 }
 
 /// [`linear`] with products of bf16, for a left matrix in words.
@@ -276,6 +272,13 @@ pub(super) mod tests {
                     expected.iter().copied().map(super::super::math::tests::gelu).collect();
                 let found = linear(&x, &layer, Epilogue::Gelu);
                 assert_close(&found, &gelu, 2.0 * tolerance + 1e-5, &row);
+                let swish: Vec<f64> =
+                    expected.iter().copied().map(super::super::math::tests::swish).collect();
+                let found = linear(&x, &layer, Epilogue::Swish);
+                assert_close(&found, &swish, 2.0 * tolerance + 1e-5, &row);
+                let relu: Vec<f64> = expected.iter().map(|x| x.max(0.0)).collect();
+                let found = linear(&x, &layer, Epilogue::Relu);
+                assert_close(&found, &relu, tolerance, &row);
 
                 let layer = pack_linear_for(isa, &weight, out_dim, None);
                 let unbiased = plain(&x, &weight, out_dim, &vec![0.0; out_dim]);
@@ -323,24 +326,6 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn int8_mlp_is_two_layers() {
-        let (dim, hidden, rows) = (24, 96, 50);
-        let (x, residual) = (noise(8, rows * dim), noise(9, rows * dim));
-        let levels: Vec<i8> = noise(10, hidden * dim).iter().map(|x| (x * 127.0) as i8).collect();
-        let fc1 = Int8Linear::new(
-            &levels,
-            &vec![0.01; hidden],
-            Some(&noise(11, hidden)),
-            Int8Input::default(),
-        );
-        let fc2 =
-            Int8Linear::new(&levels, &vec![0.02; dim], Some(&noise(13, dim)), Int8Input::default());
-        let first = linear_int8(&x, &fc1, Epilogue::Gelu);
-        let expected = linear_int8(&first, &fc2, Epilogue::Add(&residual));
-        assert!(mlp_int8(&x, &fc1, &fc2, &residual) == expected);
-    }
-
-    #[test]
     fn int8_factors_multiply_the_input() {
         for in_dim in [3, 37, 96] {
             let x = noise(1, 5 * in_dim);
@@ -379,15 +364,5 @@ pub(super) mod tests {
     fn empty() {
         let layer = pack_linear(&noise(7, 12), 3, None);
         assert!(linear(&[], &layer, Epilogue::Store).is_empty());
-    }
-
-    #[test]
-    fn mlp_is_two_layers() {
-        let (dim, hidden, rows) = (24, 96, 50);
-        let (x, residual) = (noise(8, rows * dim), noise(9, rows * dim));
-        let fc1 = pack_linear(&noise(10, hidden * dim), hidden, Some(&noise(11, hidden)));
-        let fc2 = pack_linear(&noise(12, dim * hidden), dim, Some(&noise(13, dim)));
-        let expected = linear(&linear(&x, &fc1, Epilogue::Gelu), &fc2, Epilogue::Add(&residual));
-        assert!(mlp(&x, &fc1, &fc2, &residual) == expected);
     }
 }

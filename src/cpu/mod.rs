@@ -14,8 +14,9 @@
 //!    memory: aligned, reused by a thread, uninitialised where an operation writes it in full.
 //! 4. [`gemm`] is the matrix product that most operations are made of: rows that lie anywhere
 //!    (`Rows`) times a packed matrix (`PackedMatrix`), with what follows fused in (`Epilogue`).
-//! 5. The operations: [`linear`] layers and the MLP, [`conv`], [`attention`], [`layer_norm`],
-//!    [`vertical_attention`]; [`resample`] scales images.
+//! 5. The operations: [`linear`] layers and the [`mod@mlp`], [`mod@conv`], [`depthwise`] convolutions, [`pool`],
+//!    [`mod@squeeze_excite`], [`mod@attention`], [`mod@layer_norm`], [`mod@vertical_attention`]; [`mod@resample`]
+//!    scales images.
 //! 6. `backward` has the operations' gradients (feature `train`).
 //!
 //! Beside them, system calls: [`file_map`] maps weights, [`mod@clock`] measures time, `memory` tunes
@@ -43,7 +44,9 @@ mod attention;
 pub(crate) mod backward;
 mod buffer;
 mod clock;
+mod concat;
 mod conv;
+mod depthwise;
 mod dispatch;
 mod elementwise;
 mod file_map;
@@ -54,35 +57,45 @@ mod linear;
 mod math;
 #[cfg(feature = "train")]
 mod memory;
+mod mlp;
 mod parallel;
 mod parts;
+mod pool;
 mod resample;
 mod rounding;
 mod simd;
 mod softmax;
+mod squeeze_excite;
 mod team;
 mod tile;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
 pub(crate) use clock::clock;
-pub(crate) use conv::{INT8_CHANNELS, Int8Conv, PackedConv, TAPS, conv, conv_int8, output_grid};
+pub(crate) use concat::concat_channels;
+#[cfg(feature = "train")]
+pub(crate) use concat::split_channels;
+pub(crate) use conv::{ConvShape, INT8_CHANNELS, Int8Conv, PackedConv, Padding, conv, conv_int8};
+pub(crate) use depthwise::{DepthwiseConv, depthwise_conv};
 pub(crate) use elementwise::{add, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
 pub(crate) use file_map::FileMap;
 pub(crate) use fold::fold_vertical_attention;
-pub(crate) use gemm::{Epilogue, PackedMatrix};
+pub(crate) use gemm::{Activation, Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
-pub(crate) use linear::{Int8Linear, linear, linear_int8, mlp, mlp_int8, pack_linear};
+pub(crate) use linear::{Int8Linear, linear, linear_int8, pack_linear};
 #[cfg(feature = "train")]
 pub(crate) use memory::keep_freed_memory;
+pub(crate) use mlp::{mlp, mlp_int8};
 pub(crate) use parallel::in_pool;
+pub(crate) use pool::{average_pool, max_pool};
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
 pub use rounding::ActivationBits;
 pub(crate) use rounding::{Int8Input, MAX_LEVEL, weight_levels};
 #[cfg(feature = "train")]
 pub(crate) use rounding::{rounded_input, rounded_weight};
+pub(crate) use squeeze_excite::{Gate, SqueezeExcite, squeeze_excite};
 pub(crate) use vertical_attention::vertical_attention;
 
 #[cfg(test)]
@@ -111,8 +124,8 @@ mod tests {
         let (mixed, map) = mixed.split_at(x.len());
         let hidden = linear(&norm(mixed), &linear_layer(6, dim, 300), Epilogue::Gelu);
         let x = linear(&hidden, &linear_layer(8, 300, dim), Epilogue::Add(&x));
-        let (weight, bias) = (noise(10, 20 * dim / 2 * TAPS), noise(11, 20));
-        let layer = PackedConv::new_for(isa, &weight, &bias, dim, 2, (1, 1));
+        let (weight, bias) = (noise(10, 20 * dim / 2 * 9), noise(11, 20));
+        let layer = PackedConv::new_for(isa, &weight, &bias, dim, 2, ConvShape::new_3x3((1, 1)));
         let convolved = conv(&norm(&x), height, width, &layer, Epilogue::Gelu);
         let pooled = vertical_attention_for(isa, &convolved, &noise(12, 20), height, width);
         [&pooled, map].concat()

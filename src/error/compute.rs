@@ -24,6 +24,14 @@ pub enum ComputeError {
         /// Rows and channels that fit.
         expected: [usize; 2],
     },
+    /// An image so narrow that its features make no frame.
+    #[error("{columns} columns of features make no frame, which takes {needed}")]
+    TooNarrow {
+        /// Columns of the features.
+        columns: usize,
+        /// Columns of a frame.
+        needed: usize,
+    },
     /// A parameter that the source of a network's parameters lacks.
     #[error("there is no parameter {0}")]
     MissingParameter(String),

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Tensor};
 
 use crate::error::Result;
-use crate::model::{Config, Network};
+use crate::model::{Config, FrameLogits, Network};
 use crate::ops::candle::{Candle, Tensors, image_tokens};
 use crate::ops::{Grid, Init, MAP_WIDTH, ParameterSource, Scope};
 
-/// The network of SVTRv2 in candle's differentiable operations, on any device.
+/// A network in candle's differentiable operations, on any device.
 ///
 /// It computes what [`Model`](super::Model) does, on a CPU several times slower: there it is its
 /// oracle.
@@ -45,7 +45,7 @@ impl CandleModel {
         Ok(CandleModel { network, config, device, dtype })
     }
 
-    /// The logits, `[batch, width / 4, classes]`, of images `[batch, 3, height, width]` as for
+    /// The logits, `[batch, frames, classes]`, of images `[batch, 3, height, width]` as for
     /// [`Model::forward`](super::Model::forward), on this network's device and of its type.
     ///
     /// # Errors
@@ -53,8 +53,9 @@ impl CandleModel {
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
         let (batch, grid, tokens) = image_tokens(images)?;
         let features = self.network.encode(&Candle::default(), tokens, grid, false)?;
-        let logits = self.network.classify(&Candle::default(), &features)?;
-        Ok(logits.reshape((batch, features.grid.width, self.config.num_classes))?)
+        let FrameLogits { logits, frames } =
+            self.network.classify(&Candle::default(), &features)?;
+        Ok(logits.reshape((batch, frames, self.config.num_classes))?)
     }
 
     /// The logits, and the attention of the network as of
@@ -65,17 +66,16 @@ impl CandleModel {
     pub fn forward_with_attention(&self, images: &Tensor) -> Result<(Tensor, Tensor)> {
         let (batch, grid, tokens) = image_tokens(images)?;
         let features = self.network.encode(&Candle::default(), tokens, grid, true)?;
-        let logits = self.network.classify(&Candle::default(), &features)?;
-        let Grid { height, width } = features.grid;
-        let shape = (batch, width, height, MAP_WIDTH);
-        let map = match features.map {
-            Some(map) => map.reshape(shape)?,
-            None => Tensor::zeros(shape, self.dtype, &self.device)?,
+        let FrameLogits { logits, frames } =
+            self.network.classify(&Candle::default(), &features)?;
+        let map = match features.map.filter(|_| frames == features.grid.width) {
+            Some(map) => map.reshape((batch, frames, features.grid.height, MAP_WIDTH))?,
+            None => Tensor::zeros((batch, frames, 0, MAP_WIDTH), self.dtype, &self.device)?,
         };
-        Ok((logits.reshape((batch, width, self.config.num_classes))?, map))
+        Ok((logits.reshape((batch, frames, self.config.num_classes))?, map))
     }
 
-    /// The encoder's features, `[batch, dim, height / 8, width / 4]`.
+    /// The encoder's features, `[batch, dim, rows, columns]`.
     ///
     /// # Errors
     /// As [`CandleModel::forward`].

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 
 use super::{Array, Precision};
 use crate::cpu;
-use crate::error::Result;
-use crate::model::{Config, Features, Network};
+use crate::error::{ComputeError, Result};
+use crate::model::{Config, Features, FrameLogits, Network};
 use crate::ops::int8::{self, Int8, PackedInt8};
 use crate::ops::native::{Native, Packed, Tokens};
 use crate::ops::{Grid, MAP_WIDTH, ParameterSource, Scope};
@@ -20,7 +20,7 @@ use crate::ops::{Grid, MAP_WIDTH, ParameterSource, Scope};
 /// cache, those of two do not.
 const PART_PIXELS: usize = 48 * 96;
 
-/// The network of SVTRv2 on a CPU, with packed parameters: in f32, or with the products of its linear
+/// A network on a CPU, with packed parameters: in f32, or with the products of its linear
 /// layers and convolutions in int8.
 ///
 /// Copies share the parameters. Work is spread over the threads of the current rayon pool. The
@@ -76,28 +76,31 @@ impl Model {
         }
     }
 
-    /// The logits, `[batch, width / 4, classes]`, of images `[batch, 3, height, width]` in
-    /// row-major order.
+    /// The logits, `[batch, frames, classes]`, of images `[batch, 3, height, width]` in row-major
+    /// order. There is a frame for every [`Config::frame_stride`] columns.
     ///
-    /// Images are RGB, each sample mapped from 0..=255 to -1..=1. Height and width are those of
-    /// [`target_size`](crate::resize::target_size), but any of at least 1 pixel are accepted.
+    /// Channels are in the order that [`Config::resizing`] states, each sample mapped from 0..=255 to
+    /// -1..=1. Sizes are those of that rule, but any that make a frame are accepted.
     ///
     /// # Errors
-    /// [`ComputeError::Images`](crate::ComputeError::Images) if the shape is another.
+    /// [`ComputeError::Images`](crate::ComputeError::Images) if the shape is another,
+    /// [`ComputeError::TooNarrow`](crate::ComputeError::TooNarrow) if the images make no frame.
     pub fn forward(&self, images: &[f32], shape: [usize; 4]) -> Result<Array<3>> {
         let run = |tokens, grid| {
-            let features = self.encode(tokens, grid, false)?;
-            Ok((features.grid, [self.classify(&features)?.values]))
+            let FrameLogits { logits, frames } =
+                self.classify(&self.encode(tokens, grid, false)?)?;
+            Ok((frames, [logits.values]))
         };
-        let (batch, grid, [logits]) = in_parts(images, shape, run)?;
-        Ok(Array { values: logits, shape: [batch, grid.width, self.config.num_classes] })
+        let (batch, frames, [logits]) = in_parts(images, shape, run)?;
+        Ok(Array { values: logits, shape: [batch, frames, self.config.num_classes] })
     }
 
     /// The logits as of [`Model::forward`], and the attention of the network: how much the features
-    /// of each column (one a time step) look at the features around them, `[batch, width / 4,
-    /// height / 8, 33]`. The last axis are the columns from 16 before to 16 behind. Weights are the
+    /// of each frame look at the features around them, `[batch, frames, rows, 33]`, where rows are those
+    /// of the features' grid. The last axis are the columns from 16 before to 16 behind. Weights are the
     /// mean over the heads and over the column's rows of the attention in every second block of the
-    /// last stage. Without attention there they are all 0.
+    /// last stage. A network that has no attention there, or whose frames are not the columns of the
+    /// features, gives an array without rows.
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -107,22 +110,21 @@ impl Model {
         shape: [usize; 4],
     ) -> Result<(Array<3>, Array<4>)> {
         let run = |tokens: Tokens, grid: Grid| {
-            let images = tokens.values.len() / (3 * grid.positions());
             let features = self.encode(tokens, grid, true)?;
-            let logits = self.classify(&features)?;
-            let map = match features.map {
-                Some(map) => map.values,
-                None => vec![0.0; images * features.grid.positions() * MAP_WIDTH],
+            let FrameLogits { logits, frames } = self.classify(&features)?;
+            let map = features.map.filter(|_| frames == features.grid.width);
+            let (rows, map) = match map {
+                Some(map) => (features.grid.height, map.values),
+                None => (0, Vec::new()),
             };
-            Ok((features.grid, [logits.values, map]))
+            Ok(((frames, rows), [logits.values, map]))
         };
-        let (batch, Grid { height, width }, [logits, map]) = in_parts(images, shape, run)?;
-        let logits = Array { values: logits, shape: [batch, width, self.config.num_classes] };
-        Ok((logits, Array { values: map, shape: [batch, width, height, MAP_WIDTH] }))
+        let (batch, (frames, rows), [logits, map]) = in_parts(images, shape, run)?;
+        let logits = Array { values: logits, shape: [batch, frames, self.config.num_classes] };
+        Ok((logits, Array { values: map, shape: [batch, frames, rows, MAP_WIDTH] }))
     }
 
-    /// The encoder's features, `[batch, dim, height / 8, width / 4]`, of images as for
-    /// [`Model::forward`].
+    /// The encoder's features, `[batch, dim, rows, columns]`, of images as for [`Model::forward`].
     ///
     /// # Errors
     /// As [`Model::forward`].
@@ -144,7 +146,7 @@ impl Model {
         }
     }
 
-    fn classify(&self, features: &Features<Tokens>) -> Result<Tokens> {
+    fn classify(&self, features: &Features<Tokens>) -> Result<FrameLogits<Tokens>> {
         match &self.network {
             PackedNetwork::F32(network) => network.classify(&Native, features),
             PackedNetwork::Int8(network) => network.classify(&Int8, features),
@@ -153,29 +155,31 @@ impl Model {
 }
 
 /// Runs images through `run` in parts of [`PART_PIXELS`], and joins its outputs; also returns the
-/// batch and the grid of the outputs.
+/// batch and what `run` says of the outputs' shape.
 ///
 /// Parts are spread over threads first, the work inside them second.
-fn in_parts<const N: usize>(
+fn in_parts<S: Copy + Send, const N: usize>(
     images: &[f32],
     shape: [usize; 4],
-    run: impl Fn(Tokens, Grid) -> Result<(Grid, [Vec<f32>; N])> + Sync,
-) -> Result<(usize, Grid, [Vec<f32>; N])> {
+    run: impl Fn(Tokens, Grid) -> Result<(S, [Vec<f32>; N])> + Sync,
+) -> Result<(usize, S, [Vec<f32>; N])> {
     let (batch, grid) = Grid::from_images(&shape, images.len())?;
     let run = |images: &[f32]| {
         run(Tokens { values: cpu::channels_last(images, grid.positions()), channels: 3 }, grid)
     };
     let part = (PART_PIXELS / grid.positions()).max(1);
     if batch <= part {
-        let (grid, outputs) = cpu::in_pool(|| run(images))?;
-        return Ok((batch, grid, outputs));
+        let (shape, outputs) = cpu::in_pool(|| run(images))?;
+        return Ok((batch, shape, outputs));
     }
-    let parts: Vec<(Grid, [Vec<f32>; N])> =
+    let parts: Vec<(S, [Vec<f32>; N])> =
         images.par_chunks(part * 3 * grid.positions()).map(run).collect::<Result<_>>()?;
-    let out_grid = parts.first().map_or(grid, |(grid, _)| *grid);
+    let Some(&(out_shape, _)) = parts.first() else {
+        return Err(ComputeError::Images { shape: shape.to_vec(), values: images.len() }.into());
+    };
     let joined = std::array::from_fn(|output| {
         let values = parts.iter().map(|(_, outputs)| &outputs[output][..]);
         values.collect::<Vec<&[f32]>>().concat()
     });
-    Ok((batch, out_grid, joined))
+    Ok((batch, out_shape, joined))
 }

@@ -1,8 +1,8 @@
-//! Multi-head self-attention and the MLP that follows it.
+//! Multi-head self-attention, the MLP that follows it, and the pre-norm block of both.
 
 use super::layers;
 use crate::error::Result;
-use crate::ops::{Epilogue, Grid, Layers, Ops, Scope};
+use crate::ops::{Activation, Epilogue, Grid, Layers, Ops, Scope};
 
 /// Multi-head self-attention over the tokens of a sequence, with its projections.
 pub(super) struct SelfAttention<L: Layers> {
@@ -55,21 +55,44 @@ impl<L: Layers> SelfAttention<L> {
     }
 }
 
-/// Two linear layers with an exact GELU between.
+/// Two linear layers with an activation between.
 pub(super) struct Mlp<L: Layers> {
     fc1: L::Linear,
+    activation: Activation,
     fc2: L::Linear,
 }
 
 impl<L: Layers> Mlp<L> {
-    /// `dim` channels, `hidden` units between the two layers.
-    pub(super) fn new(dim: usize, hidden: usize, scope: &Scope<L::Parameter>) -> Result<Self> {
-        let fc1 = layers::linear::<L>(dim, hidden, &scope.below("fc1"))?;
-        let fc2 = layers::linear::<L>(hidden, dim, &scope.below("fc2"))?;
-        Ok(Mlp { fc1, fc2 })
+    /// `dim` channels, `hidden` units between the two layers, parameters `fc1` and `fc2`.
+    pub(super) fn new(
+        dim: usize,
+        hidden: usize,
+        activation: Activation,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
+        let names = [scope.below("fc1"), scope.below("fc2")];
+        Self::named(dim, hidden, dim, activation, &names)
     }
 
-    /// `residual + fc2(gelu(fc1(x)))`; `depth` as in [`Epilogue::Add`].
+    /// `in_dim` channels to `out_dim`, with parameters of these names.
+    pub(super) fn named(
+        in_dim: usize,
+        hidden: usize,
+        out_dim: usize,
+        activation: Activation,
+        [fc1, fc2]: &[Scope<L::Parameter>; 2],
+    ) -> Result<Self> {
+        let fc1 = layers::linear::<L>(in_dim, hidden, fc1)?;
+        let fc2 = layers::linear::<L>(hidden, out_dim, fc2)?;
+        Ok(Mlp { fc1, activation, fc2 })
+    }
+
+    /// `fc2(activation(fc1(x)))`
+    pub(super) fn forward<O: Ops<Layers = L>>(&self, ops: &O, x: &O::Tensor) -> Result<O::Tensor> {
+        ops.mlp(&self.fc1, self.activation, &self.fc2, x, None, 0.0)
+    }
+
+    /// `residual + fc2(activation(fc1(x)))`; `depth` as in [`Epilogue::Add`].
     pub(super) fn forward_add<O: Ops<Layers = L>>(
         &self,
         ops: &O,
@@ -77,6 +100,72 @@ impl<L: Layers> Mlp<L> {
         residual: &O::Tensor,
         depth: f64,
     ) -> Result<O::Tensor> {
-        ops.mlp(&self.fc1, &self.fc2, x, residual, depth)
+        ops.mlp(&self.fc1, self.activation, &self.fc2, x, Some(residual), depth)
+    }
+}
+
+/// A pre-norm transformer block: `x + attention(norm1(x))`, then `x + mlp(norm2(x))`.
+pub(super) struct PreNormBlock<L: Layers> {
+    norm1: L::LayerNorm,
+    attention: SelfAttention<L>,
+    norm2: L::LayerNorm,
+    mlp: Mlp<L>,
+}
+
+impl<L: Layers> PreNormBlock<L> {
+    /// With the names of SVTR's blocks: the attention is `mixer`, its first projection has a bias.
+    pub(super) fn new(
+        dim: usize,
+        heads: usize,
+        mlp_dim: usize,
+        activation: Activation,
+        eps: f64,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
+        let attention = SelfAttention::new(dim, heads, true, &scope.below("mixer"))?;
+        Self::with_attention(attention, dim, mlp_dim, activation, eps, scope)
+    }
+
+    /// With the names of the feature rearrangement module's block: the attention is `attn`, its first
+    /// projection has no bias.
+    pub(super) fn frm(
+        dim: usize,
+        heads: usize,
+        mlp_dim: usize,
+        activation: Activation,
+        eps: f64,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
+        let attention = SelfAttention::new(dim, heads, false, &scope.below("attn"))?;
+        Self::with_attention(attention, dim, mlp_dim, activation, eps, scope)
+    }
+
+    fn with_attention(
+        attention: SelfAttention<L>,
+        dim: usize,
+        mlp_dim: usize,
+        activation: Activation,
+        eps: f64,
+        scope: &Scope<L::Parameter>,
+    ) -> Result<Self> {
+        Ok(PreNormBlock {
+            norm1: layers::layer_norm::<L>(dim, eps, &scope.below("norm1"))?,
+            attention,
+            norm2: layers::layer_norm::<L>(dim, eps, &scope.below("norm2"))?,
+            mlp: Mlp::new(dim, mlp_dim, activation, &scope.below("mlp"))?,
+        })
+    }
+
+    /// `[rows, dim]` to the same shape, within sequences of `length` tokens.
+    pub(super) fn forward<O: Ops<Layers = L>>(
+        &self,
+        ops: &O,
+        x: &O::Tensor,
+        length: usize,
+    ) -> Result<O::Tensor> {
+        let normed = ops.layer_norm(&self.norm1, x)?;
+        let add = Epilogue::Add { residual: x, depth: 0.0 };
+        let x = self.attention.forward(ops, &normed, length, add)?;
+        self.mlp.forward_add(ops, &ops.layer_norm(&self.norm2, &x)?, &x, 0.0)
     }
 }

@@ -1,107 +1,161 @@
-//! The shape of a network: the published variants and anything between and beyond.
+//! The configuration of a network: an encoder, a head, and what they take.
 
 use serde::{Deserialize, Serialize};
 
+use super::encoder::repvit::RepVitConfig;
+use super::encoder::svtr::{HEAD_DIM, LocalMixer, StageConfig, SvtrConfig};
+use super::head::frm::FrmConfig;
+use super::head::light_svtr::LightSvtrConfig;
+use super::head::pooled::PooledConfig;
+use super::head::svtr_neck::SvtrNeckConfig;
 use crate::charset::Charset;
 use crate::error::{ConfigError, Result};
-use crate::resize::check_max_ratio;
-
-/// Channels a head of attention, and of a grouped convolution, in the published variants.
-pub(crate) const HEAD_DIM: usize = 32;
+use crate::resize::{Resizing, check_max_ratio};
 
 /// Hidden units of an MLP per channel in the published variants.
-const MLP_RATIO: usize = 4;
+pub(crate) const MLP_RATIO: usize = 4;
 
-/// One of the encoder's three stages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredStage")]
-pub struct StageConfig {
-    /// Channels.
-    pub dim: usize,
-    /// Heads of attention in global blocks, groups of the convolutions in local blocks.
-    pub heads: usize,
-    /// Blocks that mix neighbours by convolution; they come first.
-    pub local_blocks: usize,
-    /// Blocks that mix all positions by attention; they come after the local ones.
-    pub global_blocks: usize,
-    /// Hidden units of the blocks' MLPs; 4 times the channels in the published variants.
-    pub mlp_dim: usize,
+/// The encoder of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EncoderConfig {
+    /// SVTRv2's: convolutions and attention over all positions.
+    Svtr(SvtrConfig),
+    /// RepViT's kind: depthwise and pointwise convolutions.
+    #[serde(rename = "repvit")]
+    RepVit(RepVitConfig),
 }
 
-/// A stage as files store it: those of the published MLP width may leave it out.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredStage {
-    dim: usize,
-    heads: usize,
-    local_blocks: usize,
-    global_blocks: usize,
-    mlp_dim: Option<usize>,
-}
+impl EncoderConfig {
+    /// Channels of the features.
+    pub fn feature_dim(&self) -> usize {
+        match self {
+            EncoderConfig::Svtr(config) => config.feature_dim(),
+            EncoderConfig::RepVit(config) => config.feature_dim(),
+        }
+    }
 
-impl From<StoredStage> for StageConfig {
-    fn from(stored: StoredStage) -> Self {
-        let StoredStage { dim, heads, local_blocks, global_blocks, mlp_dim } = stored;
-        let published = StageConfig::new(dim, heads, local_blocks, global_blocks);
-        StageConfig { mlp_dim: mlp_dim.unwrap_or(published.mlp_dim), ..published }
+    fn blocks(&self) -> usize {
+        match self {
+            EncoderConfig::Svtr(config) => config.stages.iter().map(StageConfig::blocks).sum(),
+            EncoderConfig::RepVit(config) => config.blocks.len(),
+        }
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        match self {
+            EncoderConfig::Svtr(config) => config.validate(),
+            EncoderConfig::RepVit(config) => config.validate(),
+        }
     }
 }
 
-impl StageConfig {
-    /// A stage whose MLPs have the published width, 4 times the channels.
-    pub fn new(dim: usize, heads: usize, local_blocks: usize, global_blocks: usize) -> Self {
-        let mlp_dim = dim.saturating_mul(MLP_RATIO);
-        StageConfig { dim, heads, local_blocks, global_blocks, mlp_dim }
+/// The head of a network: what makes the logits of each frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HeadConfig {
+    /// The feature rearrangement module: SVTRv2. A frame a column of the features.
+    Frm(FrmConfig),
+    /// The SVTR neck: OpenOCR's multilingual models. A frame two columns.
+    SvtrNeck(SvtrNeckConfig),
+    /// LightSVTR: PP-OCRv6 small. A frame two columns.
+    LightSvtr(LightSvtrConfig),
+    /// Convolutions of the frames alone: PP-OCRv6 tiny. A frame two columns.
+    Pooled(PooledConfig),
+}
+
+impl HeadConfig {
+    /// Columns of the features that make a frame.
+    fn columns(&self) -> usize {
+        match self {
+            HeadConfig::Frm(_) => 1,
+            HeadConfig::SvtrNeck(_) | HeadConfig::LightSvtr(_) | HeadConfig::Pooled(_) => 2,
+        }
     }
 
-    /// Blocks of either kind.
-    pub fn blocks(&self) -> usize {
-        self.local_blocks.saturating_add(self.global_blocks)
+    fn blocks(&self) -> usize {
+        match self {
+            HeadConfig::SvtrNeck(config) => config.blocks,
+            HeadConfig::LightSvtr(config) => config.blocks,
+            HeadConfig::Frm(_) | HeadConfig::Pooled(_) => 1,
+        }
+    }
+
+    fn validate(&self, feature_dim: usize) -> Result<(), ConfigError> {
+        match self {
+            HeadConfig::Frm(config) => config.validate(feature_dim),
+            HeadConfig::SvtrNeck(config) => config.validate(feature_dim),
+            HeadConfig::LightSvtr(config) => config.validate(),
+            HeadConfig::Pooled(config) => config.validate(),
+        }
     }
 }
 
-/// The configuration of a network (paper table 1; SVTRv2-T, -S and -B are the named constructors).
+/// The configuration of a network (the named constructors are the published ones).
 ///
 /// ```
 /// use svtrv2::model::Config;
 ///
 /// let config = Config { num_classes: 1_000, max_ratio: 12, ..Config::tiny() };
 /// config.validate()?;
-/// assert_eq!(config.variant(), Some("T"));
+/// assert_eq!(config.variant(), Some("SVTRv2-T"));
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "StoredConfig")]
+#[serde(try_from = "StoredConfig")]
 pub struct Config {
-    /// The encoder's stages.
-    pub stages: [StageConfig; 3],
-    /// Heads of attention of the feature rearrangement module.
-    pub frm_heads: usize,
-    /// Hidden units of the feature rearrangement module's MLP; 4 times its channels in the
-    /// published variants.
-    pub frm_mlp_dim: usize,
+    /// From an image to features.
+    pub encoder: EncoderConfig,
+    /// From features to logits.
+    pub head: HeadConfig,
     /// Classes: the blank and the symbols of the charset.
     pub num_classes: usize,
-    /// The widest aspect ratio that keeps its width; see [`crate::resize::target_size`].
+    /// How a crop becomes the network's input.
+    pub resizing: Resizing,
+    /// The widest aspect ratio that keeps its width; see [`Resizing`].
     pub max_ratio: u32,
 }
 
-/// A configuration as files store it: those of the published MLP widths may leave them out.
+/// A configuration as files store it: with an encoder and a head, or, in files that knew SVTRv2 alone,
+/// with the stages of its encoder. Those of the published MLP widths may leave them out.
 #[derive(Deserialize)]
 struct StoredConfig {
-    stages: [StageConfig; 3],
-    frm_heads: usize,
+    encoder: Option<EncoderConfig>,
+    head: Option<HeadConfig>,
+    resizing: Option<Resizing>,
+    stages: Option<[StageConfig; 3]>,
+    frm_heads: Option<usize>,
     frm_mlp_dim: Option<usize>,
     num_classes: usize,
     max_ratio: u32,
 }
 
-impl From<StoredConfig> for Config {
-    fn from(stored: StoredConfig) -> Self {
-        let StoredConfig { stages, frm_heads, frm_mlp_dim, num_classes, max_ratio } = stored;
-        let published = stages[2].dim.saturating_mul(MLP_RATIO);
-        let frm_mlp_dim = frm_mlp_dim.unwrap_or(published);
-        Config { stages, frm_heads, frm_mlp_dim, num_classes, max_ratio }
+impl TryFrom<StoredConfig> for Config {
+    type Error = String;
+
+    fn try_from(stored: StoredConfig) -> Result<Self, String> {
+        let StoredConfig { encoder, head, resizing, stages, frm_heads, frm_mlp_dim, .. } = stored;
+        let StoredConfig { num_classes, max_ratio, .. } = stored;
+        let missing = |field: &str| format!("missing field `{field}`");
+        if let Some(stages) = stages {
+            let heads = frm_heads.ok_or_else(|| missing("frm_heads"))?;
+            let published = stages[2].dim.saturating_mul(MLP_RATIO);
+            let frm = FrmConfig { heads, mlp_dim: frm_mlp_dim.unwrap_or(published) };
+            return Ok(Config {
+                num_classes,
+                max_ratio,
+                ..Config::svtr(SvtrConfig::new(stages), frm)
+            });
+        }
+        Ok(Config {
+            encoder: encoder.ok_or_else(|| missing("encoder"))?,
+            head: head.ok_or_else(|| missing("head"))?,
+            resizing: resizing.ok_or_else(|| missing("resizing"))?,
+            num_classes,
+            max_ratio,
+        })
     }
 }
 
@@ -109,17 +163,30 @@ impl From<StoredConfig> for Config {
 const ENGLISH_CLASSES: usize = 95;
 /// The ratio limit of the checkpoints trained on short text.
 pub(crate) const SHORT_TEXT_RATIO: u32 = 4;
+/// Classes of OpenOCR's multilingual models: blank, 6 623 symbols, space.
+const OPEN_OCR_CLASSES: usize = 6625;
+/// Classes of PP-OCRv6's tiny recogniser.
+const PP_OCR_V6_TINY_CLASSES: usize = 6906;
+/// Classes of PP-OCRv6's small recogniser: blank, 18 708 symbols, space.
+const PP_OCR_V6_CLASSES: usize = 18710;
+/// The ratio limit of networks whose published pipelines have none.
+pub(crate) const LINE_RATIO: u32 = 40;
 
 impl Config {
-    fn published(dims: [usize; 3], local: [usize; 3], global: [usize; 3]) -> Self {
-        let stage = |i: usize| StageConfig::new(dims[i], dims[i] / HEAD_DIM, local[i], global[i]);
+    /// An encoder of SVTRv2's kind with a feature rearrangement module, for English and short text.
+    pub fn svtr(encoder: SvtrConfig, frm: FrmConfig) -> Self {
         Config {
-            stages: [stage(0), stage(1), stage(2)],
-            frm_heads: dims[2] / HEAD_DIM,
-            frm_mlp_dim: dims[2] * MLP_RATIO,
+            encoder: EncoderConfig::Svtr(encoder),
+            head: HeadConfig::Frm(frm),
             num_classes: ENGLISH_CLASSES,
+            resizing: Resizing::MultiSize,
             max_ratio: SHORT_TEXT_RATIO,
         }
+    }
+
+    fn published(dims: [usize; 3], local: [usize; 3], global: [usize; 3]) -> Self {
+        let frm = FrmConfig { heads: dims[2] / HEAD_DIM, mlp_dim: dims[2] * MLP_RATIO };
+        Self::svtr(SvtrConfig::published(dims, local, global), frm)
     }
 
     /// SVTRv2-T: 5.1 million parameters with 95 classes.
@@ -137,21 +204,80 @@ impl Config {
         Self::published([128, 256, 384], [6, 2, 0], [0, 4, 6])
     }
 
-    /// "T", "S" or "B" if the network is one of the published ones, whatever the class count.
+    /// A network that takes lines of height 48.
+    fn lines(encoder: EncoderConfig, head: HeadConfig, num_classes: usize) -> Self {
+        let resizing = Resizing::published_lines();
+        Config { encoder, head, num_classes, resizing, max_ratio: LINE_RATIO }
+    }
+
+    /// OpenOCR's multilingual "server" model: 21.0 million parameters.
+    pub fn open_ocr_server() -> Self {
+        let svtr = SvtrConfig {
+            local_mixer: LocalMixer::One5x5,
+            row_strides: [2, 2],
+            ..SvtrConfig::published([128, 256, 384], [6, 2, 0], [0, 4, 6])
+        };
+        let head = HeadConfig::SvtrNeck(SvtrNeckConfig::published());
+        Self::lines(EncoderConfig::Svtr(svtr), head, OPEN_OCR_CLASSES)
+    }
+
+    /// OpenOCR's multilingual "mobile" model, RepSVTR: 6.3 million parameters.
+    pub fn open_ocr_mobile() -> Self {
+        let head = HeadConfig::SvtrNeck(SvtrNeckConfig::published());
+        Self::lines(EncoderConfig::RepVit(RepVitConfig::rep_svtr()), head, OPEN_OCR_CLASSES)
+    }
+
+    /// PP-OCRv6's tiny recogniser, with the classes of the published one.
+    pub fn pp_ocr_v6_tiny() -> Self {
+        let encoder = EncoderConfig::RepVit(RepVitConfig::pp_ocr_v6_tiny());
+        let head = HeadConfig::Pooled(PooledConfig::published());
+        Self::lines(encoder, head, PP_OCR_V6_TINY_CLASSES)
+    }
+
+    /// PP-OCRv6's small recogniser: 5.3 million parameters.
+    pub fn pp_ocr_v6_small() -> Self {
+        let encoder = EncoderConfig::RepVit(RepVitConfig::pp_ocr_v6_small());
+        let head = HeadConfig::LightSvtr(LightSvtrConfig::published());
+        Self::lines(encoder, head, PP_OCR_V6_CLASSES)
+    }
+
+    /// The name of the published network that this is, whatever its classes and ratio limit.
     pub fn variant(&self) -> Option<&'static str> {
-        [("T", Self::tiny()), ("S", Self::small()), ("B", Self::base())]
-            .into_iter()
-            .find(|(_, config)| {
-                self.stages == config.stages
-                    && self.frm_heads == config.frm_heads
-                    && self.frm_mlp_dim == config.frm_mlp_dim
-            })
-            .map(|(name, _)| name)
+        [
+            ("SVTRv2-T", Self::tiny()),
+            ("SVTRv2-S", Self::small()),
+            ("SVTRv2-B", Self::base()),
+            ("OpenOCR server", Self::open_ocr_server()),
+            ("OpenOCR mobile", Self::open_ocr_mobile()),
+            ("PP-OCRv6 tiny", Self::pp_ocr_v6_tiny()),
+            ("PP-OCRv6 small", Self::pp_ocr_v6_small()),
+        ]
+        .into_iter()
+        .find(|(_, config)| self.encoder == config.encoder && self.head == config.head)
+        .map(|(name, _)| name)
     }
 
     /// Channels of the encoder's output.
     pub fn feature_dim(&self) -> usize {
-        self.stages[2].dim
+        self.encoder.feature_dim()
+    }
+
+    /// Blocks of the encoder and of the head.
+    pub(crate) fn blocks(&self) -> usize {
+        self.encoder.blocks() + self.head.blocks()
+    }
+
+    /// Pixels of the input's width that a frame covers.
+    pub fn frame_stride(&self) -> usize {
+        PATCH * self.head.columns()
+    }
+
+    /// The stages of an encoder of SVTRv2's kind.
+    pub fn stages(&self) -> Option<&[StageConfig; 3]> {
+        match &self.encoder {
+            EncoderConfig::Svtr(config) => Some(&config.stages),
+            EncoderConfig::RepVit(_) => None,
+        }
     }
 
     /// Checks every field.
@@ -159,24 +285,9 @@ impl Config {
     /// # Errors
     /// [`ConfigError`], naming the field, its value and what is permitted.
     pub fn validate(&self) -> Result<()> {
-        for stage in &self.stages {
-            check_dim("dim", stage.dim)?;
-            check_heads("heads", stage.heads, stage.dim)?;
-            check_mlp("mlp_dim", stage.mlp_dim)?;
-            if stage.blocks() > MAX_BLOCKS {
-                let detail = format!(
-                    "{} and {} blocks in a stage, together at most {MAX_BLOCKS}",
-                    stage.local_blocks, stage.global_blocks
-                );
-                return Err(ConfigError::new("local_blocks, global_blocks", detail).into());
-            }
-        }
-        if !self.stages[0].dim.is_multiple_of(2) {
-            let detail = format!("{} of the first stage is odd", self.stages[0].dim);
-            return Err(ConfigError::new("dim", detail).into());
-        }
-        check_heads("frm_heads", self.frm_heads, self.feature_dim())?;
-        check_mlp("frm_mlp_dim", self.frm_mlp_dim)?;
+        self.encoder.validate()?;
+        self.head.validate(self.feature_dim())?;
+        self.resizing.validate()?;
         if !(2..=MAX_CLASSES).contains(&self.num_classes) {
             let detail = format!("{} is not in 2..={MAX_CLASSES}", self.num_classes);
             return Err(ConfigError::new("num_classes", detail).into());
@@ -186,14 +297,17 @@ impl Config {
     }
 }
 
+/// Pixels of the input's width that a column of every encoder's features covers.
+const PATCH: usize = 4;
+
 // Far beyond any useful network; they keep a damaged file from asking for all memory.
 const MAX_DIM: usize = 1 << 14;
 const MAX_MLP_DIM: usize = MLP_RATIO * MAX_DIM;
-const MAX_BLOCKS: usize = 1 << 10;
+pub(super) const MAX_BLOCKS: usize = 1 << 10;
 /// Every code point of Unicode that stands for a character has room.
 const MAX_CLASSES: usize = Charset::MAX_SYMBOLS + 1;
 
-fn check_dim(field: &'static str, dim: usize) -> Result<(), ConfigError> {
+pub(super) fn check_dim(field: &'static str, dim: usize) -> Result<(), ConfigError> {
     if (1..=MAX_DIM).contains(&dim) {
         Ok(())
     } else {
@@ -201,7 +315,15 @@ fn check_dim(field: &'static str, dim: usize) -> Result<(), ConfigError> {
     }
 }
 
-fn check_mlp(field: &'static str, mlp_dim: usize) -> Result<(), ConfigError> {
+pub(super) fn check_blocks(field: &'static str, blocks: usize) -> Result<(), ConfigError> {
+    if blocks <= MAX_BLOCKS {
+        Ok(())
+    } else {
+        Err(ConfigError::new(field, format!("{blocks} is not in 0..={MAX_BLOCKS}")))
+    }
+}
+
+pub(super) fn check_mlp(field: &'static str, mlp_dim: usize) -> Result<(), ConfigError> {
     if (1..=MAX_MLP_DIM).contains(&mlp_dim) {
         Ok(())
     } else {
@@ -209,7 +331,11 @@ fn check_mlp(field: &'static str, mlp_dim: usize) -> Result<(), ConfigError> {
     }
 }
 
-fn check_heads(field: &'static str, heads: usize, dim: usize) -> Result<(), ConfigError> {
+pub(super) fn check_heads(
+    field: &'static str,
+    heads: usize,
+    dim: usize,
+) -> Result<(), ConfigError> {
     if heads >= 1 && dim.is_multiple_of(heads) {
         Ok(())
     } else {
@@ -223,30 +349,56 @@ mod tests {
 
     #[test]
     fn published_variants() {
-        for (name, config) in [("T", Config::tiny()), ("S", Config::small()), ("B", Config::base())]
-        {
+        for (name, config, stride) in [
+            ("SVTRv2-T", Config::tiny(), 4),
+            ("SVTRv2-S", Config::small(), 4),
+            ("SVTRv2-B", Config::base(), 4),
+            ("OpenOCR server", Config::open_ocr_server(), 8),
+            ("OpenOCR mobile", Config::open_ocr_mobile(), 8),
+            ("PP-OCRv6 tiny", Config::pp_ocr_v6_tiny(), 8),
+            ("PP-OCRv6 small", Config::pp_ocr_v6_small(), 8),
+        ] {
             config.validate().unwrap();
             assert_eq!(config.variant(), Some(name));
-            let depth = |i: usize| config.stages[i].local_blocks + config.stages[i].global_blocks;
-            assert_eq!((depth(1), depth(0)), (6, if name == "B" { 6 } else { 3 }));
+            assert_eq!(config.frame_stride(), stride, "{name}");
+            let json = serde_json::to_string(&config).unwrap();
+            assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), config, "{name}");
         }
     }
 
     #[test]
     fn faults_name_the_field() {
-        type Spoil = fn(&mut Config);
-        let cases: [(&str, Spoil); 9] = [
-            ("local_blocks, global_blocks", |c| {
-                c.stages[0] = StageConfig::new(64, 2, usize::MAX, 2);
+        fn stages(config: &mut Config) -> &mut [StageConfig; 3] {
+            match &mut config.encoder {
+                EncoderConfig::Svtr(svtr) => &mut svtr.stages,
+                EncoderConfig::RepVit(_) => unreachable!("T has stages"),
+            }
+        }
+        let frm = |heads, mlp_dim| HeadConfig::Frm(FrmConfig { heads, mlp_dim });
+        type Spoil<'a> = &'a dyn Fn(&mut Config);
+        let cases: [(&str, Spoil); 11] = [
+            ("local_blocks, global_blocks", &|c| {
+                stages(c)[0] = StageConfig::new(64, 2, usize::MAX, 2);
             }),
-            ("mlp_dim", |c| c.stages[1].mlp_dim = 0),
-            ("frm_mlp_dim", |c| c.frm_mlp_dim = usize::MAX),
-            ("dim", |c| c.stages[1].dim = 0),
-            ("dim", |c| c.stages[0] = StageConfig { dim: 33, heads: 1, ..c.stages[0] }),
-            ("heads", |c| c.stages[2].heads = 7),
-            ("frm_heads", |c| c.frm_heads = 0),
-            ("num_classes", |c| c.num_classes = 1),
-            ("max_ratio", |c| c.max_ratio = 0),
+            ("mlp_dim", &|c| stages(c)[1].mlp_dim = 0),
+            ("frm_mlp_dim", &|c| c.head = frm(8, usize::MAX)),
+            ("dim", &|c| stages(c)[1].dim = 0),
+            ("dim", &|c| stages(c)[0] = StageConfig { dim: 33, heads: 1, ..stages(c)[0] }),
+            ("heads", &|c| stages(c)[2].heads = 7),
+            ("frm_heads", &|c| c.head = frm(0, 1024)),
+            ("num_classes", &|c| c.num_classes = 1),
+            ("max_ratio", &|c| c.max_ratio = 0),
+            ("neck taps", &|c| {
+                c.head = HeadConfig::LightSvtr(LightSvtrConfig {
+                    taps: 4,
+                    ..LightSvtrConfig::published()
+                });
+            }),
+            ("row_stride", &|c| {
+                let mut encoder = RepVitConfig::pp_ocr_v6_tiny();
+                encoder.blocks[0].row_stride = 3;
+                c.encoder = EncoderConfig::RepVit(encoder);
+            }),
         ];
         for (field, spoil) in cases {
             let mut config = Config::tiny();
@@ -259,19 +411,18 @@ mod tests {
     }
 
     #[test]
-    fn files_without_mlp_widths_have_the_published_ones() {
-        let config = Config::small();
-        let mut json = serde_json::to_value(&config).unwrap();
-        assert_eq!(serde_json::from_value::<Config>(json.clone()).unwrap(), config);
-        let fields = json.as_object_mut().unwrap();
-        fields.remove("frm_mlp_dim").unwrap();
-        for stage in fields["stages"].as_array_mut().unwrap() {
-            stage.as_object_mut().unwrap().remove("mlp_dim").unwrap();
-        }
-        assert_eq!(serde_json::from_value::<Config>(json).unwrap(), config);
-        let narrow = Config { frm_mlp_dim: 7, ..config };
-        let json = serde_json::to_string(&narrow).unwrap();
-        assert_eq!(serde_json::from_str::<Config>(&json).unwrap(), narrow);
-        assert_eq!(narrow.variant(), None);
+    fn files_that_knew_svtr_alone_open() {
+        let stage = r#"{"dim": 96, "heads": 3, "local_blocks": 3, "global_blocks": 0}"#;
+        let second = r#"{"dim": 192, "heads": 6, "local_blocks": 3, "global_blocks": 3}"#;
+        let third =
+            r#"{"dim": 384, "heads": 12, "local_blocks": 0, "global_blocks": 3, "mlp_dim": 9}"#;
+        let json = format!(
+            r#"{{"stages": [{stage}, {second}, {third}], "frm_heads": 12, "num_classes": 95, "max_ratio": 4}}"#
+        );
+        let config: Config = serde_json::from_str(&json).unwrap();
+        let mut expected = SvtrConfig::published([96, 192, 384], [3, 3, 0], [0, 3, 3]);
+        expected.stages[2].mlp_dim = 9;
+        assert_eq!(config, Config::svtr(expected, FrmConfig { heads: 12, mlp_dim: 1536 }));
+        assert_eq!(config.variant(), None);
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::ops::{
-    BatchNormParameters, ConvConfig, ConvParameters, Init, LayerNormParameters, Layers,
-    LinearParameters, Scope,
+    BatchNormParameters, ConvConfig, ConvParameters, Gate, Init, LayerNormParameters, Layers,
+    LinearParameters, Scope, SqueezeExciteParameters,
 };
 
 /// The published initialisation of linear layers (a truncation at 100 standard deviations, which
@@ -45,24 +45,37 @@ pub(super) fn linear_without_bias<L: Layers>(
 }
 
 fn conv_weight<P>(config: &ConvConfig, scope: &Scope<P>) -> Result<P> {
-    let shape = [config.out_dim, config.in_dim / config.groups, 3, 3];
-    scope.get("weight", &shape, Init::Kaiming)
+    scope.get("weight", &config.weight_shape(), Init::Kaiming)
 }
 
-/// A 3x3 convolution with bias.
+/// A convolution with bias.
 pub(super) fn conv<L: Layers>(config: ConvConfig, scope: &Scope<L::Parameter>) -> Result<L::Conv> {
     let weight = conv_weight(&config, scope)?;
     let bias = Some(scope.get("bias", &[config.out_dim], ZERO)?);
     L::conv(ConvParameters { weight, bias, config })
 }
 
-/// A 3x3 convolution without bias, for a batch norm to follow.
+/// A convolution without bias, for a batch norm to follow.
 pub(super) fn conv_without_bias<L: Layers>(
     config: ConvConfig,
     scope: &Scope<L::Parameter>,
 ) -> Result<L::Conv> {
     let weight = conv_weight(&config, scope)?;
     L::conv(ConvParameters { weight, bias: None, config })
+}
+
+/// Squeeze-excite of `dim` channels, parameters `fc1` and `fc2`.
+pub(super) fn squeeze_excite<L: Layers>(
+    dim: usize,
+    hidden: usize,
+    gate: Gate,
+    scope: &Scope<L::Parameter>,
+) -> Result<L::SqueezeExcite> {
+    L::squeeze_excite(SqueezeExciteParameters {
+        fc1: linear_parameters(dim, hidden, &scope.below("fc1"))?,
+        fc2: linear_parameters(hidden, dim, &scope.below("fc2"))?,
+        gate,
+    })
 }
 
 /// A layer norm over `dim` channels.

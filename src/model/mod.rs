@@ -1,42 +1,48 @@
-//! The network of SVTRv2: its configuration, topology and parameters.
+//! The networks: their configuration, topology and parameters.
 //!
-//! Encoder ([`Config`] says how large), feature rearrangement module, classifier. It is written
-//! once, over an interface of operations, and knows no implementation of it; see
-//! [`inference`](crate::inference) for what runs it. Parameters have the names of the published
-//! checkpoints.
+//! An encoder and a head, as [`Config`] says. They are written once, over an interface of
+//! operations, and know no implementation of it; see [`inference`](crate::inference) for what runs
+//! them. Parameters have the names of the published checkpoints, with batch norms and the branches of
+//! reparameterised convolutions folded.
 
 mod attention;
-mod block;
 mod config;
 mod encoder;
-mod frm;
+mod head;
 pub(crate) mod layers;
 mod parameters;
-mod patch_embed;
 
 use crate::error::Result;
 use crate::ops::{Grid, Layers, Ops, Scope};
 use encoder::Encoder;
-use frm::Frm;
+use head::Head;
 
-pub use config::{Config, StageConfig};
-pub(crate) use config::{HEAD_DIM, SHORT_TEXT_RATIO};
-pub(crate) use encoder::{Features, block_index};
+pub use config::{Config, EncoderConfig, HeadConfig};
+pub(crate) use encoder::Features;
+pub use encoder::repvit::{RepVitBlock, RepVitConfig, RepVitKind, RepVitStem};
+pub(crate) use encoder::svtr::{HEAD_DIM, block_index};
+pub use encoder::svtr::{LocalMixer, StageConfig, SvtrConfig};
+pub(crate) use head::FrameLogits;
+pub use head::frm::FrmConfig;
+pub use head::light_svtr::LightSvtrConfig;
+pub use head::pooled::PooledConfig;
+pub use head::svtr_neck::SvtrNeckConfig;
 pub use parameters::parameter_shapes;
 
-/// The network: encoder, feature rearrangement module and classifier, with layers of type `L`.
+/// A network with layers of type `L`.
 pub(crate) struct Network<L: Layers> {
     encoder: Encoder<L>,
-    frm: Frm<L>,
+    head: Head<L>,
 }
 
 impl<L: Layers> Network<L> {
     /// Builds the network from parameters under the published checkpoints' names.
     pub(crate) fn new(config: &Config, parameters: &Scope<L::Parameter>) -> Result<Self> {
         config.validate()?;
+        let (dim, classes) = (config.feature_dim(), config.num_classes);
         Ok(Network {
-            encoder: Encoder::new(config, &parameters.below("encoder"))?,
-            frm: Frm::new(config, &parameters.below("decoder"))?,
+            encoder: Encoder::new(&config.encoder, &parameters.below("encoder"))?,
+            head: Head::new(&config.head, dim, classes, &parameters.below("decoder"))?,
         })
     }
 
@@ -52,12 +58,12 @@ impl<L: Layers> Network<L> {
         self.encoder.forward(ops, images, grid, with_map)
     }
 
-    /// The logits, `[batch * grid.width, classes]`, of the encoder's features.
+    /// The logits of the encoder's features.
     pub(crate) fn classify<O: Ops<Layers = L>>(
         &self,
         ops: &O,
         features: &Features<O::Tensor>,
-    ) -> Result<O::Tensor> {
-        self.frm.forward(ops, &features.tokens, features.grid)
+    ) -> Result<FrameLogits<O::Tensor>> {
+        self.head.forward(ops, &features.tokens, features.grid)
     }
 }

@@ -6,12 +6,12 @@ use super::{Config, Network};
 use crate::error::Result;
 use crate::ops::{
     BatchNormParameters, ConvParameters, Init, LayerNormParameters, Layers, LinearParameters,
-    ParameterSource, Scope, VerticalAttentionParameters,
+    ParameterSource, Scope, SqueezeExciteParameters, VerticalAttentionParameters,
 };
 
 /// The name and shape of every parameter of a network, in the order in which it is built.
 ///
-/// The names are the published checkpoints', with the patch embedding's batch norm folded in.
+/// The names are the published checkpoints', with batch norms folded in.
 ///
 /// ```
 /// use svtrv2::model::{Config, parameter_shapes};
@@ -51,6 +51,7 @@ impl Layers for Nothing {
     type Conv = ();
     type LayerNorm = ();
     type BatchNorm = ();
+    type SqueezeExcite = ();
     type VerticalAttention = ();
 
     fn linear(_: LinearParameters<()>) -> Result<()> {
@@ -66,6 +67,10 @@ impl Layers for Nothing {
     }
 
     fn batch_norm(_: BatchNormParameters<()>) -> Result<()> {
+        Ok(())
+    }
+
+    fn squeeze_excite(_: SqueezeExciteParameters<()>) -> Result<()> {
         Ok(())
     }
 

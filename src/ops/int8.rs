@@ -11,10 +11,13 @@ use std::convert::Infallible;
 
 use super::native::{self, Native, Packed, Tokens, conv_epilogue, epilogue};
 use super::{
-    BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
-    LinearParameters, Ops, VerticalAttentionParameters,
+    Activation, BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid,
+    LayerNormParameters, Layers, LinearParameters, Ops, SqueezeExciteParameters,
+    VerticalAttentionParameters,
 };
-use crate::cpu::{self, ActivationBits, Int8Conv, Int8Input, Int8Linear, PackedMatrix};
+use crate::cpu::{
+    self, ActivationBits, Int8Conv, Int8Input, Int8Linear, PackedMatrix, SqueezeExcite,
+};
 use crate::error::{ComputeError, Result};
 
 /// Values of a parameter.
@@ -121,7 +124,7 @@ impl Linear {
     }
 }
 
-/// A 3x3 convolution, packed.
+/// A convolution, packed.
 pub(crate) enum Conv {
     F32(native::Conv),
     Int8 { packed: Int8Conv, config: ConvConfig },
@@ -147,6 +150,7 @@ impl Layers for PackedInt8 {
     type LayerNorm = native::LayerNorm;
     /// Batch norms are folded before.
     type BatchNorm = Infallible;
+    type SqueezeExcite = SqueezeExcite;
     type VerticalAttention = native::VerticalAttention;
 
     fn linear(parameters: LinearParameters<Values>) -> Result<Linear> {
@@ -169,13 +173,13 @@ impl Layers for PackedInt8 {
             return Ok(Conv::F32(Packed::conv(parameters.map(Values::into_f32))?));
         }
         let ConvParameters { weight, bias, .. } = parameters;
-        let ConvConfig { in_dim, out_dim, groups, stride } = config;
+        let ConvConfig { in_dim, out_dim, groups, shape } = config;
         let bias = bias.map_or_else(|| vec![0.0; out_dim], Values::into_f32);
         let Levels { levels, scales, factors, activation_bits: bits, .. } =
-            weight.into_int8(out_dim, cpu::TAPS);
+            weight.into_int8(out_dim, shape.taps());
         check_factors(factors.as_deref(), in_dim)?;
         let input = Int8Input { factors, bits };
-        let packed = Int8Conv::new((&levels, &scales), &bias, in_dim, groups, stride, input);
+        let packed = Int8Conv::new((&levels, &scales), &bias, in_dim, groups, shape, input);
         Ok(Conv::Int8 { packed, config })
     }
 
@@ -185,6 +189,10 @@ impl Layers for PackedInt8 {
 
     fn batch_norm(_: BatchNormParameters<Values>) -> Result<Infallible> {
         Err(ComputeError::Unsupported("a batch norm outside training").into())
+    }
+
+    fn squeeze_excite(parameters: SqueezeExciteParameters<Values>) -> Result<SqueezeExcite> {
+        Packed::squeeze_excite(parameters.map(Values::into_f32))
     }
 
     fn vertical_attention(
@@ -216,22 +224,28 @@ impl Ops for Int8 {
     fn mlp(
         &self,
         fc1: &Linear,
+        activation: Activation,
         fc2: &Linear,
         x: &Tokens,
-        residual: &Tokens,
+        residual: Option<&Tokens>,
         depth: f64,
     ) -> Result<Tokens> {
         x.check("mlp", fc1.dims().0)?;
-        residual.check_like("mlp's residual", x.rows(), fc2.dims().1)?;
+        if let Some(residual) = residual {
+            residual.check_like("mlp's residual", x.rows(), fc2.dims().1)?;
+        }
         match (fc1, fc2) {
-            (Linear::F32(fc1), Linear::F32(fc2)) => Native.mlp(fc1, fc2, x, residual, depth),
+            (Linear::F32(fc1), Linear::F32(fc2)) => {
+                Native.mlp(fc1, activation, fc2, x, residual, depth)
+            }
             (Linear::Int8(fc1), Linear::Int8(fc2)) => {
-                let values = cpu::mlp_int8(&x.values, fc1, fc2, &residual.values);
+                let residual = residual.map(|residual| &residual.values[..]);
+                let values = cpu::mlp_int8(&x.values, fc1, fc2, activation, residual);
                 Ok(Tokens { values, channels: fc2.out_dim() })
             }
             _ => {
-                let hidden = self.linear(fc1, x, Epilogue::Gelu)?;
-                self.linear(fc2, &hidden, Epilogue::Add { residual, depth })
+                let hidden = self.linear(fc1, x, Epilogue::Activate(activation))?;
+                self.linear(fc2, &hidden, Epilogue::add(residual, depth))
             }
         }
     }

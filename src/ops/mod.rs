@@ -29,10 +29,10 @@ pub(crate) mod tape;
 use crate::cpu::{self, ActivationBits};
 use crate::error::{ComputeError, Result};
 
-pub(crate) use crate::cpu::MAP_REACH;
+pub(crate) use crate::cpu::{Activation, ConvShape, Gate, MAP_REACH, Padding};
 pub(crate) use parameters::{
     BatchNormParameters, ConvParameters, Init, LayerNormParameters, Layers, LinearParameters,
-    ParameterSource, Scope, VerticalAttentionParameters,
+    ParameterSource, Scope, SqueezeExciteParameters, VerticalAttentionParameters,
 };
 
 /// Columns of an attention map: [`MAP_REACH`] to either side of a token's column, and its own.
@@ -51,6 +51,11 @@ impl Grid {
         self.height * self.width
     }
 
+    /// The grid of windows of `window` rows and columns side by side, without what is left over.
+    pub(crate) fn pooled(self, window: (usize, usize)) -> Self {
+        Grid { height: self.height / window.0, width: self.width / window.1 }
+    }
+
     /// The batch and the grid of `values` values of images `[batch, 3, height, width]`.
     pub(crate) fn from_images(shape: &[usize], values: usize) -> Result<(usize, Self)> {
         let count = shape.iter().try_fold(1usize, |count, &size| count.checked_mul(size));
@@ -63,7 +68,7 @@ impl Grid {
     }
 }
 
-/// The shape of a 3x3 convolution with padding 1.
+/// Channels and shape of a convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ConvConfig {
     /// Input channels.
@@ -72,21 +77,43 @@ pub(crate) struct ConvConfig {
     pub out_dim: usize,
     /// Groups that the channels are split into.
     pub groups: usize,
-    /// Rows and columns from one output position to the next.
-    pub stride: (usize, usize),
+    /// Kernel, stride and padding.
+    pub shape: ConvShape,
 }
 
 impl ConvConfig {
+    /// A convolution of all channels.
+    pub(crate) fn dense(in_dim: usize, out_dim: usize, shape: ConvShape) -> Self {
+        ConvConfig { in_dim, out_dim, groups: 1, shape }
+    }
+
+    /// A convolution of every channel by itself.
+    pub(crate) fn depthwise(dim: usize, shape: ConvShape) -> Self {
+        ConvConfig { in_dim: dim, out_dim: dim, groups: dim, shape }
+    }
+
+    /// Whether every channel is convolved by itself.
+    pub(crate) fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_dim && self.groups == self.out_dim
+    }
+
     /// Whether int8 inference computes it in int8: the channels of a group make whole words, and the sums
     /// of their products fit.
     pub(crate) fn fits_int8(&self, input: ActivationBits) -> bool {
         let channels = self.in_dim / self.groups;
-        channels.is_multiple_of(cpu::INT8_CHANNELS) && channels <= input.most_products() / cpu::TAPS
+        channels.is_multiple_of(cpu::INT8_CHANNELS)
+            && channels <= input.most_products() / self.shape.taps()
+    }
+
+    /// The shape of the weight, `[out, in / groups, rows, columns]`.
+    pub(crate) fn weight_shape(&self) -> [usize; 4] {
+        let (rows, columns) = self.shape.kernel;
+        [self.out_dim, self.in_dim / self.groups, rows, columns]
     }
 
     /// The grid of the output for an input on `grid`.
     pub(crate) fn output_grid(&self, grid: Grid) -> Grid {
-        let (height, width) = cpu::output_grid(grid.height, grid.width, self.stride);
+        let (height, width) = self.shape.output_grid(grid.height, grid.width);
         Grid { height, width }
     }
 }
@@ -95,8 +122,8 @@ impl ConvConfig {
 pub(crate) enum Epilogue<'a, T> {
     /// `y`
     Store,
-    /// `gelu(y)`, the exact GELU.
-    Gelu,
+    /// A function of `y`.
+    Activate(Activation),
     /// `residual + y`. In training `y` is subject to stochastic depth.
     Add {
         residual: &'a T,
@@ -105,6 +132,13 @@ pub(crate) enum Epilogue<'a, T> {
         #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "for training"))]
         depth: f64,
     },
+}
+
+impl<'a, T> Epilogue<'a, T> {
+    /// Adds what there is to add.
+    pub(crate) fn add(residual: Option<&'a T>, depth: f64) -> Self {
+        residual.map_or(Epilogue::Store, |residual| Epilogue::Add { residual, depth })
+    }
 }
 
 /// An implementation of the operations.
@@ -124,14 +158,15 @@ pub(crate) trait Ops {
         epilogue: Epilogue<Self::Tensor>,
     ) -> Result<Self::Tensor>;
 
-    /// `residual + fc2(gelu(fc1(x)))`, all `[rows, channels]`, with stochastic depth at `depth` as
-    /// in [`Epilogue::Add`].
+    /// `fc2(activation(fc1(x)))`, plus `residual` if there is one, all `[rows, channels]`, with
+    /// stochastic depth at `depth` as in [`Epilogue::Add`].
     fn mlp(
         &self,
         fc1: &<Self::Layers as Layers>::Linear,
+        activation: Activation,
         fc2: &<Self::Layers as Layers>::Linear,
         x: &Self::Tensor,
-        residual: &Self::Tensor,
+        residual: Option<&Self::Tensor>,
         depth: f64,
     ) -> Result<Self::Tensor>;
 
@@ -160,6 +195,39 @@ pub(crate) trait Ops {
         grid: Grid,
     ) -> Result<(Self::Tensor, Self::Tensor)>;
 
+    /// Squeeze-excite: every channel of an image times a gate computed from the means of all its
+    /// channels, `gate(fc2(relu(fc1(mean(x)))))`: `[rows, channels]` on `grid` to the same shape.
+    fn squeeze_excite(
+        &self,
+        layer: &<Self::Layers as Layers>::SqueezeExcite,
+        x: Self::Tensor,
+        grid: Grid,
+    ) -> Result<Self::Tensor>;
+
+    /// Means over windows of `window` rows and columns side by side: `[rows, channels]` on `grid` to
+    /// the grid of [`Grid::pooled`]. What is left over at the right and the bottom is dropped.
+    fn average_pool(
+        &self,
+        x: &Self::Tensor,
+        grid: Grid,
+        window: (usize, usize),
+    ) -> Result<Self::Tensor>;
+
+    /// The largest values of windows of `window` rows and columns that begin at every position and
+    /// end at the image's edge: `[rows, channels]` on `grid` to the same shape.
+    fn max_pool(
+        &self,
+        x: &Self::Tensor,
+        grid: Grid,
+        window: (usize, usize),
+    ) -> Result<Self::Tensor>;
+
+    /// The channels of `a`, then those of `b`: `[rows, a + b]`.
+    fn concat(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+
+    /// The sum of two tensors of one shape.
+    fn add(&self, a: &Self::Tensor, b: &Self::Tensor) -> Result<Self::Tensor>;
+
     /// The mean of `first` and `others`, all of one shape.
     fn mean(&self, first: &Self::Tensor, others: &[Self::Tensor]) -> Result<Self::Tensor>;
 
@@ -172,7 +240,7 @@ pub(crate) trait Ops {
 
     /// The exact GELU, `x (1 + erf(x / sqrt 2)) / 2`, of batch normalisation over the rows. Only
     /// sources of parameters for training have batch norms: elsewhere they are folded into the
-    /// convolution before them, which has [`Epilogue::Gelu`].
+    /// convolution before them, which has [`Epilogue::Activate`].
     fn batch_norm_gelu(
         &self,
         layer: &<Self::Layers as Layers>::BatchNorm,

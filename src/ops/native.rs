@@ -3,10 +3,11 @@
 use std::convert::Infallible;
 
 use super::{
-    BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
-    LinearParameters, MAP_WIDTH, Ops, VerticalAttentionParameters,
+    Activation, BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid,
+    LayerNormParameters, Layers, LinearParameters, MAP_WIDTH, Ops, SqueezeExciteParameters,
+    VerticalAttentionParameters,
 };
-use crate::cpu::{self, PackedConv, PackedMatrix};
+use crate::cpu::{self, DepthwiseConv, PackedConv, PackedMatrix, SqueezeExcite};
 use crate::error::{ComputeError, Result};
 
 /// Tokens `[rows, channels]` in row-major order.
@@ -50,10 +51,15 @@ impl Tokens {
     }
 }
 
-/// A 3x3 convolution, packed.
+/// A convolution, packed.
 pub(crate) struct Conv {
-    packed: PackedConv,
+    packed: Kernel,
     config: ConvConfig,
+}
+
+enum Kernel {
+    Dense(PackedConv),
+    Depthwise(DepthwiseConv),
 }
 
 /// Weight and bias of a layer norm.
@@ -81,6 +87,7 @@ impl Layers for Packed {
     type LayerNorm = LayerNorm;
     /// Batch norms are folded before.
     type BatchNorm = Infallible;
+    type SqueezeExcite = SqueezeExcite;
     type VerticalAttention = VerticalAttention;
 
     fn linear(parameters: LinearParameters<Vec<f32>>) -> Result<PackedMatrix> {
@@ -90,9 +97,14 @@ impl Layers for Packed {
 
     fn conv(parameters: ConvParameters<Vec<f32>>) -> Result<Conv> {
         let ConvParameters { weight, bias, config } = parameters;
-        let ConvConfig { in_dim, out_dim, groups, stride } = config;
+        let ConvConfig { in_dim, out_dim, groups, shape } = config;
         let bias = bias.unwrap_or_else(|| vec![0.0; out_dim]);
-        Ok(Conv { packed: PackedConv::new(&weight, &bias, in_dim, groups, stride), config })
+        let packed = if config.is_depthwise() {
+            Kernel::Depthwise(DepthwiseConv::new(&weight, &bias, shape))
+        } else {
+            Kernel::Dense(PackedConv::new(&weight, &bias, in_dim, groups, shape))
+        };
+        Ok(Conv { packed, config })
     }
 
     fn layer_norm(parameters: LayerNormParameters<Vec<f32>>) -> Result<LayerNorm> {
@@ -102,6 +114,15 @@ impl Layers for Packed {
 
     fn batch_norm(_: BatchNormParameters<Vec<f32>>) -> Result<Infallible> {
         Err(ComputeError::Unsupported("a batch norm outside training").into())
+    }
+
+    fn squeeze_excite(parameters: SqueezeExciteParameters<Vec<f32>>) -> Result<SqueezeExcite> {
+        let SqueezeExciteParameters { mut fc1, mut fc2, gate } = parameters;
+        let bias = |layer: &mut LinearParameters<Vec<f32>>| {
+            layer.bias.take().unwrap_or_else(|| vec![0.0; layer.out_dim])
+        };
+        let (bias1, bias2) = (bias(&mut fc1), bias(&mut fc2));
+        Ok(SqueezeExcite::new((&fc1.weight, &bias1), (&fc2.weight, &bias2), gate))
     }
 
     fn vertical_attention(
@@ -142,6 +163,26 @@ macro_rules! shared_with_native {
             Native.attention_with_map(qkv, heads, grid)
         }
 
+        fn squeeze_excite(&self, layer: &SqueezeExcite, x: Tokens, grid: Grid) -> Result<Tokens> {
+            Native.squeeze_excite(layer, x, grid)
+        }
+
+        fn average_pool(&self, x: &Tokens, grid: Grid, window: (usize, usize)) -> Result<Tokens> {
+            Native.average_pool(x, grid, window)
+        }
+
+        fn max_pool(&self, x: &Tokens, grid: Grid, window: (usize, usize)) -> Result<Tokens> {
+            Native.max_pool(x, grid, window)
+        }
+
+        fn concat(&self, a: &Tokens, b: &Tokens) -> Result<Tokens> {
+            Native.concat(a, b)
+        }
+
+        fn add(&self, a: &Tokens, b: &Tokens) -> Result<Tokens> {
+            Native.add(a, b)
+        }
+
         fn mean(&self, first: &Tokens, others: &[Tokens]) -> Result<Tokens> {
             Native.mean(first, others)
         }
@@ -175,7 +216,7 @@ pub(super) fn epilogue<'a>(
 ) -> Result<cpu::Epilogue<'a>> {
     match epilogue {
         Epilogue::Store => Ok(cpu::Epilogue::Store),
-        Epilogue::Gelu => Ok(cpu::Epilogue::Gelu),
+        Epilogue::Activate(activation) => Ok(activation.into()),
         Epilogue::Add { residual, .. } => {
             residual.check_like(name, rows, channels)?;
             Ok(cpu::Epilogue::Add(&residual.values))
@@ -209,21 +250,30 @@ impl Ops for Native {
     fn mlp(
         &self,
         fc1: &PackedMatrix,
+        activation: Activation,
         fc2: &PackedMatrix,
         x: &Tokens,
-        residual: &Tokens,
+        residual: Option<&Tokens>,
         _: f64,
     ) -> Result<Tokens> {
         x.check("mlp", fc1.k())?;
-        residual.check_like("mlp's residual", x.rows(), fc2.n())?;
-        let values = cpu::mlp(&x.values, fc1, fc2, &residual.values);
+        if let Some(residual) = residual {
+            residual.check_like("mlp's residual", x.rows(), fc2.n())?;
+        }
+        let residual = residual.map(|residual| &residual.values[..]);
+        let values = cpu::mlp(&x.values, fc1, fc2, activation, residual);
         Ok(Tokens { values, channels: fc2.n() })
     }
 
     fn conv(&self, layer: &Conv, x: &Tokens, grid: Grid, then: Epilogue<Tokens>) -> Result<Tokens> {
         let Conv { packed, config } = layer;
         let then = conv_epilogue(config, x, grid, then)?;
-        let values = cpu::conv(&x.values, grid.height, grid.width, packed, then);
+        let values = match packed {
+            Kernel::Dense(packed) => cpu::conv(&x.values, grid.height, grid.width, packed, then),
+            Kernel::Depthwise(packed) => {
+                cpu::depthwise_conv(&x.values, grid.height, grid.width, packed, then)
+            }
+        };
         Ok(Tokens { values, channels: config.out_dim })
     }
 
@@ -246,6 +296,38 @@ impl Ops for Native {
         let mut values = cpu::attention_with_map(values, length, heads, channels, grid.width);
         let map = values.split_off(qkv.rows() * channels);
         Ok((Tokens { values, channels }, Tokens { values: map, channels: MAP_WIDTH }))
+    }
+
+    fn squeeze_excite(&self, layer: &SqueezeExcite, x: Tokens, grid: Grid) -> Result<Tokens> {
+        x.check("squeeze-excite", layer.channels())?;
+        x.check_length("squeeze-excite", grid.positions())?;
+        let values = cpu::squeeze_excite(x.values, grid.positions(), layer);
+        Ok(Tokens { values, channels: x.channels })
+    }
+
+    fn average_pool(&self, x: &Tokens, grid: Grid, window: (usize, usize)) -> Result<Tokens> {
+        x.check_length("average pool", grid.positions())?;
+        let values = cpu::average_pool(&x.values, grid.height, grid.width, x.channels, window);
+        Ok(Tokens { values, channels: x.channels })
+    }
+
+    fn max_pool(&self, x: &Tokens, grid: Grid, window: (usize, usize)) -> Result<Tokens> {
+        x.check_length("max pool", grid.positions())?;
+        let values = cpu::max_pool(&x.values, grid.height, grid.width, x.channels, window);
+        Ok(Tokens { values, channels: x.channels })
+    }
+
+    fn concat(&self, a: &Tokens, b: &Tokens) -> Result<Tokens> {
+        b.check_like("concat", a.rows(), b.channels)?;
+        let values = cpu::concat_channels(&a.values, a.channels, &b.values, b.channels);
+        Ok(Tokens { values, channels: a.channels + b.channels })
+    }
+
+    fn add(&self, a: &Tokens, b: &Tokens) -> Result<Tokens> {
+        b.check_like("add", a.rows(), a.channels)?;
+        let mut values = a.values.clone();
+        cpu::add(&mut values, &b.values);
+        Ok(Tokens { values, channels: a.channels })
     }
 
     fn mean(&self, first: &Tokens, others: &[Tokens]) -> Result<Tokens> {

@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use super::native::{self, Native, Packed, Tokens};
 use super::{
-    BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
-    LinearParameters, Ops, VerticalAttentionParameters,
+    Activation, BatchNormParameters, ConvConfig, ConvParameters, ConvShape, Epilogue, Grid,
+    LayerNormParameters, Layers, LinearParameters, Ops, SqueezeExciteParameters,
+    VerticalAttentionParameters,
 };
-use crate::cpu::{self, ActivationBits, PackedMatrix};
+use crate::cpu::{self, ActivationBits, PackedMatrix, SqueezeExcite};
 use crate::error::{ComputeError, Result};
 
 /// A parameter and its name.
@@ -58,6 +59,7 @@ impl Layers for ObservedLayers {
     type Conv = (Observed<native::Conv>, ConvConfig);
     type LayerNorm = native::LayerNorm;
     type BatchNorm = Infallible;
+    type SqueezeExcite = SqueezeExcite;
     type VerticalAttention = native::VerticalAttention;
 
     fn linear(parameters: LinearParameters<Named>) -> Result<Self::Linear> {
@@ -76,6 +78,10 @@ impl Layers for ObservedLayers {
 
     fn batch_norm(_: BatchNormParameters<Named>) -> Result<Infallible> {
         Err(ComputeError::Unsupported("a batch norm outside training").into())
+    }
+
+    fn squeeze_excite(parameters: SqueezeExciteParameters<Named>) -> Result<SqueezeExcite> {
+        Packed::squeeze_excite(parameters.map(Vec::from))
     }
 
     fn vertical_attention(
@@ -146,24 +152,29 @@ struct Columns {
 /// `[in / groups, taps]` columns.
 fn taps_of_group(x: &Tokens, grid: Grid, config: &ConvConfig, group: usize) -> Columns {
     let channels = config.in_dim / config.groups;
-    let Grid { height, width } = grid;
+    let (taps, ConvShape { kernel, stride, padding }) = (config.shape.taps(), config.shape);
     let images = x.rows().checked_div(grid.positions()).unwrap_or(0);
+    let out = config.output_grid(grid);
     let mut values = Vec::new();
-    for (channel, tap) in (0..channels).flat_map(|c| (0..cpu::TAPS).map(move |tap| (c, tap))) {
+    for (channel, tap) in (0..channels).flat_map(|c| (0..taps).map(move |tap| (c, tap))) {
         let channel = group * channels + channel;
-        for image in 0..images {
-            for row in (0..height).step_by(config.stride.0) {
-                for column in (0..width).step_by(config.stride.1) {
-                    // One more than the position: 0 is outside.
-                    let (row, column) = (row + tap / 3, column + tap % 3);
-                    let inside = (1..=height).contains(&row) && (1..=width).contains(&column);
-                    let at = || (image * height + row - 1) * width + column - 1;
-                    values.push(if inside { x.values[at() * x.channels + channel] } else { 0.0 });
+        for (image, position) in
+            (0..images).flat_map(|image| (0..out.positions()).map(move |at| (image, at)))
+        {
+            let row = position / out.width * stride.0 + tap / kernel.1;
+            let column = position % out.width * stride.1 + tap % kernel.1;
+            let row = row.checked_sub(padding.top).filter(|&row| row < grid.height);
+            let column = column.checked_sub(padding.left).filter(|&column| column < grid.width);
+            values.push(match (row, column) {
+                (Some(row), Some(column)) => {
+                    let token = (image * grid.height + row) * grid.width + column;
+                    x.values[token * x.channels + channel]
                 }
-            }
+                _ => 0.0,
+            });
         }
     }
-    Columns { values, count: channels * cpu::TAPS }
+    Columns { values, count: channels * taps }
 }
 
 impl Ops for ActivationStatistics {
@@ -187,13 +198,14 @@ impl Ops for ActivationStatistics {
     fn mlp(
         &self,
         fc1: &Observed<PackedMatrix>,
+        activation: Activation,
         fc2: &Observed<PackedMatrix>,
         x: &Tokens,
-        residual: &Tokens,
+        residual: Option<&Tokens>,
         depth: f64,
     ) -> Result<Tokens> {
-        let hidden = self.linear(fc1, x, Epilogue::Gelu)?;
-        self.linear(fc2, &hidden, Epilogue::Add { residual, depth })
+        let hidden = self.linear(fc1, x, Epilogue::Activate(activation))?;
+        self.linear(fc2, &hidden, Epilogue::add(residual, depth))
     }
 
     fn conv(
@@ -207,7 +219,7 @@ impl Ops for ActivationStatistics {
         if !config.fits_int8(ActivationBits::Eight) {
             return Ok(y);
         }
-        let multiplications = y.values.len() * config.in_dim / config.groups * cpu::TAPS;
+        let multiplications = y.values.len() * config.in_dim / config.groups * config.shape.taps();
         let columns = |group| taps_of_group(x, grid, config, group);
         self.observe(name, x, config.groups, columns, multiplications);
         Ok(y)

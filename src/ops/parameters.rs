@@ -1,6 +1,6 @@
 //! Where layers get their parameters, and what they are prepared to.
 
-use super::ConvConfig;
+use super::{ConvConfig, Gate};
 use crate::error::Result;
 
 /// What a newly initialised parameter starts from.
@@ -70,10 +70,10 @@ pub(crate) struct LinearParameters<P> {
     pub out_dim: usize,
 }
 
-/// Parameters of a 3x3 convolution.
+/// Parameters of a convolution.
 #[derive(Debug, Clone)]
 pub(crate) struct ConvParameters<P> {
-    /// `[out, in / groups, 3, 3]`
+    /// As of [`ConvConfig::weight_shape`].
     pub weight: P,
     /// `[out]`; absent in front of a batch norm.
     pub bias: Option<P>,
@@ -98,6 +98,17 @@ pub(crate) struct BatchNormParameters<P> {
     pub running_var: P,
     /// Added to the variance.
     pub eps: f64,
+}
+
+/// Parameters of squeeze-excite.
+#[derive(Debug, Clone)]
+pub(crate) struct SqueezeExciteParameters<P> {
+    /// `[hidden, channels]`
+    pub fc1: LinearParameters<P>,
+    /// `[channels, hidden]`
+    pub fc2: LinearParameters<P>,
+    /// What makes a factor of a channel's value.
+    pub gate: Gate,
 }
 
 /// Parameters of the vertical attention and of the classifier behind it.
@@ -139,6 +150,14 @@ impl<P> LayerNormParameters<P> {
     }
 }
 
+impl<P> SqueezeExciteParameters<P> {
+    /// As [`LinearParameters::map`].
+    pub(crate) fn map<Q>(self, convert: impl Fn(P) -> Q) -> SqueezeExciteParameters<Q> {
+        let SqueezeExciteParameters { fc1, fc2, gate } = self;
+        SqueezeExciteParameters { fc1: fc1.map(&convert), fc2: fc2.map(&convert), gate }
+    }
+}
+
 impl<P> VerticalAttentionParameters<P> {
     /// As [`LinearParameters::map`].
     pub(crate) fn map<Q>(self, convert: impl Fn(P) -> Q) -> VerticalAttentionParameters<Q> {
@@ -159,12 +178,16 @@ pub(crate) trait Layers {
     type Conv;
     type LayerNorm;
     type BatchNorm;
+    type SqueezeExcite;
     type VerticalAttention;
 
     fn linear(parameters: LinearParameters<Self::Parameter>) -> Result<Self::Linear>;
     fn conv(parameters: ConvParameters<Self::Parameter>) -> Result<Self::Conv>;
     fn layer_norm(parameters: LayerNormParameters<Self::Parameter>) -> Result<Self::LayerNorm>;
     fn batch_norm(parameters: BatchNormParameters<Self::Parameter>) -> Result<Self::BatchNorm>;
+    fn squeeze_excite(
+        parameters: SqueezeExciteParameters<Self::Parameter>,
+    ) -> Result<Self::SqueezeExcite>;
     fn vertical_attention(
         parameters: VerticalAttentionParameters<Self::Parameter>,
     ) -> Result<Self::VerticalAttention>;

@@ -11,11 +11,13 @@ mod bicubic;
 mod coefficients;
 mod normalize;
 mod resized_crop;
+mod resizing;
 mod target;
 
 pub use bicubic::resize_bicubic;
 pub(crate) use bicubic::resize_rgb;
 pub(crate) use normalize::normalize_rgb;
 pub use resized_crop::ResizedCrop;
+pub use resizing::Resizing;
 pub(crate) use target::check_max_ratio;
 pub use target::{TargetSize, target_size};

@@ -9,7 +9,7 @@ use super::parameters::{InitSpec, Initialization, Parameters};
 use super::{Network, TrainError};
 use crate::charset::Charset;
 use crate::error::Result;
-use crate::model::{Config, StageConfig, block_index};
+use crate::model::{Config, EncoderConfig, StageConfig, SvtrConfig, block_index};
 use crate::weights::{Values, Weights};
 
 /// The classifier's parameters: one row a class.
@@ -133,11 +133,16 @@ impl Network {
     /// for distillation to restore.
     ///
     /// # Errors
-    /// [`TrainError::Options`] if a number is out of range or not above the one before it.
+    /// [`TrainError::Options`] if a number is out of range or not above the one before it, or if the
+    /// encoder is not of SVTRv2's kind.
     pub fn with_blocks(&self, keep: &[Vec<usize>; 3]) -> Result<Self, TrainError> {
-        let mut config = self.config().clone();
+        let EncoderConfig::Svtr(encoder) = &self.config().encoder else {
+            let detail = "only encoders of SVTRv2's kind can lose blocks".to_owned();
+            return Err(TrainError::Options(detail));
+        };
+        let mut smaller = encoder.clone();
         let mut parameters = Parameters::default();
-        for (stage, (kept, old)) in keep.iter().zip(&self.config().stages).enumerate() {
+        for (stage, (kept, old)) in keep.iter().zip(&encoder.stages).enumerate() {
             let ascending = kept.windows(2).all(|pair| pair[0] < pair[1]);
             if !ascending || kept.last().is_some_and(|&last| last >= old.blocks()) {
                 let detail =
@@ -146,20 +151,26 @@ impl Network {
             }
             let local_blocks = kept.iter().filter(|&&block| block < old.local_blocks).count();
             let global_blocks = kept.len() - local_blocks;
-            config.stages[stage] = StageConfig { local_blocks, global_blocks, ..*old };
+            smaller.stages[stage] = StageConfig { local_blocks, global_blocks, ..*old };
         }
         for (name, tensor) in self.parameters() {
-            if let Some(name) = renamed(name, self.config(), &config, keep) {
+            if let Some(name) = renamed(name, encoder, &smaller, keep) {
                 parameters.vars.insert(name, Var::from_tensor(tensor)?);
             }
         }
         let (device, init) = (self.device(), self.init());
+        let config = Config { encoder: EncoderConfig::Svtr(smaller), ..self.config().clone() };
         Ok(Self::build(&config, parameters, self.batch_norms(), false, device, init)?)
     }
 }
 
 /// What a parameter is called when only some blocks are kept; `None` if it is not.
-fn renamed(name: &str, old: &Config, new: &Config, keep: &[Vec<usize>; 3]) -> Option<String> {
+fn renamed(
+    name: &str,
+    old: &SvtrConfig,
+    new: &SvtrConfig,
+    keep: &[Vec<usize>; 3],
+) -> Option<String> {
     if name.starts_with(super::Sgm::PREFIX) {
         return None;
     }

@@ -12,7 +12,7 @@ use super::parameters::{InitSpec, Initialization, Parameters, is_statistic};
 use super::sgm::Sgm;
 use crate::cpu::backward::Products;
 use crate::error::{ComputeError, Result};
-use crate::model::{self, Config};
+use crate::model::{self, Config, FrameLogits};
 use crate::ops::candle::{Candle, Tensors, image_tokens};
 use crate::ops::tape::{Recording, Tape, Tracked};
 use crate::ops::{Grid, Ops, Scope};
@@ -269,14 +269,14 @@ impl Network {
             let rounded = options.quantization_aware;
             let ops = Recording { tape: &tape, products, rounded, context: &context };
             let tokens = Tracked::constant(tokens.flatten_all()?.to_vec1()?, 3);
-            let (features, logits, grid) = run(&self.model, &ops, tokens, grid)?;
+            let (features, positions, logits, frames) = run(&self.model, &ops, tokens, grid)?;
             self.move_statistics(context.into_statistics())?;
             // Losses are computed from copies that are variables of candle's.
             let leaf = |x: &Tracked, rows: usize| {
                 let shape = (batch, rows, x.channels());
                 Var::from_vec(x.values().to_vec(), shape, &self.device)
             };
-            let leaves = [leaf(&features, grid.positions())?, leaf(&logits, grid.width)?];
+            let leaves = [leaf(&features, positions)?, leaf(&logits, frames)?];
             let [features_leaf, logits_leaf] =
                 leaves.each_ref().map(|leaf| leaf.as_tensor().clone());
             let recorded = Some(Recorded { tape, results: [features, logits], leaves });
@@ -288,7 +288,7 @@ impl Network {
             });
         }
         let ops = Candle { context: Some(&context), rounded: options.quantization_aware };
-        let (features, logits, grid) = if full {
+        let (features, positions, logits, frames) = if full {
             run(&self.model, &ops, tokens, grid)?
         } else {
             let source = self.parameters.in_bf16(self.batch_norms);
@@ -300,7 +300,7 @@ impl Network {
             let channels = x.dim(1)?;
             x.to_dtype(DType::F32)?.reshape((batch, rows, channels))
         };
-        let (features, logits) = (tensor(features, grid.positions())?, tensor(logits, grid.width)?);
+        let (features, logits) = (tensor(features, positions)?, tensor(logits, frames)?);
         Ok(Pass { network: self, features, logits, recorded: None })
     }
 
@@ -339,16 +339,16 @@ fn modules(
     })
 }
 
-/// The features, the logits and the features' grid.
+/// The features and their positions, the logits and their frames.
 fn run<O: Ops<Layers = Tensors>>(
     model: &model::Network<Tensors>,
     ops: &O,
     tokens: O::Tensor,
     grid: Grid,
-) -> Result<(O::Tensor, O::Tensor, Grid)> {
+) -> Result<(O::Tensor, usize, O::Tensor, usize)> {
     let features = model.encode(ops, tokens, grid, false)?;
-    let logits = model.classify(ops, &features)?;
-    Ok((features.tokens, logits, features.grid))
+    let FrameLogits { logits, frames } = model.classify(ops, &features)?;
+    Ok((features.tokens, features.grid.positions(), logits, frames))
 }
 
 /// What a pass found, from which losses are computed.
@@ -369,13 +369,13 @@ struct Recorded {
 }
 
 impl Pass<'_> {
-    /// The encoder's features, `[batch, height / 8 * width / 4, dim]`: what the semantic guidance
+    /// The encoder's features, `[batch, positions, dim]`: what the semantic guidance
     /// module reads.
     pub fn features(&self) -> &Tensor {
         &self.features
     }
 
-    /// The logits, `[batch, width / 4, classes]`.
+    /// The logits, `[batch, frames, classes]`.
     pub fn logits(&self) -> &Tensor {
         &self.logits
     }

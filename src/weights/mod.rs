@@ -47,7 +47,7 @@ use crate::files;
 #[cfg(feature = "candle")]
 use crate::inference::CandleModel;
 use crate::inference::{Backend, Device, Model, Precision};
-use crate::model::{Config, StageConfig, parameter_shapes};
+use crate::model::{Config, parameter_shapes};
 use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
@@ -71,7 +71,7 @@ pub(crate) use training::Values;
 /// use svtrv2::weights::Weights;
 ///
 /// let weights = Weights::open("svtrv2_b.safetensors")?;
-/// println!("{:?}: SVTRv2-{}", weights.format(), weights.config().variant().unwrap_or("?"));
+/// println!("{:?}: {}", weights.format(), weights.config().variant().unwrap_or("?"));
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -142,7 +142,7 @@ impl Weights {
         };
         config.validate()?;
         // Without this the list of what is missing could be far longer than the file.
-        let blocks: usize = config.stages.iter().map(StageConfig::blocks).sum();
+        let blocks = config.blocks();
         if blocks > tensors.len() {
             let detail = format!("{blocks} blocks, but {} tensors", tensors.len());
             return Err(WeightsError::NotSvtrv2(detail).into());

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use svtrv2::Charset;
-use svtrv2::model::{Config, StageConfig, parameter_shapes};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig, parameter_shapes};
 use svtrv2::weights::{StorageType, Weights};
 
 /// The value in [-1, 1) of element `i` (from 1) of the pattern tensor `name`.
@@ -91,15 +91,9 @@ pub fn pattern_weights(config: &Config) -> Weights {
 /// The smallest network with every kind of block, for tests of everything but the numbers. The
 /// fixtures `toy*` hold its pattern weights.
 pub fn toy_config() -> Config {
-    let mut config = Config::tiny();
-    for (stage, (dim, local, global)) in
-        config.stages.iter_mut().zip([(8, 1, 0), (8, 1, 1), (16, 0, 1)])
-    {
-        *stage = StageConfig::new(dim, 1, local, global);
-    }
-    config.frm_heads = 1;
-    config.frm_mlp_dim = 64;
-    config
+    let stages = [(8, 1, 0), (8, 1, 1), (16, 0, 1)]
+        .map(|(dim, local, global)| StageConfig::new(dim, 1, local, global));
+    Config::svtr(SvtrConfig::new(stages), FrmConfig { heads: 1, mlp_dim: 64 })
 }
 
 /// The toy network with the English charset, as this crate's own file.

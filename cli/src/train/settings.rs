@@ -9,7 +9,7 @@ use image::RgbImage;
 use serde::Deserialize;
 use svtrv2::Charset;
 use svtrv2::data::Dataset;
-use svtrv2::model::{Config, StageConfig};
+use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
 use svtrv2::train::synth::{Fonts, SynthOptions, Synthesizer, Texts, read_pictures};
 use svtrv2::train::{
     Initialization, Loader, LoaderOptions, Network, PartlyAugmented, Recipe, Source, Trainer,
@@ -375,12 +375,8 @@ impl Settings {
             Some(stages) => {
                 let stages = stages
                     .map(|[dim, heads, local, global]| StageConfig::new(dim, heads, local, global));
-                Config {
-                    frm_heads: stages[2].heads,
-                    frm_mlp_dim: stages[2].mlp_dim,
-                    stages,
-                    ..base
-                }
+                let frm = FrmConfig { heads: stages[2].heads, mlp_dim: stages[2].mlp_dim };
+                Config::svtr(SvtrConfig::new(stages), frm)
             }
         })
     }

@@ -176,6 +176,7 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::conv::ConvShape;
     use super::super::super::conv::tests::int8_conv_for;
     use super::super::super::linear::tests::{int8_linear_for, noise};
     use super::super::super::rounding::{ActivationBits, scale_group};
@@ -250,23 +251,29 @@ mod tests {
     #[test]
     fn sums_of_convolutions_are_exact() {
         let (height, width, in_dim, out_dim) = (5, 7, 16, 10);
-        let cases = [(1, (1, 1)), (2, (2, 1)), (2, (1, 1))];
-        for ((groups, stride), bits) in
+        let cases = [
+            (1, ConvShape::new_3x3((1, 1))),
+            (2, ConvShape::new_3x3((2, 1))),
+            (2, ConvShape::new_3x3((1, 1))),
+            (2, ConvShape::centred((5, 5), (1, 1))),
+            (1, ConvShape::centred((1, 3), (1, 1))),
+        ];
+        for ((groups, shape), bits) in
             cases.into_iter().flat_map(|case| BITS.map(|bits| (case, bits)))
         {
             let image = height * width * in_dim;
             let x = integers(3, 2 * image, image, image, bits);
-            let levels = levels(4, out_dim * in_dim / groups * 9);
+            let levels = levels(4, out_dim * in_dim / groups * shape.taps());
             let scales = vec![1.0; out_dim];
             let run = |isa| {
                 let grid = (height, width);
-                int8_conv_for(isa, &x, grid, (&levels, &scales), groups, stride, bits)
+                int8_conv_for(isa, &x, grid, (&levels, &scales), groups, shape, bits)
             };
             let all = Int8Isa::all();
             let expected = run(all[0]);
             assert!(expected.iter().any(|&sum| sum != 0.0));
             for isa in all {
-                assert!(run(isa) == expected, "{isa:?}, {bits:?}, {groups} groups, {stride:?}");
+                assert!(run(isa) == expected, "{isa:?}, {bits:?}, {groups} groups, {shape:?}");
             }
         }
     }

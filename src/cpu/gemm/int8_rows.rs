@@ -35,24 +35,50 @@ impl Int8Rows {
         group: usize,
         input: &Int8Input,
     ) -> Self {
-        assert_eq!(isa, isa.for_input(input.bits), "words that are too short");
-        let (factors, bits) = (input.factors.as_deref(), input.bits);
-        let words = k.div_ceil(isa.words().numbers());
-        let groups = group_count(k, group);
-        let rows = x.len().checked_div(k).unwrap_or(0);
-        let none = RowScale { scale: 0.0, zero: 0 };
-        let scales = vec![none; rows * groups];
-        let mut rounded = Int8Rows { words: Scratch::new(rows * words), scales };
         let task_rows = TASK_NUMBERS.div_ceil(k.max(1));
+        let (mut rounded, words, groups) = Self::with_room(isa, x, k, group, input);
         let parts = (
             Chunks::new(&mut rounded.words, task_rows * words),
             Chunks::new(&mut rounded.scales, task_rows * groups),
         );
+        let (factors, bits) = (input.factors.as_deref(), input.bits);
         for_each_part(parts, &|task, (words, scales)| {
             let x = &x[task * task_rows * k..];
             dispatch_int8(isa, Round { x, k, group, factors, bits, words, scales });
         });
         rounded
+    }
+
+    /// [`new`](Self::new) inside a task.
+    pub(in crate::cpu) fn on_this_thread(
+        isa: Int8Isa,
+        x: &[f32],
+        k: usize,
+        group: usize,
+        input: &Int8Input,
+    ) -> Self {
+        let (mut rounded, ..) = Self::with_room(isa, x, k, group, input);
+        let Int8Rows { words, scales } = &mut rounded;
+        let (factors, bits) = (input.factors.as_deref(), input.bits);
+        dispatch_int8(isa, Round { x, k, group, factors, bits, words, scales });
+        rounded
+    }
+
+    /// Room for the rows, words of a row and its groups.
+    fn with_room(
+        isa: Int8Isa,
+        x: &[f32],
+        k: usize,
+        group: usize,
+        input: &Int8Input,
+    ) -> (Self, usize, usize) {
+        assert_eq!(isa, isa.for_input(input.bits), "words that are too short");
+        let words = k.div_ceil(isa.words().numbers());
+        let groups = group_count(k, group);
+        let rows = x.len().checked_div(k).unwrap_or(0);
+        let none = RowScale { scale: 0.0, zero: 0 };
+        let scales = vec![none; rows * groups];
+        (Int8Rows { words: Scratch::new(rows * words), scales }, words, groups)
     }
 }
 

@@ -24,7 +24,7 @@ use std::ops::Range;
 
 use super::buffer::Plain;
 use super::dispatch::Kernel;
-use super::math::gelu;
+use super::math::{gelu, hard_swish, relu, swish};
 use super::simd::{F32, Product, Simd};
 use super::team::leads;
 use super::tile::{Tile, load_columns};
@@ -63,10 +63,51 @@ pub(crate) enum Epilogue<'a> {
     Store,
     /// GELU.
     Gelu,
+    /// `max(x, 0)`
+    Relu,
+    /// `x / (1 + e^-x)`
+    Swish,
+    /// `x clamp(x / 6 + 1 / 2, 0, 1)`
+    HardSwish,
     /// Adds the element of a matrix of the whole output's shape.
     Add(&'a [f32]),
     /// Multiplies by the row's factor, the first of which is that of the product's first row.
     Scale(&'a [f32]),
+}
+
+/// A function of single numbers between two layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Activation {
+    Gelu,
+    Relu,
+    /// `x / (1 + e^-x)`
+    Swish,
+    /// `x clamp(x / 6 + 1 / 2, 0, 1)`
+    HardSwish,
+}
+
+impl Activation {
+    /// Applies it.
+    #[inline(always)]
+    pub(super) fn of<S: Simd>(self, simd: S, x: S::V) -> S::V {
+        match self {
+            Activation::Gelu => gelu(simd, x),
+            Activation::Relu => relu(simd, x),
+            Activation::Swish => swish(simd, x),
+            Activation::HardSwish => hard_swish(simd, x),
+        }
+    }
+}
+
+impl From<Activation> for Epilogue<'_> {
+    fn from(activation: Activation) -> Self {
+        match activation {
+            Activation::Gelu => Epilogue::Gelu,
+            Activation::Relu => Epilogue::Relu,
+            Activation::Swish => Epilogue::Swish,
+            Activation::HardSwish => Epilogue::HardSwish,
+        }
+    }
 }
 
 /// A packed right matrix in some number format.
@@ -109,6 +150,10 @@ pub(super) trait Matrix: Sync {
 pub(super) struct Origin {
     pub first_row: usize,
     pub first_panel: usize,
+}
+
+impl Origin {
+    pub(super) const FIRST: Self = Origin { first_row: 0, first_panel: 0 };
 }
 
 /// The product of some rows and some panels.
@@ -344,6 +389,21 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
                 Epilogue::Gelu => {
                     for sum in sums.as_flattened_mut() {
                         *sum = gelu(simd, *sum);
+                    }
+                }
+                Epilogue::Relu => {
+                    for sum in sums.as_flattened_mut() {
+                        *sum = relu(simd, *sum);
+                    }
+                }
+                Epilogue::HardSwish => {
+                    for sum in sums.as_flattened_mut() {
+                        *sum = hard_swish(simd, *sum);
+                    }
+                }
+                Epilogue::Swish => {
+                    for sum in sums.as_flattened_mut() {
+                        *sum = swish(simd, *sum);
                     }
                 }
                 Epilogue::Scale(factors) => {

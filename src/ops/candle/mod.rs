@@ -12,8 +12,8 @@ mod rounding;
 use candle_core::{D, DType, Tensor};
 
 use super::{
-    BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters, Layers,
-    LinearParameters, Ops, VerticalAttentionParameters,
+    Activation, BatchNormParameters, ConvParameters, Epilogue, Gate, Grid, LayerNormParameters,
+    Layers, LinearParameters, Ops, SqueezeExciteParameters, VerticalAttentionParameters,
 };
 use crate::cpu::{ActivationBits, Int8Linear};
 use crate::error::Result;
@@ -28,6 +28,7 @@ impl Layers for Tensors {
     type Conv = ConvParameters<Tensor>;
     type LayerNorm = LayerNormParameters<Tensor>;
     type BatchNorm = BatchNormParameters<Tensor>;
+    type SqueezeExcite = SqueezeExciteParameters<Tensor>;
     type VerticalAttention = VerticalAttentionParameters<Tensor>;
 
     fn linear(parameters: LinearParameters<Tensor>) -> Result<LinearParameters<Tensor>> {
@@ -43,6 +44,12 @@ impl Layers for Tensors {
     }
 
     fn batch_norm(parameters: BatchNormParameters<Tensor>) -> Result<BatchNormParameters<Tensor>> {
+        Ok(parameters)
+    }
+
+    fn squeeze_excite(
+        parameters: SqueezeExciteParameters<Tensor>,
+    ) -> Result<SqueezeExciteParameters<Tensor>> {
         Ok(parameters)
     }
 
@@ -82,7 +89,7 @@ impl Candle<'_> {
     fn finish(&self, y: Tensor, epilogue: Epilogue<Tensor>) -> Result<Tensor> {
         match epilogue {
             Epilogue::Store => Ok(y),
-            Epilogue::Gelu => Ok(y.gelu_erf()?),
+            Epilogue::Activate(activation) => Ok(activate(&y, activation)?),
             Epilogue::Add { residual, depth } => {
                 let factors = self.context.and_then(|context| context.drop_path(depth));
                 let Some(factors) = factors else {
@@ -120,13 +127,14 @@ impl Ops for Candle<'_> {
     fn mlp(
         &self,
         fc1: &LinearParameters<Tensor>,
+        activation: Activation,
         fc2: &LinearParameters<Tensor>,
         x: &Tensor,
-        residual: &Tensor,
+        residual: Option<&Tensor>,
         depth: f64,
     ) -> Result<Tensor> {
-        let hidden = self.linear(fc1, x, Epilogue::Gelu)?;
-        self.linear(fc2, &hidden, Epilogue::Add { residual, depth })
+        let hidden = self.linear(fc1, x, Epilogue::Activate(activation))?;
+        self.linear(fc2, &hidden, Epilogue::add(residual, depth))
     }
 
     fn conv(
@@ -157,6 +165,39 @@ impl Ops for Candle<'_> {
     ) -> Result<(Tensor, Tensor)> {
         let (mixed, weights) = attention::attend(qkv, heads, grid.positions())?;
         Ok((mixed, attention::map(&weights, grid)?))
+    }
+
+    fn squeeze_excite(
+        &self,
+        layer: &SqueezeExciteParameters<Tensor>,
+        x: Tensor,
+        grid: Grid,
+    ) -> Result<Tensor> {
+        let (rows, channels) = x.dims2()?;
+        let images = x.reshape(((), grid.positions(), channels))?;
+        let means = widened(&images)?.mean(1)?.to_dtype(x.dtype())?;
+        let gates = linear(&layer.fc2, &linear(&layer.fc1, &means)?.relu()?)?;
+        let gates = match layer.gate {
+            Gate::Sigmoid => sigmoid(&gates)?,
+            Gate::HardSigmoid => ((gates / 6.0)? + 0.5)?.clamp(0.0, 1.0)?,
+        };
+        Ok(images.broadcast_mul(&gates.unsqueeze(1)?)?.reshape((rows, channels))?)
+    }
+
+    fn average_pool(&self, x: &Tensor, grid: Grid, window: (usize, usize)) -> Result<Tensor> {
+        Ok(conv::average_pool(x, grid, window)?)
+    }
+
+    fn max_pool(&self, x: &Tensor, grid: Grid, window: (usize, usize)) -> Result<Tensor> {
+        Ok(conv::max_pool(x, grid, window)?)
+    }
+
+    fn concat(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok(Tensor::cat(&[a, b], 1)?)
+    }
+
+    fn add(&self, a: &Tensor, b: &Tensor) -> Result<Tensor> {
+        Ok((a + b)?)
     }
 
     fn mean(&self, first: &Tensor, others: &[Tensor]) -> Result<Tensor> {
@@ -208,6 +249,20 @@ pub(crate) fn linear(layer: &LinearParameters<Tensor>, x: &Tensor) -> candle_cor
         *last = *out_dim;
     }
     y.reshape(shape)
+}
+
+/// `1 / (1 + exp(-x))`, differentiable.
+fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
+    (x.neg()?.exp()? + 1.0)?.recip()
+}
+
+fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
+    match activation {
+        Activation::Gelu => x.gelu_erf(),
+        Activation::Relu => x.relu(),
+        Activation::Swish => x * sigmoid(x)?,
+        Activation::HardSwish => x * ((x / 6.0)? + 0.5)?.clamp(0.0, 1.0)?,
+    }
 }
 
 pub(crate) use norm::layer_norm;

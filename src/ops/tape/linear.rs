@@ -1,12 +1,13 @@
-//! Linear layers, GELU, and the two that make an MLP.
+//! Linear layers, activations, and the two that make an MLP.
 
 use candle_core::Tensor;
 
 use super::{Gradients, Operands, Tape, Tracked, values};
 use crate::cpu::backward::{
-    self, column_sums, gelu_backward, linear_forward, linear_input_gradient, linear_weight_gradient,
+    self, activate_backward, column_sums, linear_forward, linear_input_gradient,
+    linear_weight_gradient,
 };
-use crate::cpu::{Epilogue, Int8Linear};
+use crate::cpu::{Activation, Epilogue, Int8Linear};
 use crate::error::Result;
 use crate::ops::LinearParameters;
 
@@ -89,22 +90,23 @@ pub(super) fn linear(
     }))
 }
 
-/// The exact GELU.
-pub(super) fn gelu(tape: &Tape, x: &Tracked) -> Tracked {
-    let y = backward::gelu(x.values());
+/// A function of every value.
+pub(super) fn activate(tape: &Tape, activation: Activation, x: &Tracked) -> Tracked {
+    let y = backward::activate(activation, x.values());
     let x = x.clone();
     tape.record(x.is_tracked(), y, x.channels, move |mut dy, gradients| {
-        gelu_backward(x.values(), &mut dy);
+        activate_backward(activation, x.values(), &mut dy);
         gradients.add(&x, dy);
         Ok(())
     })
 }
 
-/// `fc2(gelu(fc1(x)))`, plus `residual` if there is one.
+/// `fc2(activation(fc1(x)))`, plus `residual` if there is one.
 pub(super) fn mlp(
     tape: &Tape,
     operands: Operands,
     fc1: &LinearParameters<Tensor>,
+    activation: Activation,
     fc2: &LinearParameters<Tensor>,
     x: &Tracked,
     residual: Option<&Tracked>,
@@ -117,7 +119,7 @@ pub(super) fn mlp(
     let layer = |of: &LinearParameters<Tensor>| Layer { parameters: of.clone(), operands };
     let (fc1, fc2) = (layer(fc1), layer(fc2));
     let hidden = fc1.forward(x.values(), None)?;
-    let activated = backward::gelu(&hidden);
+    let activated = backward::activate(activation, &hidden);
     let y = fc2.forward(&activated, residual)?;
     drop(activated);
     let parameters = fc1.is_tracked() || fc2.is_tracked();
@@ -125,7 +127,7 @@ pub(super) fn mlp(
     let (x, residual) = (x.clone(), residual.cloned());
     Ok(tape.record(tracked, y, out_dim, move |dy, gradients| {
         let mut d_hidden = fc2.input_backward(&dy, None)?;
-        let activated = gelu_backward(&hidden, &mut d_hidden);
+        let activated = activate_backward(activation, &hidden, &mut d_hidden);
         drop(hidden);
         fc2.parameters_backward(&activated, &dy, gradients);
         drop(activated);

@@ -8,6 +8,7 @@ mod attention;
 mod conv;
 mod linear;
 mod norm;
+mod pool;
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -19,8 +20,8 @@ use candle_core::{Storage, Tensor, TensorId, bail};
 
 use super::candle::{Tensors, TrainingContext};
 use super::{
-    BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters, LinearParameters,
-    Ops, VerticalAttentionParameters,
+    Activation, BatchNormParameters, ConvParameters, Epilogue, Grid, LayerNormParameters,
+    LinearParameters, Ops, SqueezeExciteParameters, VerticalAttentionParameters,
 };
 use crate::cpu;
 use crate::cpu::backward::Products;
@@ -243,7 +244,9 @@ impl Recording<'_> {
     ) -> Result<Tracked> {
         match epilogue {
             Epilogue::Store => branch(None),
-            Epilogue::Gelu => Ok(linear::gelu(self.tape, &branch(None)?)),
+            Epilogue::Activate(activation) => {
+                Ok(linear::activate(self.tape, activation, &branch(None)?))
+            }
             Epilogue::Add { residual, depth } => match self.context.drop_path(depth) {
                 None => branch(Some(residual)),
                 Some(factors) => self.tape.add_scaled(residual, &branch(None)?, factors),
@@ -270,14 +273,15 @@ impl Ops for Recording<'_> {
     fn mlp(
         &self,
         fc1: &LinearParameters<Tensor>,
+        activation: Activation,
         fc2: &LinearParameters<Tensor>,
         x: &Tracked,
-        residual: &Tracked,
+        residual: Option<&Tracked>,
         depth: f64,
     ) -> Result<Tracked> {
-        let epilogue = Epilogue::Add { residual, depth };
+        let epilogue = Epilogue::add(residual, depth);
         self.with_epilogue(epilogue, |residual| {
-            linear::mlp(self.tape, self.operands(), fc1, fc2, x, residual)
+            linear::mlp(self.tape, self.operands(), fc1, activation, fc2, x, residual)
         })
     }
 
@@ -301,6 +305,31 @@ impl Ops for Recording<'_> {
         Err(ComputeError::Unsupported("an attention map in training").into())
     }
 
+    fn squeeze_excite(
+        &self,
+        layer: &SqueezeExciteParameters<Tensor>,
+        x: Tracked,
+        grid: Grid,
+    ) -> Result<Tracked> {
+        pool::squeeze_excite(self.tape, layer, &x, grid)
+    }
+
+    fn average_pool(&self, x: &Tracked, grid: Grid, window: (usize, usize)) -> Result<Tracked> {
+        pool::average_pool(self.tape, x, grid, window)
+    }
+
+    fn max_pool(&self, x: &Tracked, grid: Grid, window: (usize, usize)) -> Result<Tracked> {
+        pool::max_pool(self.tape, x, grid, window)
+    }
+
+    fn concat(&self, a: &Tracked, b: &Tracked) -> Result<Tracked> {
+        pool::concat(self.tape, a, b)
+    }
+
+    fn add(&self, a: &Tracked, b: &Tracked) -> Result<Tracked> {
+        pool::add(self.tape, a, b)
+    }
+
     fn mean(&self, _: &Tracked, _: &[Tracked]) -> Result<Tracked> {
         Err(ComputeError::Unsupported("a mean of tensors in training").into())
     }
@@ -311,7 +340,7 @@ impl Ops for Recording<'_> {
 
     fn batch_norm_gelu(&self, layer: &BatchNormParameters<Tensor>, x: &Tracked) -> Result<Tracked> {
         let normed = norm::batch_norm(self.tape, layer, x, self.context)?;
-        Ok(linear::gelu(self.tape, &normed))
+        Ok(linear::activate(self.tape, Activation::Gelu, &normed))
     }
 
     fn vertical_attention(

@@ -2,19 +2,19 @@
 //!
 //! Both are post-norm: `x = norm1(x + mixer(x))`, `x = norm2(x + mlp(x))`.
 
-use super::attention::{Mlp, SelfAttention};
-use super::config::StageConfig;
-use super::layers;
+use super::svtr::{LocalMixer, StageConfig};
 use crate::error::Result;
-use crate::ops::{ConvConfig, Epilogue, Grid, Layers, Ops, Scope};
+use crate::model::attention::{Mlp, SelfAttention};
+use crate::model::layers;
+use crate::ops::{Activation, ConvConfig, ConvShape, Epilogue, Grid, Layers, Ops, Scope};
 
 /// Epsilon of the norms inside the blocks.
 const EPS: f64 = 1e-6;
 
 /// How a block mixes positions.
 enum Mixer<L: Layers> {
-    /// Two grouped 3x3 convolutions with nothing between.
-    Local([L::Conv; 2]),
+    /// Grouped convolutions, one or two with nothing between.
+    Local { first: Option<L::Conv>, last: L::Conv },
     /// Self-attention over all positions.
     Global(SelfAttention<L>),
 }
@@ -31,18 +31,23 @@ pub(super) struct Block<L: Layers> {
 
 impl<L: Layers> Block<L> {
     pub(super) fn local(
+        mixer: LocalMixer,
         stage: &StageConfig,
         depth: f64,
         scope: &Scope<L::Parameter>,
     ) -> Result<Self> {
-        let config = ConvConfig {
-            in_dim: stage.dim,
-            out_dim: stage.dim,
-            groups: stage.heads,
-            stride: (1, 1),
+        let shape = match mixer {
+            LocalMixer::Two3x3 => ConvShape::new_3x3((1, 1)),
+            LocalMixer::One5x5 => ConvShape::centred((5, 5), (1, 1)),
         };
+        let (in_dim, groups) = (stage.dim, stage.heads);
+        let config = ConvConfig { in_dim, out_dim: in_dim, groups, shape };
         let conv = |i: usize| layers::conv::<L>(config, &scope.below("mixer").below(i));
-        Self::new(Mixer::Local([conv(0)?, conv(1)?]), stage, depth, scope)
+        let mixer = match mixer {
+            LocalMixer::Two3x3 => Mixer::Local { first: Some(conv(0)?), last: conv(1)? },
+            LocalMixer::One5x5 => Mixer::Local { first: None, last: conv(0)? },
+        };
+        Self::new(mixer, stage, depth, scope)
     }
 
     pub(super) fn global(
@@ -63,7 +68,7 @@ impl<L: Layers> Block<L> {
         Ok(Block {
             mixer,
             norm1: layers::layer_norm::<L>(stage.dim, EPS, &scope.below("norm1"))?,
-            mlp: Mlp::new(stage.dim, stage.mlp_dim, &scope.below("mlp"))?,
+            mlp: Mlp::new(stage.dim, stage.mlp_dim, Activation::Gelu, &scope.below("mlp"))?,
             norm2: layers::layer_norm::<L>(stage.dim, EPS, &scope.below("norm2"))?,
             depth,
         })
@@ -78,10 +83,11 @@ impl<L: Layers> Block<L> {
     ) -> Result<O::Tensor> {
         let add = Epilogue::Add { residual: &x, depth: self.depth };
         let mixed = match &self.mixer {
-            Mixer::Local([first, second]) => {
+            Mixer::Local { first: Some(first), last } => {
                 let y = ops.conv(first, &x, grid, Epilogue::Store)?;
-                ops.conv(second, &y, grid, add)?
+                ops.conv(last, &y, grid, add)?
             }
+            Mixer::Local { first: None, last } => ops.conv(last, &x, grid, add)?,
             Mixer::Global(attention) => attention.forward(ops, &x, grid.positions(), add)?,
         };
         drop(x);

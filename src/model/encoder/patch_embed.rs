@@ -1,8 +1,8 @@
 //! The patch embedding: two convolutions of stride 2, each with a batch norm and a GELU.
 
-use super::layers;
 use crate::error::Result;
-use crate::ops::{ConvConfig, Epilogue, Grid, Layers, Ops, Scope};
+use crate::model::layers;
+use crate::ops::{Activation, ConvConfig, ConvShape, Epilogue, Grid, Layers, Ops, Scope};
 
 /// Images of 3 channels to tokens on a grid of a quarter of the height and of the width.
 pub(super) struct PatchEmbed<L: Layers> {
@@ -12,7 +12,7 @@ pub(super) struct PatchEmbed<L: Layers> {
 impl<L: Layers> PatchEmbed<L> {
     pub(super) fn new(dim: usize, scope: &Scope<L::Parameter>) -> Result<Self> {
         let step = |index: usize, in_dim: usize, out_dim: usize| {
-            let config = ConvConfig { in_dim, out_dim, groups: 1, stride: (2, 2) };
+            let config = ConvConfig::dense(in_dim, out_dim, ConvShape::new_3x3((2, 2)));
             Step::new(config, &scope.below(index))
         };
         Ok(PatchEmbed { steps: [step(0, 3, dim / 2)?, step(1, dim / 2, dim)?] })
@@ -59,7 +59,7 @@ impl<L: Layers> Step<L> {
                 let y = ops.conv(&self.conv, x, grid, Epilogue::Store)?;
                 ops.batch_norm_gelu(norm, &y)?
             }
-            None => ops.conv(&self.conv, x, grid, Epilogue::Gelu)?,
+            None => ops.conv(&self.conv, x, grid, Epilogue::Activate(Activation::Gelu))?,
         };
         Ok((y, self.config.output_grid(grid)))
     }
