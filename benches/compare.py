@@ -12,8 +12,8 @@ BENCHMARKS.md says of them. Without any, all are measured.
 Needs weights/svtrv2_b.safetensors and the ONNX file that it was made from (examples/fetch_weights.sh)
 for B; T and S run on pattern weights in graphs that benches/reference_graph.py writes. The section of int8
 also takes files of `svtrv2 convert --int8` that are there: weights/svtrv2_b_int8.safetensors (with
-`--calibrate`), and with weights of 7 bits svtrv2_b_int8_7 (`--bits 7 --calibrate`),
-normal_s_int8_7 and normal_t_int8_7 (`--bits 7 --english` of normal_s and normal_t, which the section writes).
+weights of 8 bits, of earlier versions), and with weights of 7 bits svtrv2_b_int8_7 (`--calibrate`),
+normal_s_int8_7 and normal_t_int8_7 (`--english` of normal_s and normal_t, which the section writes).
 Decoding takes the word list of Debian's package wamerican for its language model. Everything runs in turn,
 round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
 """

@@ -119,8 +119,8 @@ def section(title, crates, models, images, tools, rounds, ratio, count):
     out = [
         title,
         "",
-        "32x128. `B, calibrated` is what `convert --int8 --calibrate` makes of B; `7 bits` are weights of",
-        "`convert --int8 --bits 7`: for B calibrated, for S and T normally distributed.",
+        "32x128. `B, calibrated` has weights of 8 bits, of earlier versions; `7 bits` are weights of",
+        "`convert --int8`: for B calibrated, for S and T normally distributed.",
         "",
     ]
     out += table(NAMES, lambda times: [f"{t:.2f}" for t in np.median(times, axis=0)])

@@ -1,4 +1,4 @@
-//! Regular files: read within a limit, replaced as a whole.
+//! Regular files: replaced as a whole ([`Replacement`]); inside the crate also read within a limit.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -53,48 +53,137 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > most { Err(too_large(bytes.len() as u64)) } else { Ok(bytes) }
 }
 
-/// Replaces a file by one with these bytes; see [`replace_with`].
+/// Fills `bytes` from a place in a file. The file's own position is neither used nor moved, so that threads may share
+/// it.
+///
+/// # Errors
+/// `UnexpectedEof` if the file ends before; `Unsupported` on systems without such reads.
+#[cfg(unix)]
+pub(crate) fn read_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
+}
+
+#[cfg(windows)]
+pub(crate) fn read_at(file: &File, mut offset: u64, mut bytes: &mut [u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset)? {
+            0 => return Err(ErrorKind::UnexpectedEof.into()),
+            count => {
+                offset += count as u64;
+                bytes = &mut bytes[count..];
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(any(unix, windows)))]
+pub(crate) fn read_at(_: &File, _: u64, _: &mut [u8]) -> io::Result<()> {
+    Err(ErrorKind::Unsupported.into())
+}
+
+/// Replaces a file by one with these bytes; see [`Replacement`].
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(path, |file| file.write_all(bytes))
 }
 
-/// Replaces a file as a whole, or leaves it as it is: `write` fills a file beside it, which is
-/// flushed to the disk and renamed.
-///
-/// Symbolic links stay: the file that they lead to is replaced. An existing file's permissions are
-/// kept. Several threads and processes may replace the same file: the last one wins. Temporary files
-/// that killed processes left beside it are removed.
-///
-/// # Errors
-/// Those of the system; `InvalidInput` if there is something at `path` that is not a regular file.
+/// Replaces a file by one that `write` fills; see [`Replacement`].
 pub(crate) fn replace_with(
     path: &Path,
     write: impl FnOnce(&mut File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let target = behind_links(path)?;
-    let permissions = match fs::metadata(&target) {
-        Ok(metadata) => {
-            check_regular(&metadata)?;
-            Some(metadata.permissions())
+    let mut replacement = Replacement::create(path)?;
+    write(&mut replacement.file)?;
+    replacement.commit()
+}
+
+/// A file that replaces another one as a whole, or leaves it as it is.
+///
+/// What is written goes to a file beside it, of a name that starts with a dot and holds the number of the process.
+/// [`Replacement::commit`] flushes it to the disk and renames it; dropped before, it is removed, and the old file
+/// stays. So does the old file if the process is killed or the disk is full.
+///
+/// Symbolic links stay: the file that they lead to is replaced. An existing file's permissions are
+/// kept. Several threads and processes may replace the same file: the last one wins. Files that killed processes
+/// left beside it are removed by the next replacement, a minute later at the earliest.
+///
+/// ```
+/// use std::io::Write;
+/// use svtrv2::files::Replacement;
+///
+/// let path = std::env::temp_dir().join("svtrv2-replacement.txt");
+/// let mut file = Replacement::create(&path)?;
+/// file.write_all(b"complete")?;
+/// file.commit()?;
+/// assert_eq!(std::fs::read(&path)?, b"complete");
+/// # std::fs::remove_file(&path)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Replacement {
+    file: File,
+    /// Where it is written.
+    beside: PathBuf,
+    /// What it replaces.
+    target: PathBuf,
+    /// Those of the old file, if there is one.
+    permissions: Option<fs::Permissions>,
+    renamed: bool,
+}
+
+impl Replacement {
+    /// Begins to replace the file `path`, which need not exist.
+    ///
+    /// # Errors
+    /// Those of the system; [`ErrorKind::InvalidInput`] if there is something at `path` that is not a regular file,
+    /// or `path` names no file.
+    pub fn create(path: impl AsRef<Path>) -> io::Result<Self> {
+        let target = behind_links(path.as_ref())?;
+        let permissions = match fs::metadata(&target) {
+            Ok(metadata) => {
+                check_regular(&metadata)?;
+                Some(metadata.permissions())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        let (file, beside) = create_beside(&target, permissions.is_some())?;
+        Ok(Replacement { file, beside, target, permissions, renamed: false })
+    }
+
+    /// Puts the new file in the old one's place.
+    ///
+    /// # Errors
+    /// Those of the system. The old file then stands as it was, unless flushing the folder failed.
+    pub fn commit(mut self) -> io::Result<()> {
+        if let Some(permissions) = self.permissions.take() {
+            self.file.set_permissions(permissions)?;
         }
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let (mut file, beside) = create_beside(&target, permissions.is_some())?;
-    let fill = || {
-        write(&mut file)?;
-        if let Some(permissions) = permissions {
-            file.set_permissions(permissions)?;
-        }
-        file.sync_all()?;
+        self.file.sync_all()?;
         // On some systems nobody may read a locked file. Just written, it is not taken for left over.
-        let _ = file.unlock();
-        fs::rename(&beside, &target)
-    };
-    fill().inspect_err(|_| {
-        let _ = fs::remove_file(&beside);
-    })?;
-    sync_folder(&target)
+        let _ = self.file.unlock();
+        fs::rename(&self.beside, &self.target)?;
+        self.renamed = true;
+        sync_folder(&self.target)
+    }
+}
+
+impl Write for Replacement {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.renamed {
+            let _ = fs::remove_file(&self.beside);
+        }
+    }
 }
 
 /// Where a path leads: the last of a chain of symbolic links, which need not exist.
@@ -230,6 +319,42 @@ mod tests {
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::StorageFull);
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(entries(folder.path()), ["file"]);
+    }
+
+    #[test]
+    fn a_replacement_shows_when_it_is_complete() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, b"old").unwrap();
+        let mut dropped = Replacement::create(&path).unwrap();
+        dropped.write_all(b"half of the new").unwrap();
+        assert_eq!(entries(folder.path()).len(), 2);
+        drop(dropped);
+        let mut complete = Replacement::create(&path).unwrap();
+        complete.write_all(b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        complete.commit().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(entries(folder.path()), ["file"]);
+        assert!(Replacement::create(folder.path()).is_err());
+    }
+
+    #[cfg(any(unix, windows))]
+    #[test]
+    fn reads_at_a_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, b"0123456789").unwrap();
+        let file = open(&path).unwrap();
+        let mut bytes = [0; 4];
+        for (offset, expected) in [(6, b"6789"), (0, b"0123"), (3, b"3456")] {
+            read_at(&file, offset, &mut bytes).unwrap();
+            assert_eq!(&bytes, expected);
+        }
+        for offset in [7, 10, u64::from(u32::MAX)] {
+            let error = read_at(&file, offset, &mut bytes).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{offset}");
+        }
     }
 
     /// Of killed processes, and of one that writes slowly.

@@ -131,16 +131,18 @@ mod emissions;
 mod error;
 #[cfg(feature = "data")]
 pub mod evaluation;
-mod files;
+pub mod files;
 mod geometry;
 pub mod inference;
 mod locate;
 pub mod model;
 mod ops;
+pub mod quantize;
 mod rans;
 mod recognition;
 mod recognizer;
 pub mod resize;
+mod system;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod weights;

@@ -72,7 +72,7 @@ pub(crate) fn encode(symbols: &[u8], alphabet: usize) -> Vec<u8> {
 /// What is wrong with the bytes. Nothing is allocated for more than [`SYMBOLS_PER_BYTE`] symbols a
 /// byte.
 pub(crate) fn decode(bytes: &[u8], alphabet: usize, count: usize) -> Result<Vec<u8>, &'static str> {
-    check_count(bytes, count)?;
+    check_count(bytes.len(), count)?;
     let (table, bytes) = read_table(bytes, alphabet)?;
     let (states, bytes) =
         bytes.split_first_chunk::<{ 4 * LANES }>().ok_or("the states are cut off")?;
@@ -118,8 +118,8 @@ pub(crate) fn decode(bytes: &[u8], alphabet: usize, count: usize) -> Result<Vec<
 }
 
 /// Checks a count of symbols against the bytes that are said to hold them.
-pub(crate) fn check_count(bytes: &[u8], count: usize) -> Result<(), &'static str> {
-    if count <= bytes.len().saturating_mul(SYMBOLS_PER_BYTE) {
+pub(crate) fn check_count(bytes: usize, count: usize) -> Result<(), &'static str> {
+    if count <= bytes.saturating_mul(SYMBOLS_PER_BYTE) {
         Ok(())
     } else {
         Err("more symbols than the bytes can hold")

@@ -4,10 +4,8 @@ mod support;
 
 use svtrv2::inference::{Model, Precision};
 use svtrv2::model::Config;
-use svtrv2::weights::{
-    ActivationBits, CalibratedLayer, CalibrationOptions, Coding, QuantizeOptions, Rate,
-    StorageType, Weights,
-};
+use svtrv2::quantize::{CalibratedLayer, CalibrationOptions, QuantizeOptions, Rate};
+use svtrv2::weights::{ActivationBits, StorageType, Weights};
 use svtrv2::{Charset, Crop, Options, Recognizer, ResizedCrop};
 
 use support::{pattern_weights, toy_config};
@@ -101,11 +99,7 @@ fn files_state_the_precision() {
     let exact = weights();
     assert_eq!(exact.precision(), Precision::F32);
     let stated = exact.clone().with_precision(Precision::Int8).unwrap();
-    let options = QuantizeOptions {
-        rate: Rate::Bits(8),
-        coding: Coding::Plain,
-        ..QuantizeOptions::default()
-    };
+    let options = QuantizeOptions::int8();
     stated.save_quantized(&path, &options).unwrap();
     let read = Weights::open(&path).unwrap();
     assert_eq!(read.precision(), Precision::Int8);
@@ -132,6 +126,38 @@ fn files_state_the_precision() {
     assert_eq!(Weights::open(&path).unwrap().precision(), Precision::F32);
     assert!(exact.with_precision(Precision::F16).is_err());
     assert_eq!(read.charset(), Some(&Charset::english()));
+}
+
+/// Exact weights are rounded for int8, whether they or the options ask for it.
+#[test]
+fn stated_precision_and_options_are_the_same() {
+    let exact = pattern_weights(&toy_config()).with_charset(Charset::english()).unwrap();
+    let crop = Crop::open("examples/crops/harbour.png").unwrap();
+    let scores = |weights: &Weights, precision| {
+        let options = Options { precision, ..Options::default() };
+        let recognizer = Recognizer::new(weights, options).unwrap();
+        let crops = recognizer.resize(&crop).unwrap();
+        recognizer.emissions(&crops).unwrap()[0].log_probs.as_slice().to_vec()
+    };
+    let stated = exact.clone().with_precision(Precision::Int8).unwrap();
+    let rounded = scores(&exact, Some(Precision::Int8));
+    assert!(scores(&stated, None) == rounded);
+    assert!(scores(&exact, None) != rounded);
+    assert!(scores(&stated, Some(Precision::F32)) == scores(&exact, None));
+
+    // What a file keeps in f32 stays so, whatever precision the file states.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kept.safetensors");
+    let options = QuantizeOptions { keep: vec!["mlp".to_owned()], ..QuantizeOptions::int8() };
+    let of_file = |weights: &Weights| {
+        weights.save_quantized(&path, &options).unwrap();
+        scores(&Weights::open(&path).unwrap(), Some(Precision::Int8))
+    };
+    let kept = of_file(&exact);
+    assert!(kept == of_file(&stated));
+    let all = QuantizeOptions { keep: Vec::new(), ..options.clone() };
+    exact.save_quantized(&path, &all).unwrap();
+    assert!(scores(&Weights::open(&path).unwrap(), Some(Precision::Int8)) != kept);
 }
 
 /// Layers whose parameters are kept compute in f32: closer to the network in f32.
@@ -200,7 +226,7 @@ fn calibration() {
     // The file computes nearly what was measured: it rounds the weights of vertical attention, too.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("calibrated.safetensors");
-    let mut options = QuantizeOptions { coding: Coding::Plain, ..QuantizeOptions::default() };
+    let mut options = QuantizeOptions::int8();
     found.apply(&mut options);
     weights
         .clone()

@@ -10,7 +10,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use support::{max_difference, pattern_weight, pattern_weights, random_crop, toy_config};
 use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
-use svtrv2::weights::{ActivationBits, Coding, QuantizeOptions, QuantizedTensor, Rate, Weights};
+use svtrv2::quantize::{Coding, QuantizeOptions, Rate};
+use svtrv2::weights::{ActivationBits, QuantizedTensor, Weights};
 use svtrv2::{Charset, Crop, Error, Options, Recognizer, WeightsError};
 
 /// A linear layer of the toy network.

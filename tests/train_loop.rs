@@ -543,3 +543,42 @@ fn settings_out_of_range() {
     Recipe::default().validate().unwrap();
     Recipe::guided().validate().unwrap();
 }
+
+/// Distillation without a teacher is an error, and a checkpoint knows whom it had.
+#[test]
+fn the_teacher_is_there_and_the_same() {
+    let charset = Charset::from_characters(SYMBOLS).unwrap();
+    let teacher = |seed| fresh(&charset, seed).to_weights(&charset).unwrap();
+    let recipe = Recipe { distillation_weight: 1.0, ..recipe(4) };
+    let crops = || words(SYMBOLS, 12, 0);
+    let mut alone = trainer(crops(), recipe.clone(), loading());
+    let fault = alone.step().unwrap_err();
+    assert!(matches!(fault, TrainError::NoTeacher { weight: 1.0 }), "{fault}");
+    assert_eq!(alone.steps(), 0);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint.safetensors");
+    let mut whole = trainer(crops(), recipe, loading()).with_teacher(&teacher(1)).unwrap();
+    whole.step().unwrap();
+    whole.save(&path).unwrap();
+    let good = std::fs::read(&path).unwrap();
+    let resume = || {
+        let sources: Vec<WeightedSource> = vec![(Arc::new(crops()), 1.0)];
+        Trainer::resume(&path, sources, loading(), &Device::Cpu).unwrap()
+    };
+    let fault = resume().step().unwrap_err();
+    assert!(matches!(fault, TrainError::NoTeacher { .. }), "{fault}");
+    let (expected, found) = (teacher(1).fingerprint().unwrap(), teacher(2).fingerprint().unwrap());
+    match resume().with_teacher(&teacher(2)).err().unwrap() {
+        TrainError::OtherTeacher { expected: a, found: b } => {
+            assert_eq!([a, b], [expected, found]);
+        }
+        other => panic!("{other}"),
+    }
+    let mut resumed = resume().with_teacher(&teacher(1)).unwrap();
+    assert_eq!(resumed.step().unwrap().loss, whole.step().unwrap().loss);
+    // A checkpoint that does not say takes any.
+    let old = crafted(&good, |state| drop(state.as_object_mut().unwrap().remove("teacher")));
+    std::fs::write(&path, old).unwrap();
+    resume().with_teacher(&teacher(2)).unwrap();
+}

@@ -3,6 +3,7 @@
 mod support;
 
 use std::io::Cursor;
+use std::path::Path;
 
 use support::{
     fixture, pattern_checkpoint, pattern_input, pattern_weights, to_safetensors, toy_config,
@@ -360,4 +361,72 @@ fn trained_weights_from_every_format() {
         assert_eq!(weights.config().variant(), Some("SVTRv2-B"), "{}", path.display());
         assert!(logits(&weights) == expected, "{}", path.display());
     }
+}
+
+/// A file that somebody cuts off or writes to while it is open gives an error, whatever part is read then.
+#[test]
+fn changed_files_are_errors() {
+    use std::fs::{File, OpenOptions};
+    use std::time::{Duration, SystemTime};
+    let folder = tempfile::tempdir().unwrap();
+    let mut files = vec![toy_file(folder.path())];
+    for name in ["toy_bare.pth", "toy.onnx"] {
+        let path = folder.path().join(name);
+        std::fs::copy(fixture(name), &path).unwrap();
+        files.push(path);
+    }
+    if !cfg!(feature = "onnx") {
+        files.pop();
+    }
+    let writable = |path: &Path| -> File { OpenOptions::new().write(true).open(path).unwrap() };
+    let changes: [fn(&File, u64); 3] = [
+        |file, len| file.set_len(len / 2).unwrap(),
+        |file, _| file.set_len(0).unwrap(),
+        |file, _| file.set_modified(SystemTime::now() + Duration::from_secs(9)).unwrap(),
+    ];
+    for path in &files {
+        let bytes = std::fs::read(path).unwrap();
+        for change in changes {
+            let weights = Weights::open(path).unwrap();
+            let before = logits(&weights);
+            change(&writable(path), bytes.len() as u64);
+            match weights.model().unwrap_err() {
+                Error::Weights(WeightsError::Changed { path: found }) => assert_eq!(found, *path),
+                other => panic!("{}: {other}", path.display()),
+            }
+            // What is cut off is seen at opening, too; a whole file can be opened again.
+            std::fs::write(path, &bytes).unwrap();
+            assert!(logits(&Weights::open(path).unwrap()) == before);
+        }
+        // Another file in its place changes nothing.
+        let weights = Weights::open(path).unwrap();
+        let before = logits(&weights);
+        let other = folder.path().join("other");
+        std::fs::write(&other, b"other").unwrap();
+        std::fs::rename(&other, path).unwrap();
+        assert!(logits(&weights) == before, "{}", path.display());
+    }
+}
+
+#[test]
+fn fingerprints_tell_weights_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let print = |weights: &Weights| weights.fingerprint().unwrap();
+    let weights = pattern_weights(&toy_config());
+    let first = print(&weights);
+    // Of another format, the same parameters.
+    assert_eq!(print(&Weights::open(fixture("toy_bare.pth")).unwrap()), first);
+    let path = folder.path().join("half.safetensors");
+    let with_charset = weights.clone().with_charset(Charset::english()).unwrap();
+    with_charset.save(&path, StorageType::F16).unwrap();
+    let others = [
+        print(&with_charset),
+        print(&Weights::open(&path).unwrap()),
+        print(&weights.clone().with_temperature(1.5).unwrap()),
+        print(&weights.clone().with_max_ratio(12).unwrap()),
+        print(&weights.clone().with_precision(svtrv2::Precision::Int8).unwrap()),
+        first,
+    ];
+    let different: std::collections::BTreeSet<u64> = others.into();
+    assert_eq!(different.len(), others.len(), "{others:x?}");
 }

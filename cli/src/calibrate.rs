@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use svtrv2::data::{DataError, Dataset};
+use svtrv2::quantize::{CalibratedLayer, CalibrationOptions, Int8Calibration, QuantizeOptions};
 use svtrv2::resize::ResizedCrop;
-use svtrv2::weights::{
-    ActivationBits, CalibratedLayer, CalibrationOptions, Int8Calibration, QuantizeOptions, Weights,
-};
+use svtrv2::weights::{ActivationBits, Weights};
 use svtrv2::{Crop, Recognizer};
 
 use crate::failure::{Failure, Result, say};

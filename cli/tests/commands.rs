@@ -83,7 +83,7 @@ fn calibrates_int8() {
     let to = path(folder.path(), "int8.safetensors");
     let crops = path(&root(), "examples/crops");
     let calibrate = |crops: &str| {
-        let int8 = ["convert", "--int8", "--bits", "7", "--f32-share", "0.1", "--calibrate"];
+        let int8 = ["convert", "--int8", "--f32-share", "0.1", "--calibrate"];
         svtrv2(&[&int8[..], &[crops, &weights, &to]].concat())
     };
     let output = calibrate(&crops);

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use svtrv2::decode::{CompactNgram, Ngram};
 use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig, parameter_shapes};
-use svtrv2::weights::{Coding, QuantizeOptions, Rate, StorageType, Weights};
+use svtrv2::quantize::{Coding, QuantizeOptions, Rate};
+use svtrv2::weights::{StorageType, Weights};
 use svtrv2::{Charset, Precision};
 
 use crate::crafted::{dictionary, initializer, ints, node, onnx, pth, safetensors, tensor, text};

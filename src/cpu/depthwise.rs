@@ -46,10 +46,6 @@ impl DepthwiseConv {
     pub(crate) fn channels(&self) -> usize {
         self.bias.len()
     }
-
-    pub(crate) fn shape(&self) -> ConvShape {
-        self.shape
-    }
 }
 
 /// `epilogue(conv(x) + b)` for images of `height * width` tokens, to images of the output's tokens.

@@ -1,7 +1,7 @@
-//! The operations of the network on a CPU, in f32, and the only place with unsafe code.
+//! The operations of the network on a CPU, in f32 and int8, and the place with unsafe code.
 //!
 //! Every operation is a safe function over slices: values and packed parameters in, a `Vec` out.
-//! Nothing here knows the rest of the crate. From the bottom to the top:
+//! Nothing here knows the rest of the crate, but for the clock. From the bottom to the top:
 //!
 //! 1. [`dispatch`] asks the CPU which instruction set it has. An `Isa` is the proof; `dispatch`
 //!    runs a kernel in a function that is compiled for it.
@@ -18,9 +18,6 @@
 //!    [`mod@squeeze_excite`], [`mod@attention`], [`mod@layer_norm`], [`mod@vertical_attention`]; [`mod@resample`]
 //!    scales images.
 //! 6. `backward` has the operations' gradients (feature `train`).
-//!
-//! Beside them, system calls: [`file_map`] maps weights, [`mod@clock`] measures time, `memory` tunes
-//! the allocator.
 //!
 //! # Results
 //! No sum crosses tasks: results are the same to the bit with any number of threads. They are also the
@@ -43,20 +40,16 @@ mod attention;
 #[cfg(feature = "train")]
 pub(crate) mod backward;
 mod buffer;
-mod clock;
 mod concat;
 mod conv;
 mod depthwise;
 mod dispatch;
 mod elementwise;
-mod file_map;
 mod fold;
 mod gemm;
 mod layer_norm;
 mod linear;
 mod math;
-#[cfg(feature = "train")]
-mod memory;
 mod mlp;
 mod parallel;
 mod parts;
@@ -71,7 +64,6 @@ mod tile;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
-pub(crate) use clock::clock;
 pub(crate) use concat::concat_channels;
 #[cfg(feature = "train")]
 pub(crate) use concat::split_channels;
@@ -80,19 +72,15 @@ pub(crate) use depthwise::{DepthwiseConv, depthwise_conv};
 pub(crate) use elementwise::{add, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
-pub(crate) use file_map::FileMap;
 pub(crate) use fold::fold_vertical_attention;
 pub(crate) use gemm::{Activation, Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{Int8Linear, linear, linear_int8, pack_linear};
-#[cfg(feature = "train")]
-pub(crate) use memory::keep_freed_memory;
 pub(crate) use mlp::{mlp, mlp_int8};
 pub(crate) use parallel::in_pool;
 pub(crate) use pool::{average_pool, max_pool};
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
-pub use rounding::ActivationBits;
-pub(crate) use rounding::{Int8Input, MAX_LEVEL, weight_levels};
+pub(crate) use rounding::{ActivationBits, Int8Input, MAX_LEVEL, weight_levels};
 #[cfg(feature = "train")]
 pub(crate) use rounding::{rounded_input, rounded_weight};
 pub(crate) use squeeze_excite::{Gate, SqueezeExcite, squeeze_excite};
@@ -154,6 +142,36 @@ mod tests {
         assert!(largest > 0.1);
         for (portable, best) in portable.iter().zip(&best) {
             assert!((portable - best).abs() < 1e-4 * largest, "{portable} instead of {best}");
+        }
+    }
+
+    /// The f32 product of rounded operands is the product of int8.
+    #[cfg(feature = "train")]
+    #[test]
+    fn rounded_operands_are_those_of_int8() {
+        for in_dim in [52, 600] {
+            rounded_operands(in_dim);
+        }
+    }
+
+    #[cfg(feature = "train")]
+    fn rounded_operands(in_dim: usize) {
+        let (rows, out_dim) = (9, 12);
+        let mut x = noise(1, rows * in_dim);
+        x[..in_dim].fill(0.0);
+        x[in_dim..2 * in_dim].iter_mut().for_each(|x| *x = x.abs() + 0.5);
+        let weight = noise(2, out_dim * in_dim);
+        let (levels, scales) = weight_levels(&weight, out_dim);
+        let int8 = Int8Linear::new(&levels, &scales, None, Int8Input::default());
+        let expected = linear_int8(&x, &int8, Epilogue::Store);
+        let rounded = pack_linear(&rounded_weight(&weight, out_dim), out_dim, None);
+        let found = linear(
+            &rounded_input(&x, in_dim, Int8Linear::scale_group(in_dim)),
+            &rounded,
+            Epilogue::Store,
+        );
+        for (found, expected) in found.iter().zip(&expected) {
+            assert!((found - expected).abs() <= 2e-5, "{found} instead of {expected}");
         }
     }
 }

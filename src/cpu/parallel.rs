@@ -13,8 +13,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::clock::clock;
 use super::team;
+use crate::system::clock;
 
 /// Waiting longer than this for the others means that one of them does not run. (Tasks take about
 /// a tenth of it.)

@@ -14,7 +14,7 @@ const MAX_OF_GROUP: usize = 512;
 
 /// How finely int8 inference rounds the input of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum ActivationBits {
+pub(crate) enum ActivationBits {
     /// To 255 steps between the least and the largest number.
     #[default]
     Eight,
@@ -124,36 +124,4 @@ fn round_group(group: &mut [f32]) {
     group.iter_mut().for_each(|x| {
         *x = (*x * factor).round_ties_even().clamp(least, largest) * scale;
     });
-}
-
-#[cfg(all(test, feature = "train"))]
-mod tests {
-    use super::super::linear::tests::noise;
-    use super::super::{Epilogue, Int8Linear, linear, linear_int8, pack_linear};
-    use super::*;
-
-    /// The f32 product of rounded operands is the product of int8.
-    #[test]
-    fn rounded_operands_are_those_of_int8() {
-        for in_dim in [52, 600] {
-            rounded_operands(in_dim);
-        }
-    }
-
-    fn rounded_operands(in_dim: usize) {
-        let (rows, out_dim) = (9, 12);
-        let mut x = noise(1, rows * in_dim);
-        x[..in_dim].fill(0.0);
-        x[in_dim..2 * in_dim].iter_mut().for_each(|x| *x = x.abs() + 0.5);
-        let weight = noise(2, out_dim * in_dim);
-        let (levels, scales) = weight_levels(&weight, out_dim);
-        let int8 = Int8Linear::new(&levels, &scales, None, Int8Input::default());
-        let expected = linear_int8(&x, &int8, Epilogue::Store);
-        let rounded = pack_linear(&rounded_weight(&weight, out_dim), out_dim, None);
-        let found =
-            linear(&rounded_input(&x, in_dim, scale_group(in_dim)), &rounded, Epilogue::Store);
-        for (found, expected) in found.iter().zip(&expected) {
-            assert!((found - expected).abs() <= 2e-5, "{found} instead of {expected}");
-        }
-    }
 }

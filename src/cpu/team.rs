@@ -17,7 +17,7 @@ use std::sync::{LazyLock, Mutex};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
-use super::clock::clock;
+use crate::system::clock;
 
 /// Members of a team at most: an operation on a crop has about as many tasks.
 const MAX_MEMBERS: usize = 8;

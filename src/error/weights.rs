@@ -14,6 +14,12 @@ pub enum WeightsError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The file was changed or cut off since it was opened: what was read may be part old, part new.
+    #[error("{} was changed or cut off while it was open", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A reader failed.
     #[error("cannot read the weights: {0}")]
     Read(std::io::Error),

@@ -10,14 +10,13 @@
 use std::convert::Infallible;
 
 use super::native::{self, Native, Packed, Tokens, conv_epilogue, epilogue};
+use super::quantized::{ActivationBits, QuantizedTensor};
 use super::{
     Activation, BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid,
     LayerNormParameters, Layers, LinearParameters, Ops, SqueezeExciteParameters,
     VerticalAttentionParameters,
 };
-use crate::cpu::{
-    self, ActivationBits, Int8Conv, Int8Input, Int8Linear, PackedMatrix, SqueezeExcite,
-};
+use crate::cpu::{self, Int8Conv, Int8Input, Int8Linear, PackedMatrix, SqueezeExcite};
 use crate::error::{ComputeError, Result};
 
 /// Values of a parameter.
@@ -27,52 +26,7 @@ pub(crate) enum Values {
     F32(Vec<f32>),
     /// Of a layer that computes in f32.
     KeepF32(Vec<f32>),
-    Int8(Levels),
-}
-
-/// A parameter in integers: `[out, in]`, or `[out, in / groups, taps]`.
-#[derive(Debug, Clone)]
-pub(crate) struct Levels {
-    pub levels: Vec<i8>,
-    /// What the integers of a row stand for: a scale an output channel.
-    pub scales: Vec<f32>,
-    /// Integers of an input channel in a row.
-    pub taps: usize,
-    /// What the input is multiplied with before it is rounded, a factor an input channel. A weight is
-    /// its integer times its scale times the factor.
-    pub factors: Option<Vec<f32>>,
-    /// How finely the input is rounded.
-    pub activation_bits: ActivationBits,
-}
-
-/// The part of values of all input channels, group after group, that belongs to the group of an
-/// output channel (`row` of `rows`), whose group has `len` of them.
-pub(crate) fn of_row<T>(values: &[T], len: usize, row: usize, rows: usize) -> &[T] {
-    let groups = values.len() / len;
-    &values[row * groups / rows * len..][..len]
-}
-
-impl Levels {
-    /// In f32. The number of factors is a multiple of the channels of a row.
-    pub(crate) fn dequantized(&self) -> Vec<f32> {
-        let rows = self.scales.len();
-        let columns = self.levels.len().checked_div(rows).unwrap_or(0).max(1);
-        let channels = columns / self.taps;
-        let mut values = Vec::with_capacity(self.levels.len());
-        for (row, (levels, &scale)) in
-            self.levels.chunks_exact(columns).zip(&self.scales).enumerate()
-        {
-            let Some(factors) = &self.factors else {
-                values.extend(levels.iter().map(|&level| f32::from(level) * scale));
-                continue;
-            };
-            let factors = of_row(factors, channels, row, rows);
-            for (taps, factor) in levels.chunks_exact(self.taps).zip(factors) {
-                values.extend(taps.iter().map(|&level| f32::from(level) * scale * factor));
-            }
-        }
-        values
-    }
+    Int8(QuantizedTensor),
 }
 
 impl Values {
@@ -80,35 +34,29 @@ impl Values {
     fn into_f32(self) -> Vec<f32> {
         match self {
             Values::F32(values) | Values::KeepF32(values) => values,
-            Values::Int8(levels) => levels.dequantized(),
+            Values::Int8(tensor) => tensor.dequantized(),
         }
     }
 
     /// How finely an input is rounded that meets them.
     fn activation_bits(&self) -> ActivationBits {
         match self {
-            Values::Int8(levels) => levels.activation_bits,
+            Values::Int8(tensor) => tensor.activation_bits,
             Values::F32(_) | Values::KeepF32(_) => ActivationBits::Eight,
         }
     }
 
-    /// In integers, `[rows, in / groups, taps]`: of numbers, 127 is the row's largest magnitude.
-    fn into_int8(self, rows: usize, taps: usize) -> Levels {
+    /// In integers; numbers are rounded.
+    fn into_int8(self, rows: usize) -> QuantizedTensor {
         match self {
-            Values::Int8(levels) => levels,
+            Values::Int8(tensor) => tensor,
             Values::F32(values) | Values::KeepF32(values) => {
-                let (levels, scales) = cpu::weight_levels(&values, rows);
-                Levels {
-                    levels,
-                    scales,
-                    taps,
-                    factors: None,
-                    activation_bits: ActivationBits::Eight,
-                }
+                QuantizedTensor::rounded(&values, rows)
             }
         }
     }
 }
+
 /// A linear layer, packed.
 pub(crate) enum Linear {
     F32(PackedMatrix),
@@ -158,27 +106,29 @@ impl Layers for PackedInt8 {
             return Ok(Linear::F32(Packed::linear(parameters.map(Values::into_f32))?));
         }
         let LinearParameters { weight, bias, in_dim, out_dim } = parameters;
-        let Levels { levels, scales, factors, activation_bits: bits, .. } =
-            weight.into_int8(out_dim, 1);
-        check_factors(factors.as_deref(), in_dim)?;
+        let QuantizedTensor { levels, scales, smoothing_scales, activation_bits, .. } =
+            weight.into_int8(out_dim);
+        check_factors(smoothing_scales.as_deref(), in_dim)?;
         let bias = bias.map(Values::into_f32);
-        let input = Int8Input { factors, bits };
+        let input = Int8Input { factors: smoothing_scales, bits: activation_bits.into() };
         Ok(Linear::Int8(Int8Linear::new(&levels, &scales, bias.as_deref(), input)))
     }
 
     fn conv(parameters: ConvParameters<Values>) -> Result<Conv> {
         let config = parameters.config;
         let weight = &parameters.weight;
-        if matches!(weight, Values::KeepF32(_)) || !config.fits_int8(weight.activation_bits()) {
+        if matches!(weight, Values::KeepF32(_))
+            || !config.fits_int8(weight.activation_bits().into())
+        {
             return Ok(Conv::F32(Packed::conv(parameters.map(Values::into_f32))?));
         }
         let ConvParameters { weight, bias, .. } = parameters;
         let ConvConfig { in_dim, out_dim, groups, shape } = config;
         let bias = bias.map_or_else(|| vec![0.0; out_dim], Values::into_f32);
-        let Levels { levels, scales, factors, activation_bits: bits, .. } =
-            weight.into_int8(out_dim, shape.taps());
-        check_factors(factors.as_deref(), in_dim)?;
-        let input = Int8Input { factors, bits };
+        let QuantizedTensor { levels, scales, smoothing_scales, activation_bits, .. } =
+            weight.into_int8(out_dim);
+        check_factors(smoothing_scales.as_deref(), in_dim)?;
+        let input = Int8Input { factors: smoothing_scales, bits: activation_bits.into() };
         let packed = Int8Conv::new((&levels, &scales), &bias, in_dim, groups, shape, input);
         Ok(Conv::Int8 { packed, config })
     }

@@ -23,6 +23,7 @@ pub(crate) mod native;
 pub(crate) mod observed;
 #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "training reads all of it"))]
 mod parameters;
+pub(crate) mod quantized;
 #[cfg(feature = "train")]
 pub(crate) mod tape;
 

@@ -5,13 +5,13 @@ use std::time::Duration;
 use rayon::prelude::*;
 
 use super::Recognizer;
-use crate::cpu::clock;
 use crate::crop::Crop;
 use crate::decode::LogProbs;
 use crate::emissions::{Attention, Emissions};
 use crate::error::{ComputeError, Result};
 use crate::recognition::Recognition;
 use crate::resize::{ResizedCrop, normalize_rgb};
+use crate::system::clock;
 
 /// Crops of a batch that are resized, recognised and decoded together. It bounds the memory of a
 /// long batch; each size still finds enough crops for its passes.

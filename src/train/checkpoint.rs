@@ -36,6 +36,9 @@ pub(super) struct State {
     pub batch_norms: bool,
     #[serde(alias = "start")]
     pub init: InitSpec,
+    /// The fingerprint of the teacher's weights, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<u64>,
 }
 
 impl State {

@@ -33,6 +33,23 @@ pub enum TrainError {
         /// What is wrong with the last one.
         reason: String,
     },
+    /// The recipe weighs distillation, and there is no teacher.
+    #[error("distillation_weight = {weight}, but there is no teacher to distil from")]
+    NoTeacher {
+        /// The recipe's weight of the divergence from the teacher.
+        weight: f64,
+    },
+    /// The teacher is not the one that the checkpoint was trained with.
+    #[error(
+        "another teacher than the checkpoint's: weights with the fingerprint {found:016x} instead of {expected:016x}"
+    )]
+    OtherTeacher {
+        /// The fingerprint of the checkpoint's teacher
+        /// ([`Weights::fingerprint`](crate::weights::Weights::fingerprint)).
+        expected: u64,
+        /// That of the other one.
+        found: u64,
+    },
     /// The loss or a gradient is not finite.
     #[error("step {step}: the {what} is {value}; the batch: {}", samples.join(", "))]
     NotFinite {

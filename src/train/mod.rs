@@ -64,5 +64,5 @@ pub use trainer::{StepReport, Trainer};
 /// concerns the whole process, so it is for programs to decide. Returns whether the allocator can be
 /// asked: that of the GNU C library can.
 pub fn keep_freed_memory() -> bool {
-    crate::cpu::keep_freed_memory()
+    crate::system::keep_freed_memory()
 }

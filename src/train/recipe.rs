@@ -34,7 +34,8 @@ pub struct Recipe {
     pub sgm_weight: f64,
     /// Whether the module's contexts get noise.
     pub label_noise: bool,
-    /// The weight of the divergence from a teacher, if there is one. The divergence is a mean over
+    /// The weight of the divergence from a teacher ([`Trainer::with_teacher`](super::Trainer::with_teacher)); 0 for
+    /// training without. The divergence is a mean over
     /// time steps, the CTC loss a sum over them: with a weight near the number of time steps both
     /// count alike.
     pub distillation_weight: f64,

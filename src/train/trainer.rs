@@ -56,6 +56,8 @@ pub struct Trainer {
     optimizer: AdamW,
     average: Option<Average>,
     teacher: Option<Backend>,
+    /// The fingerprint of the teacher, also of one that a checkpoint asks for.
+    teacher_fingerprint: Option<u64>,
     step: u64,
     best: f64,
 }
@@ -103,15 +105,18 @@ impl Trainer {
             optimizer,
             average,
             teacher: None,
+            teacher_fingerprint: None,
             step: 0,
             best: f64::NEG_INFINITY,
         })
     }
 
-    /// Lets a teacher supervise; its classes must be the network's.
+    /// Lets a teacher supervise; its classes must be the network's, and a training that was resumed must have the
+    /// teacher that it had.
     ///
     /// # Errors
-    /// [`TrainError::Options`] if they are not; [`TrainError::Network`] if its weights are damaged.
+    /// [`TrainError::Options`] if the classes are others; [`TrainError::OtherTeacher`] if the weights are;
+    /// [`TrainError::Network`] if they are damaged.
     pub fn with_teacher(mut self, teacher: &Weights) -> Result<Self, TrainError> {
         let classes = self.network.config().num_classes;
         let same = teacher.config().num_classes == classes
@@ -119,7 +124,12 @@ impl Trainer {
         if !same {
             return Err(TrainError::Options("the teacher has another charset".to_owned()));
         }
+        let found = teacher.fingerprint()?;
+        if let Some(expected) = self.teacher_fingerprint.filter(|&expected| expected != found) {
+            return Err(TrainError::OtherTeacher { expected, found });
+        }
         self.teacher = Some(teacher.execution_on(self.network.device())?);
+        self.teacher_fingerprint = Some(found);
         Ok(self)
     }
 
@@ -161,11 +171,16 @@ impl Trainer {
     /// Makes a step.
     ///
     /// # Errors
+    /// [`TrainError::NoTeacher`] if the recipe weighs distillation and there is no teacher;
     /// [`TrainError::NotFinite`], before any parameter moves, if the loss or the gradients are not
     /// finite; [`TrainError::NoSamples`] if there is nothing to train on; [`TrainError::Network`] if
     /// the device fails.
     pub fn step(&mut self) -> Result<StepReport, TrainError> {
         let start = Instant::now();
+        let weight = self.recipe.distillation_weight;
+        if weight > 0.0 && self.teacher.is_none() {
+            return Err(TrainError::NoTeacher { weight });
+        }
         let parts = self.recipe.accumulate;
         let mut waited = Duration::ZERO;
         let mut batches = Vec::with_capacity(parts);
@@ -262,6 +277,7 @@ impl Trainer {
             sgm: self.network.sgm().is_some(),
             batch_norms: self.network.batch_norms(),
             init: self.network.init(),
+            teacher: self.teacher_fingerprint,
         };
         checkpoint::write(
             path.as_ref(),
@@ -290,7 +306,7 @@ impl Trainer {
     }
 
     /// Goes on where a training was saved: with its network, recipe and charset, and sources and
-    /// loading that must be the same.
+    /// loading that must be the same. So must the teacher ([`Trainer::with_teacher`]).
     ///
     /// # Errors
     /// [`TrainError::Checkpoint`] if the file is damaged or no checkpoint of a training;
@@ -316,6 +332,7 @@ impl Trainer {
         let restored = trainer.optimizer.restore(state.optimizer_steps, moments, &trainer.network);
         restored.map_err(|error| damaged(error.into()))?;
         trainer.average = average.map(Average);
+        trainer.teacher_fingerprint = state.teacher;
         trainer.step = state.step;
         trainer.best = state.best.unwrap_or(f64::NEG_INFINITY);
         Ok(trainer)

@@ -24,7 +24,10 @@ const GIT_LFS: &[u8] = b"version https://git-lfs.github.com/spec/";
 const HTML_PREFIX: usize = 512;
 
 impl Format {
-    /// The format of a file that starts with `bytes`.
+    /// Bytes at the start of a file that tell its format.
+    pub(super) const DETECTED_BY: usize = 1024;
+
+    /// The format of a file that starts with `bytes`, all of them or [`Format::DETECTED_BY`].
     pub(super) fn detect(bytes: &[u8]) -> Result<Self, WeightsError> {
         if bytes.is_empty() {
             return Err(WeightsError::Empty);

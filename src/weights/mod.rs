@@ -10,12 +10,11 @@
 //! ([`Weights::save_quantized`]). docs/weights_format.md describes both.
 
 mod buffer;
-mod calibrate;
 #[cfg(feature = "embedded")]
 mod embedded;
+mod fingerprint;
 mod fold;
 mod format;
-mod gptq;
 mod infer;
 mod levels;
 mod limits;
@@ -26,13 +25,13 @@ mod pickle;
 #[cfg(feature = "onnx")]
 mod protobuf;
 mod pth;
-mod quantize;
 mod quantized;
 mod safetensors;
 mod shape;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
+mod write_quantized;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -41,9 +40,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::charset::Charset;
-use crate::cpu::FileMap;
 use crate::error::{ComputeError, ConfigError, Result, ShapeMismatch, WeightsError};
-use crate::files;
 #[cfg(feature = "candle")]
 use crate::inference::CandleModel;
 use crate::inference::{Backend, Device, Model, Precision};
@@ -52,18 +49,19 @@ use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
 
-pub use crate::cpu::ActivationBits;
-pub use calibrate::{CalibratedLayer, CalibrationOptions, Int8Calibration};
+pub use crate::ops::quantized::{ActivationBits, QuantizedTensor};
 pub use format::Format;
-pub use levels::QuantizedTensor;
 #[cfg(feature = "train")]
 pub(crate) use limits::MAX_RANK;
-pub use quantize::{Coding, QuantizeOptions, Rate};
+pub(crate) use quantized::factors_fit;
 pub use safetensors::StorageType;
+pub(crate) use safetensors::write_bytes;
 #[cfg(feature = "train")]
 pub(crate) use safetensors::{Encoded, check_header, write_file};
 #[cfg(feature = "train")]
 pub(crate) use training::Values;
+pub use write_quantized::Coding;
+pub(crate) use write_quantized::{f16_scales, to_bytes as quantized_bytes};
 
 /// The parameters of a network, still in their file, with what is needed to run it.
 ///
@@ -87,11 +85,10 @@ pub struct Weights {
 impl Weights {
     /// Opens a weights file of any known format.
     ///
-    /// The file is mapped into memory, not read at once: it must not be changed or shortened while
-    /// this value or a copy of it lives. A change would show in the parameters that are read later
-    /// (in the worst case as undefined behaviour); access to a part that was cut off ends the
-    /// process. Renaming another file to `path` is safe. Where others may write to the file, read it
-    /// into memory: [`Weights::from_reader`].
+    /// The file stays open, and parameters are read when they are asked for: a network that is built from
+    /// them is never in memory twice. If the file is changed or cut off meanwhile, what is read later gives
+    /// [`WeightsError::Changed`] (as far as the file's length and time of change tell). Renaming another file to
+    /// `path` changes nothing.
     ///
     /// The file must be a regular one; [`Weights::from_reader`] takes pipes. What is allocated for a
     /// damaged or hostile file is proportional to its size (docs/robustness.md).
@@ -99,7 +96,7 @@ impl Weights {
     /// # Errors
     /// [`WeightsError`], naming what is wrong with the file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        Self::from_buffer(map_file(path.as_ref())?)
+        Self::from_buffer(Buffer::open(path.as_ref())?)
     }
 
     /// Takes the bytes of a weights file of any known format: a `Vec<u8>`, or without a copy a
@@ -186,7 +183,8 @@ impl Weights {
     }
 
     /// Replaces what the network runs in by default; [`Weights::save_quantized`] writes it into the
-    /// file, [`Weights::save`] does not.
+    /// file, [`Weights::save`] does not. It is the same as [`Options::precision`](crate::Options::precision): which
+    /// parameters are rounded, and which stay in f32, is theirs ([`Weights::int8_model`]).
     ///
     /// # Errors
     /// [`ConfigError`] for another precision than f32 and int8.
@@ -244,7 +242,8 @@ impl Weights {
     /// checkpoints; `None` if there is none.
     ///
     /// # Errors
-    /// [`WeightsError::NonFinite`].
+    /// [`WeightsError::NonFinite`]; [`WeightsError::Io`] and [`WeightsError::Changed`] if the file can no longer be
+    /// read.
     pub fn tensor(&self, name: &str) -> Result<Option<(Vec<f32>, Vec<usize>)>> {
         let Some(tensor) = self.tensors.get(name) else {
             return Ok(None);
@@ -263,20 +262,22 @@ impl Weights {
     /// # Errors
     /// [`WeightsError::Malformed`] if the integers are damaged.
     pub fn quantized_tensor(&self, name: &str) -> Result<Option<QuantizedTensor>> {
-        self.tensors.get(name).map_or(Ok(None), |tensor| tensor.levels(name))
+        self.tensors.get(name).map_or(Ok(None), |tensor| tensor.quantized_values(name))
     }
 
     /// Builds the network for inference on a CPU in f32.
     ///
     /// # Errors
-    /// [`WeightsError::NonFinite`] if a parameter is NaN or infinite.
+    /// [`WeightsError::NonFinite`] if a parameter is NaN or infinite; [`WeightsError::Io`] and
+    /// [`WeightsError::Changed`] if the file can no longer be read.
     pub fn model(&self) -> Result<Model> {
         Model::new(&self.config, self)
     }
 
     /// Builds the network for inference on a CPU with its products in int8
-    /// ([`Precision::Int8`]). Parameters that are stored in integers are taken as they are; rows of
-    /// others are rounded to 127 of their largest magnitude.
+    /// ([`Precision::Int8`]). Parameters that are stored in integers are taken as they are. In a quantised
+    /// file, the layers of other parameters compute in f32; of exact weights, rows are rounded to 127 of their
+    /// largest magnitude.
     ///
     /// # Errors
     /// As [`Weights::model`]; [`WeightsError::Malformed`] if integers are damaged.
@@ -325,21 +326,18 @@ impl Weights {
     }
 }
 
-/// Maps a file into memory.
-fn map_file(path: &Path) -> Result<Buffer> {
-    let map = files::open(path).and_then(|file| FileMap::new(&file));
-    let map = map.map_err(|source| WeightsError::Io { path: path.to_owned(), source })?;
-    Ok(Buffer::Mapped(map))
-}
-
 /// Reads a file of any known format; its tensors get the published names.
 fn read(buffer: Buffer) -> Result<(Format, WeightsFile, BTreeMap<String, StoredTensor>)> {
-    let format = Format::detect(buffer.as_slice())?;
+    let format = Format::detect(&buffer.read(0..buffer.len().min(Format::DETECTED_BY))?)?;
     let mut file = match format {
         Format::Safetensors => safetensors::read(buffer)?,
         Format::Pth => pth::read(buffer)?,
         #[cfg(feature = "onnx")]
-        Format::Onnx => onnx::read(buffer)?,
+        Format::Onnx => {
+            let mut file = onnx::read(buffer.loaded()?)?;
+            file.tensors.values_mut().for_each(StoredTensor::unload);
+            file
+        }
         #[cfg(not(feature = "onnx"))]
         Format::Onnx => {
             return Err(WeightsError::FeatureDisabled { format: "ONNX", feature: "onnx" }.into());
@@ -392,12 +390,7 @@ impl Weights {
 /// Hands parameters to the network as it is built, straight from the file.
 impl ParameterSource<Vec<f32>> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>> {
-        let tensor = self.parameter(name, shape)?;
-        let values = tensor.values(name)?;
-        // A network of which the file and its own copy were both resident would take twice the
-        // memory.
-        tensor.release();
-        Ok(values)
+        self.parameter(name, shape)?.values(name)
     }
 }
 
@@ -405,16 +398,11 @@ impl ParameterSource<Vec<f32>> for Weights {
 impl ParameterSource<int8::Values> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<int8::Values> {
         let tensor = self.parameter(name, shape)?;
-        let values = match tensor.levels(name)? {
-            Some(tensor) => int8::Values::Int8(tensor.into_levels()),
-            // A file that is made to run in int8 has in integers what may be.
-            None if self.precision == Precision::Int8 => {
-                int8::Values::KeepF32(tensor.values(name)?)
-            }
+        Ok(match tensor.quantized_values(name)? {
+            Some(quantized) => int8::Values::Int8(quantized),
+            None if tensor.is_kept_f32() => int8::Values::KeepF32(tensor.values(name)?),
             None => int8::Values::F32(tensor.values(name)?),
-        };
-        tensor.release();
-        Ok(values)
+        })
     }
 }
 

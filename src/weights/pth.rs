@@ -1,14 +1,14 @@
 //! PyTorch's `.pth` since version 1.6: a zip archive of a pickle and one entry a storage.
 
 use std::collections::HashMap;
-use std::io::{Cursor, Read};
+use std::io::{BufReader, Read};
 use std::ops::Range;
 use std::sync::Arc;
 
 use zip::ZipArchive;
 use zip::result::ZipError;
 
-use super::buffer::Buffer;
+use super::buffer::{Buffer, BufferReader};
 use super::limits::{TensorList, check_name, check_rank};
 use super::pickle::{Id, Pickle, Value};
 use super::tensor::{ElementType, StoredTensor};
@@ -28,7 +28,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     let mut archive = Archive::open(&buffer)?;
     let pickle = Pickle::parse(&archive.pickle()?).map_err(malformed)?;
     let items = state_dict(&pickle)?;
-    let mut list = TensorList::new(FORMAT, buffer.as_slice().len());
+    let mut list = TensorList::new(FORMAT, buffer.len());
     for &(key, value) in items {
         let (Some(name), Some(description)) = (pickle.text(key), describe(&pickle, value)) else {
             continue;
@@ -114,7 +114,7 @@ fn describe(pickle: &Pickle, value: Id) -> Option<Description<'_>> {
 /// The zip archive, and where its storages are.
 struct Archive<'a> {
     buffer: &'a SharedBuffer,
-    zip: ZipArchive<Cursor<&'a [u8]>>,
+    zip: ZipArchive<BufReader<BufferReader<'a>>>,
     /// The folder that everything in the archive lies in, with a slash.
     root: String,
     /// Storages by key: several tensors may share one.
@@ -123,7 +123,7 @@ struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     fn open(buffer: &'a SharedBuffer) -> Result<Self> {
-        let mut zip = ZipArchive::new(Cursor::new(buffer.as_slice())).map_err(malformed)?;
+        let mut zip = ZipArchive::new(BufReader::new(buffer.reader())).map_err(malformed)?;
         let mut root = None;
         for index in 0..zip.len() {
             let entry = zip.by_index_raw(index).map_err(malformed)?;
@@ -178,7 +178,7 @@ impl<'a> Archive<'a> {
         });
         drop(entry);
         let range = range
-            .filter(|range| range.end <= self.buffer.as_slice().len())
+            .filter(|range| range.end <= self.buffer.len())
             .ok_or_else(|| malformed(format!("{name} is out of place")))?;
         let storage = (self.buffer.clone(), range);
         self.storages.insert(key.to_owned(), storage.clone());

@@ -17,11 +17,12 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use super::SharedBuffer;
-use super::levels::{FORMAT, StoredLevels, activation_bits, damaged};
+use super::levels::{FORMAT, StoredIntegers, damaged};
 use super::limits::{TensorList, check_name, check_rank};
 use super::shape::element_count;
 use super::tensor::{ElementType, StoredTensor};
 use crate::error::{Result, WeightsError};
+use crate::ops::quantized::{ActivationBits, QuantizedTensor};
 use crate::rans;
 
 pub(super) const CODED: &str = ".rans";
@@ -100,28 +101,32 @@ pub(super) fn take(
         if smoothing_scales.as_ref().is_some_and(|factors| !factors_fit(factors, shape)) {
             return Err(damaged(name, "its input factors do not fit its shape"));
         }
-        let bytes = buffer.as_slice().get(levels.bytes.clone());
-        let bytes = bytes.ok_or_else(|| damaged(name, "it lies outside the file"))?;
-        let fits = match levels.dtype {
-            safetensors::Dtype::I8 => !coded && levels.shape == *shape && bytes.len() == count,
-            safetensors::Dtype::U8 => coded && rans::check_count(bytes, count).is_ok(),
+        let Listed { bytes, dtype, shape: listed_shape } = levels;
+        if bytes.end > buffer.len() {
+            return Err(damaged(name, "it lies outside the file"));
+        }
+        let fits = match dtype {
+            safetensors::Dtype::I8 => !coded && listed_shape == *shape && bytes.len() == count,
+            safetensors::Dtype::U8 => coded && rans::check_count(bytes.len(), count).is_ok(),
             _ => false,
         };
         if !fits {
             return Err(damaged(name, "its integers do not fit its shape"));
         }
-        let activation_bits = activation_bits(name, &parameters.twelve_bit_inputs);
-        let Listed { bytes, .. } = levels;
-        let buffer = buffer.clone();
-        let levels =
-            StoredLevels { buffer, bytes, coded, scales, smoothing_scales, activation_bits };
-        list.push(name, StoredTensor::quantized(levels, shape.clone()))?;
+        let activation_bits = match parameters.twelve_bit_inputs.contains(name) {
+            true => ActivationBits::Twelve,
+            false => ActivationBits::Eight,
+        };
+        let integers = StoredIntegers { buffer: buffer.clone(), bytes, coded };
+        let (shape, levels) = (shape.clone(), Vec::new());
+        let tensor = QuantizedTensor { shape, levels, scales, smoothing_scales, activation_bits };
+        list.push(name, StoredTensor::quantized(integers, tensor))?;
     }
     Ok(())
 }
 
 /// Whether there is a factor above 0 for each input channel of all groups.
-pub(super) fn factors_fit(factors: &[f32], shape: &[usize]) -> bool {
+pub(crate) fn factors_fit(factors: &[f32], shape: &[usize]) -> bool {
     let [rows, channels, ..] = *shape else {
         return false;
     };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
-use safetensors::tensor::{Dtype, SafeTensors, View};
+use safetensors::tensor::{self, Dtype, View};
 use serde::{Deserialize, Serialize};
 
 use super::buffer::Buffer;
@@ -66,13 +66,28 @@ pub(crate) fn check_header(bytes: &[u8]) -> Result<()> {
     Err(malformed(format!("a header of {len} bytes, more than {MAX_HEADER}")))
 }
 
+/// The header and where the data begin: behind the header's length in 8 bytes, and itself.
+fn read_header(buffer: &Buffer) -> Result<(tensor::Metadata, usize)> {
+    let len = buffer.read(0..buffer.len().min(8))?;
+    check_header(&len)?;
+    let len = len.first_chunk().ok_or_else(|| malformed("it ends before the header"))?;
+    // At most `MAX_HEADER`.
+    let data = 8 + u64::from_le_bytes(*len) as usize;
+    if data > buffer.len() {
+        return Err(malformed("the header breaks off"));
+    }
+    let header = buffer.read(8..data)?;
+    let header: tensor::Metadata = serde_json::from_slice(&header).map_err(malformed)?;
+    if header.data_len().checked_add(data) != Some(buffer.len()) {
+        let (wanted, found) = (header.data_len(), buffer.len() - data);
+        return Err(malformed(format!("its tensors take {wanted} bytes, it has {found}")));
+    }
+    Ok((header, data))
+}
+
 pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     let buffer = Arc::new(buffer);
-    let bytes = buffer.as_slice();
-    check_header(bytes)?;
-    let (header_len, header) = SafeTensors::read_metadata(bytes).map_err(malformed)?;
-    // The header: its length in 8 bytes, itself, then the data.
-    let data = 8 + header_len;
+    let (header, data) = read_header(&buffer)?;
     let mut listed: BTreeMap<String, Listed> = header
         .tensors()
         .into_iter()
@@ -83,7 +98,8 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         })
         .collect();
     let mut file = WeightsFile::from_tensors(BTreeMap::new());
-    let mut list = TensorList::new(FORMAT, bytes.len());
+    let mut quantized = false;
+    let mut list = TensorList::new(FORMAT, buffer.len());
     if let Some(json) = header.metadata().as_ref().and_then(|entries| entries.get(METADATA_KEY)) {
         let metadata: Metadata = serde_json::from_str(json).map_err(bad_metadata)?;
         file.config = Some(metadata.config);
@@ -94,16 +110,21 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
         }
         if let Some(parameters) = metadata.quantized {
             quantized::take(&parameters, &buffer, &mut listed, &mut list)?;
+            quantized = true;
         }
     }
     for (name, Listed { bytes, dtype, shape }) in listed {
         check_name(FORMAT, &name)?;
         check_rank(FORMAT, &name, shape.len())?;
-        let tensor = match ElementType::from_dtype(dtype) {
+        let mut tensor = match ElementType::from_dtype(dtype) {
             Some(kind) => StoredTensor::contiguous(&buffer, bytes, kind, shape)
                 .ok_or_else(|| malformed(format!("tensor {name} is out of place")))?,
             None => StoredTensor::foreign(&format!("{dtype:?}"), shape),
         };
+        if quantized {
+            // What a quantised file does not round is meant to be exact.
+            tensor.keep_f32();
+        }
         list.push(&name, tensor)?;
     }
     file.tensors = list.into_tensors();
@@ -237,7 +258,7 @@ pub(super) fn serialize(tensors: &[(String, Encoded)], json: String) -> Result<V
 }
 
 /// Writes a file, as a whole or not at all.
-pub(super) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
     files::replace(path, bytes)
         .map_err(|source| WeightsError::Io { path: path.to_owned(), source }.into())
 }

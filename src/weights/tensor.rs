@@ -4,9 +4,12 @@ use std::fmt;
 use std::ops::Range;
 
 use super::SharedBuffer;
-use super::levels::{QuantizedTensor, StoredLevels};
+#[cfg(feature = "onnx")]
+use super::buffer::Buffer;
+use super::levels::StoredIntegers;
 use super::shape::{element_count, row_major};
 use crate::error::{Result, WeightsError};
+use crate::ops::quantized::QuantizedTensor;
 
 /// Element types that weights are stored in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +52,8 @@ enum Elements {
     Stored { buffer: SharedBuffer, bytes: Range<usize>, kind: ElementType, strides: Vec<usize> },
     /// Values that were computed on loading, in row-major order.
     Computed(Vec<f32>),
-    /// Integers with a scale a row.
-    Quantized(StoredLevels),
+    /// Integers with a scale a row: `tensor` has all but the integers.
+    Quantized { integers: StoredIntegers, tensor: QuantizedTensor },
     /// Elements of a type that no weights have; kept until it is known whether anybody needs them.
     Foreign { dtype: String },
 }
@@ -60,6 +63,8 @@ enum Elements {
 pub(super) struct StoredTensor {
     shape: Vec<usize>,
     elements: Elements,
+    /// Whether int8 inference computes its layer in f32.
+    keep_f32: bool,
 }
 
 impl StoredTensor {
@@ -88,9 +93,13 @@ impl StoredTensor {
         shape: Vec<usize>,
         strides: Vec<usize>,
     ) -> Option<Self> {
-        let available = buffer.as_slice().get(bytes.clone())?.len() / kind.size();
+        (bytes.start <= bytes.end && bytes.end <= buffer.len()).then_some(())?;
+        let available = bytes.len() / kind.size();
         (shape.len() == strides.len()).then_some(())?;
-        if element_count(&shape)? > 0 {
+        let mut bytes = bytes;
+        if element_count(&shape)? == 0 {
+            bytes.end = bytes.start;
+        } else {
             let mut last = 0usize;
             for (&size, &stride) in shape.iter().zip(&strides) {
                 last = last.checked_add((size - 1).checked_mul(stride)?)?;
@@ -98,27 +107,54 @@ impl StoredTensor {
             (last < available).then_some(())?;
             // Overlapping elements (a stride of 0) could blow a small file up to any size.
             (element_count(&shape)? <= available).then_some(())?;
+            // Others may share what lies behind.
+            bytes.end = bytes.start + (last + 1) * kind.size();
         }
         let elements = Elements::Stored { buffer: buffer.clone(), bytes, kind, strides };
-        Some(StoredTensor { shape, elements })
+        Some(StoredTensor::new(shape, elements))
+    }
+
+    fn new(shape: Vec<usize>, elements: Elements) -> Self {
+        StoredTensor { shape, elements, keep_f32: false }
     }
 
     /// A tensor of computed values in row-major order; their count is the shape's.
     pub(super) fn computed(values: Vec<f32>, shape: Vec<usize>) -> Self {
         debug_assert_eq!(element_count(&shape), Some(values.len()));
-        StoredTensor { shape, elements: Elements::Computed(values) }
+        StoredTensor::new(shape, Elements::Computed(values))
     }
 
     /// A tensor of an element type that weights are not stored in. Of a long name of the type the
     /// start is kept.
     pub(super) fn foreign(dtype: &str, shape: Vec<usize>) -> Self {
         let dtype = dtype.chars().take(MAX_DTYPE).collect();
-        StoredTensor { shape, elements: Elements::Foreign { dtype } }
+        StoredTensor::new(shape, Elements::Foreign { dtype })
     }
 
-    /// A tensor of integers with a scale a row, which were checked against its shape.
-    pub(super) fn quantized(levels: StoredLevels, shape: Vec<usize>) -> Self {
-        StoredTensor { shape, elements: Elements::Quantized(levels) }
+    /// A tensor of integers with a scale a row, which were checked against its shape: `tensor` has all but the
+    /// integers.
+    pub(super) fn quantized(integers: StoredIntegers, tensor: QuantizedTensor) -> Self {
+        StoredTensor::new(tensor.shape.clone(), Elements::Quantized { integers, tensor })
+    }
+
+    /// Makes int8 inference compute its layer in f32.
+    pub(super) fn keep_f32(&mut self) {
+        self.keep_f32 = true;
+    }
+
+    /// Whether int8 inference computes its layer in f32.
+    pub(super) fn is_kept_f32(&self) -> bool {
+        self.keep_f32
+    }
+
+    /// Refers to the file instead of the copy of its bytes that is in memory.
+    #[cfg(feature = "onnx")]
+    pub(super) fn unload(&mut self) {
+        if let Elements::Stored { buffer, .. } = &mut self.elements
+            && let Buffer::Loaded { file, .. } = &**buffer
+        {
+            *buffer = file.clone();
+        }
     }
 
     /// The bytes that its elements take in the file; shared ones count for every tensor.
@@ -128,7 +164,7 @@ impl StoredTensor {
                 let count = element_count(&self.shape).unwrap_or(usize::MAX);
                 (count as u64).saturating_mul(kind.size() as u64)
             }
-            Elements::Quantized(levels) => levels.bytes.len() as u64,
+            Elements::Quantized { integers, .. } => integers.bytes.len() as u64,
             Elements::Computed(_) | Elements::Foreign { .. } => 0,
         }
     }
@@ -149,40 +185,29 @@ impl StoredTensor {
         Some(tensor)
     }
 
-    /// Tells the system that the elements will not be read again soon.
-    pub(super) fn release(&self) {
+    /// The integers with their scales, if the tensor is stored so.
+    pub(super) fn quantized_values(&self, name: &str) -> Result<Option<QuantizedTensor>> {
         match &self.elements {
-            Elements::Stored { buffer, bytes, .. } => buffer.release(bytes.clone()),
-            Elements::Quantized(levels) => levels.release(),
-            Elements::Computed(_) | Elements::Foreign { .. } => {}
-        }
-    }
-
-    /// The integers, if the tensor is stored in integers.
-    pub(super) fn levels(&self, name: &str) -> Result<Option<QuantizedTensor>> {
-        match &self.elements {
-            Elements::Quantized(levels) => levels.read(name, &self.shape).map(Some),
+            Elements::Quantized { integers, tensor } => integers.read(name, tensor).map(Some),
             _ => Ok(None),
         }
     }
 
     pub(super) fn is_quantized(&self) -> bool {
-        matches!(self.elements, Elements::Quantized(_))
+        matches!(self.elements, Elements::Quantized { .. })
     }
 
     /// The values in row-major order, as f32 and finite.
     pub(super) fn values(&self, name: &str) -> Result<Vec<f32>> {
         let values = match &self.elements {
             Elements::Computed(values) => values.clone(),
-            Elements::Quantized(levels) => {
-                levels.read(name, &self.shape)?.into_levels().dequantized()
-            }
+            Elements::Quantized { integers, tensor } => integers.read(name, tensor)?.dequantized(),
             Elements::Foreign { dtype } => {
                 let (name, dtype) = (name.to_owned(), dtype.clone());
                 return Err(WeightsError::Dtype { name, dtype }.into());
             }
             Elements::Stored { buffer, bytes, kind, strides } => {
-                let bytes = &buffer.as_slice()[bytes.clone()];
+                let bytes = &buffer.read(bytes.clone())?;
                 match kind {
                     ElementType::F16 => self
                         .gather(bytes, strides, |b: [u8; 2]| half::f16::from_le_bytes(b).to_f32()),

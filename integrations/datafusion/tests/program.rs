@@ -115,15 +115,18 @@ fn finished_files_are_skipped() {
     assert!(printed.contains("3 files: 60 rows, 0 with an error"), "{printed}");
     let output = folder.path().join("texts");
     let kept = fs::metadata(output.join("a.parquet")).unwrap().modified().unwrap();
-    // As a run leaves them that was killed in the second file.
-    fs::rename(output.join("b.parquet"), output.join(".b.parquet.partial")).unwrap();
+    // As a run leaves them that was killed in the second file, some time ago.
+    let left = output.join(".b.parquet.1.0.partial");
+    fs::rename(output.join("b.parquet"), &left).unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(1000);
+    fs::File::options().write(true).open(&left).unwrap().set_modified(old).unwrap();
     fs::remove_file(output.join("c.parquet")).unwrap();
     let printed = succeed(folder.path(), &["bulk", "crops", "texts"]);
     assert!(printed.contains("1 of 3 files are finished"), "{printed}");
     assert!(printed.contains("2 files: 40 rows"), "{printed}");
     assert_eq!(fs::metadata(output.join("a.parquet")).unwrap().modified().unwrap(), kept);
     assert_eq!(read(&output.join("b.parquet")), read(&output.join("a.parquet")));
-    assert!(!output.join(".b.parquet.partial").exists());
+    assert!(!left.exists());
     let printed = succeed(folder.path(), &["bulk", "crops", "texts"]);
     assert!(printed.contains("3 of 3 files are finished"), "{printed}");
     let printed = succeed(folder.path(), &["bulk", "crops", "texts", "--overwrite"]);
@@ -165,7 +168,8 @@ fn rows_are_filtered_and_columns_renamed() {
         assert!(error.contains(part), "{prefix}: {error}");
     }
     // Before a file is begun.
-    assert!(!folder.path().join(".more.parquet.partial").exists());
+    let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    assert!(names.into_iter().all(|name| !name.to_str().unwrap().contains("more.parquet")));
 }
 
 #[test]

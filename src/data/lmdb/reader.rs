@@ -232,26 +232,6 @@ impl<'a> Node<'a> {
     }
 }
 
-#[cfg(unix)]
 fn read_at(file: &File, offset: u64, bytes: &mut [u8]) -> Result<(), Fault> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset).map_err(Fault::Io)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut offset: u64, mut bytes: &mut [u8]) -> Result<(), Fault> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, offset).map_err(Fault::Io)? {
-            0 => return Err(Fault::Io(io::ErrorKind::UnexpectedEof.into())),
-            count => {
-                offset += count as u64;
-                bytes = &mut bytes[count..];
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(not(any(unix, windows)))]
-fn read_at(_: &File, _: u64, _: &mut [u8]) -> Result<(), Fault> {
-    Err(Fault::Io(io::ErrorKind::Unsupported.into()))
+    files::read_at(file, offset, bytes).map_err(Fault::Io)
 }

@@ -1,6 +1,5 @@
 //! A Parquet file that has its name only when it is complete.
 
-use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use datafusion::arrow::array::RecordBatch;
@@ -9,6 +8,7 @@ use datafusion::error::Result;
 use datafusion::parquet::arrow::ArrowWriter;
 use datafusion::parquet::basic::Compression;
 use datafusion::parquet::file::properties::WriterProperties;
+use svtrv2::files::Replacement;
 
 use super::plan::about;
 
@@ -19,26 +19,20 @@ const ROW_GROUP: usize = 1 << 14;
 const ROW_GROUP_BYTES: usize = 64 << 20;
 
 pub struct Sink {
-    writer: ArrowWriter<File>,
-    /// Where the file is written, beside its place.
-    partial: PathBuf,
+    writer: ArrowWriter<Replacement>,
     path: PathBuf,
 }
 
 impl Sink {
     pub fn create(path: &Path, schema: SchemaRef) -> Result<Self> {
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(".partial");
-        let partial = path.with_file_name(name);
-        let file = File::create(&partial).map_err(about(&partial))?;
+        let file = Replacement::create(path).map_err(about(path))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
             .build();
         let writer = ArrowWriter::try_new(file, schema, Some(properties))?;
-        Ok(Sink { writer, partial, path: path.to_owned() })
+        Ok(Sink { writer, path: path.to_owned() })
     }
 
     pub fn write(&mut self, batch: &RecordBatch) -> Result<()> {
@@ -46,7 +40,6 @@ impl Sink {
     }
 
     pub fn finish(self) -> Result<()> {
-        self.writer.into_inner()?.sync_all().map_err(about(&self.partial))?;
-        fs::rename(&self.partial, &self.path).map_err(about(&self.path))
+        self.writer.into_inner()?.commit().map_err(about(&self.path))
     }
 }

@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
 
-use super::Weights;
-use super::levels::QuantizedTensor;
-use super::quantize::{Matrix, QuantizeOptions, bias_name, check_bits};
-use crate::cpu::{self, ActivationBits};
+use super::matrix::Matrix;
+use super::{QuantizeOptions, bias_name, check_bits};
+use crate::cpu;
 use crate::error::{ConfigError, Result};
 use crate::inference::Model;
 use crate::model::Network;
 use crate::ops::native::Tokens;
 use crate::ops::observed::{ActivationStatistics, LayerInput, Named, ObservedLayers};
+use crate::ops::quantized::{ActivationBits, QuantizedTensor};
 use crate::ops::{Grid, Init, ParameterSource, Scope, int8};
 use crate::resize::{ResizedCrop, normalize_rgb};
+use crate::weights::Weights;
 
 /// Settings of [`Weights::calibrate_int8`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,7 +24,7 @@ pub struct CalibrationOptions {
     /// damages most for their multiplications, even with an input of 12 bits.
     pub f32_share: f64,
     /// The share of the multiplications, 0..=1, of layers in int8 whose input may be rounded to 12 bits
-    /// rather than 8 ([`ActivationBits`](super::ActivationBits)). The layers are those that gain most for their
+    /// rather than 8 ([`ActivationBits`]). The layers are those that gain most for their
     /// multiplications.
     pub twelve_bit_share: f64,
     /// Bits of the weights in trials, 2..=8: those of the [`Rate`](super::Rate) that they will be saved with.
@@ -34,12 +35,13 @@ pub struct CalibrationOptions {
 }
 
 impl Default for CalibrationOptions {
-    /// Nothing in f32, a share of 0.2 with inputs of 12 bits, trials with weights of 8 bits on 32 crops.
+    /// Nothing in f32, a share of 0.2 with inputs of 12 bits, trials with weights of
+    /// [`QuantizeOptions::INT8_BITS`] on 32 crops.
     fn default() -> Self {
         CalibrationOptions {
             f32_share: 0.0,
             twelve_bit_share: 0.2,
-            weight_bits: 8,
+            weight_bits: QuantizeOptions::INT8_BITS,
             trial_crops: 32,
         }
     }
@@ -55,7 +57,7 @@ impl Default for CalibrationOptions {
 pub struct Int8Calibration {
     /// The linear layers and convolutions, those with the largest error first.
     pub layers: Vec<CalibratedLayer>,
-    /// The error with all layers in int8, without input factors and means.
+    /// The error with all layers in int8, without smoothing scales and means.
     pub uncalibrated_error: f64,
     /// The error with the calibration.
     pub error: f64,
@@ -175,7 +177,7 @@ impl Weights {
 
     /// The inputs of the layers that int8 inference rounds.
     fn observe(&self, images: &Images) -> Result<BTreeMap<String, LayerInput>> {
-        let network = Network::<ObservedLayers>::new(&self.config, &Scope::new(&WithNames(self)))?;
+        let network = Network::<ObservedLayers>::new(self.config(), &Scope::new(&WithNames(self)))?;
         let ops = ActivationStatistics::default();
         for (image, [_, _, height, width]) in &images.0 {
             let grid = Grid { height: *height, width: *width };
@@ -267,7 +269,7 @@ struct Trials<'a> {
 
 impl<'a> Trials<'a> {
     fn new(weights: &'a Weights, images: Images, bits: u8) -> Result<Self> {
-        let classes = weights.config.num_classes;
+        let classes = weights.config().num_classes;
         let logits = images.logits(&weights.model()?)?;
         let margins = logits.iter().map(|x| x.chunks_exact(classes).map(Margin::of).collect());
         let margins = margins.collect();
@@ -358,7 +360,7 @@ impl<'a> Trials<'a> {
             source.rounded.insert(name, rounded);
             source.biases.extend(bias);
         }
-        let model = Model::new_int8(&weights.config, &source)?;
+        let model = Model::new_int8(weights.config(), &source)?;
         let (mut sum, mut frames) = (0.0, 0);
         for (margins, logits) in self.margins.iter().zip(self.images.logits(&model)?) {
             for (margin, frame) in margins.iter().zip(logits.chunks_exact(self.classes)) {
@@ -395,7 +397,7 @@ struct PartlyRounded<'a> {
 impl ParameterSource<int8::Values> for PartlyRounded<'_> {
     fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<int8::Values> {
         if let Some(tensor) = self.rounded.get(name) {
-            return Ok(int8::Values::Int8(tensor.clone().into_levels()));
+            return Ok(int8::Values::Int8(tensor.clone()));
         }
         let values = match self.biases.get(name) {
             Some(bias) => bias.clone(),

@@ -1,4 +1,6 @@
-//! What becomes of memory that is freed.
+//! What becomes of memory that is freed. Beside the kernels, the one place with unsafe code: a call of the C library.
+
+#![allow(unsafe_code)]
 
 /// Asks the system's allocator to keep freed memory for the next allocation instead of giving it
 /// back, for the whole process. Returns whether it can be asked: with the GNU C library.

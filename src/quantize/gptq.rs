@@ -8,7 +8,7 @@
 
 use rayon::prelude::*;
 
-use super::levels::round;
+use super::scales::round;
 
 /// Share of the mean variance that is added to every variance: inputs outside the sample vary, too.
 const DAMPING: f64 = 0.01;
