@@ -1,9 +1,38 @@
 #!/bin/sh
-# Fetches a trained SVTRv2-B (MIT licence, on PyPI as azcrawlerpy-recaptcha-text) and converts it
-# to weights/svtrv2_b.safetensors.
+# Fetches a trained network from PyPI and converts it to a weights file of this crate:
+#
+#   examples/fetch_weights.sh [svtrv2-b]    weights/svtrv2_b.safetensors: SVTRv2-B, English
+#                                           (azcrawlerpy-recaptcha-text, MIT licence)
+#   examples/fetch_weights.sh ppocrv6-small weights/ppocrv6_small.safetensors: PP-OCRv6 small, 50
+#                                           languages (rapidocr, Apache-2.0)
 set -eu
+name=${1:-svtrv2-b}
 cd "$(dirname "$0")/.."
-python3 -m pip download --quiet --no-deps --dest weights azcrawlerpy-recaptcha-text==1.0.1
-python3 -m zipfile -e weights/azcrawlerpy_recaptcha_text-1.0.1-py3-none-any.whl weights/package
-cargo run --release -p svtrv2-cli --no-default-features --features onnx -- convert --english \
-    weights/package/azcrawlerpy_recaptcha_text/svtrv2.onnx weights/svtrv2_b.safetensors
+
+# fetch PACKAGE VERSION: downloads a wheel and unpacks it to weights/package.
+fetch() {
+    python3 -m pip download --quiet --no-deps --dest weights "$1==$2"
+    file=$(printf %s "$1" | tr - _)
+    python3 -m zipfile -e "weights/$file-$2-py3-none-any.whl" weights/package
+}
+
+# convert OPTION.. INPUT OUTPUT
+convert() {
+    cargo run --release -p svtrv2-cli --no-default-features --features onnx -- convert "$@"
+}
+
+case $name in
+svtrv2-b)
+    fetch azcrawlerpy-recaptcha-text 1.0.1
+    convert --english weights/package/azcrawlerpy_recaptcha_text/svtrv2.onnx \
+        weights/svtrv2_b.safetensors
+    ;;
+ppocrv6-small)
+    fetch rapidocr 3.10.0
+    convert weights/package/rapidocr/models/PP-OCRv6_rec_small.onnx weights/ppocrv6_small.safetensors
+    ;;
+*)
+    echo "unknown network $name: svtrv2-b or ppocrv6-small" >&2
+    exit 2
+    ;;
+esac

@@ -4,7 +4,7 @@ mod support;
 
 use support::{Reference, fixture};
 use svtrv2::Crop;
-use svtrv2::resize::{resize_bicubic, target_size};
+use svtrv2::resize::{line_size, resize_bicubic, resize_bilinear, target_size};
 
 /// The ratio limit that the reference sizes were made with.
 const MAX_RATIO: u32 = 12;
@@ -22,6 +22,30 @@ fn reference_crops_to_the_byte() {
         let resized = resize_bicubic(&crop, size.width, size.height).unwrap();
         let (shape, expected) = expected.u8(&name);
         assert_eq!(shape, [size.height as usize, size.width as usize, 3], "{name}");
+        let differing = resized.rgb().iter().zip(&expected).filter(|(a, b)| a != b).count();
+        assert_eq!(differing, 0, "{name}: {differing} bytes differ");
+    }
+}
+
+/// Lines of height 48, as OpenCV resizes them.
+#[test]
+#[ignore = "needs the reference crops: SVTRV2_REFERENCE"]
+fn reference_lines_to_the_byte() {
+    let folder = support::reference_folder();
+    let expected = Reference::open(folder.join("bilinear48_expected.safetensors"));
+    let names = expected.names();
+    assert_eq!(names.len(), 39);
+    for name in names {
+        let crop = Crop::open(folder.join("crops").join(&name)).unwrap();
+        let (shape, expected) = expected.u8(&name);
+        let size = line_size(crop.width(), crop.height(), 48, 320, 128).unwrap();
+        // The reference has no limit on the ratio.
+        let width = match crop.width() > 128 * crop.height() {
+            true => shape[1],
+            false => size.width as usize,
+        };
+        assert_eq!(shape, [48, width, 3], "{name}");
+        let resized = resize_bilinear(&crop, width as u32, 48).unwrap();
         let differing = resized.rgb().iter().zip(&expected).filter(|(a, b)| a != b).count();
         assert_eq!(differing, 0, "{name}: {differing} bytes differ");
     }

@@ -24,6 +24,7 @@ Examples:
     svtrv2 convert --charset dict.txt --space --max-ratio 12 best.pth best.safetensors
     svtrv2 convert --int8 svtrv2_b.safetensors fast.safetensors
     svtrv2 convert --int8 --calibrate crops svtrv2_b.safetensors fast.safetensors
+    svtrv2 convert --symbols latin.txt PP-OCRv6_rec_small.onnx latin.safetensors
     svtrv2 convert --bytes 8000000 svtrv2_b.safetensors small.safetensors
     svtrv2 convert --int8 --bytes 12000000 --calibrate crops svtrv2_b.safetensors both.safetensors")]
 pub struct Arguments {
@@ -40,6 +41,10 @@ pub struct Arguments {
     /// The charset is the published English one: 0-9, a-z, A-Z, 32 punctuation marks
     #[arg(long)]
     english: bool,
+    /// Keep only the symbols of this file, one a line: the classifier loses the rows of all others. A line of
+    /// one space is the space
+    #[arg(long, value_name = "FILE")]
+    symbols: Option<PathBuf>,
     /// The largest aspect ratio that keeps its width: 4 for the published short-text models, 12 for
     /// those trained with semantic guidance [default: the input's, or 4]
     #[arg(long, value_name = "RATIO")]
@@ -117,6 +122,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     if let Some(charset) = charset {
         weights = weights.with_charset(charset)?;
+    }
+    if let Some(path) = &arguments.symbols {
+        weights = weights.with_symbols(Charset::open(path, false)?.symbols())?;
     }
     let config = weights.config();
     say(format!(

@@ -1,8 +1,9 @@
-//! ONNX files: raw bytes, or messages of nodes and initialisers.
+//! ONNX files: raw bytes, messages of nodes and initialisers, or a known graph with parts changed.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use svtrv2_fuzz::crafted::{field, initializer, node, number, onnx};
+use svtrv2_fuzz::graphs::{Network, pp_ocr_graph};
 use svtrv2_fuzz::{Bytes, open_weights};
 
 const NAMES: [&str; 6] = [
@@ -14,9 +15,38 @@ const NAMES: [&str; 6] = [
     "",
 ];
 
+/// A graph that its structure tells, with parts removed, repeated, exchanged or overwritten.
+fn changed(mut input: Bytes) -> Vec<Vec<u8>> {
+    let flags = input.byte();
+    let network = Network { small: flags & 1 == 0, fused: flags & 2 == 0 };
+    let mut graph = pp_ocr_graph(network);
+    for _ in 0..20 {
+        if input.is_empty() || graph.is_empty() {
+            break;
+        }
+        let kind = input.byte();
+        let (at, other) = (input.usize() % graph.len(), input.usize() % graph.len());
+        match kind % 4 {
+            0 => drop(graph.remove(at)),
+            1 => graph.insert(at, graph[other].clone()),
+            2 => graph.swap(at, other),
+            _ => {
+                let place = other % graph[at].len().max(1);
+                if let Some(byte) = graph[at].get_mut(place) {
+                    *byte = input.byte();
+                }
+            }
+        }
+    }
+    graph
+}
+
 fuzz_target!(|bytes: &[u8]| {
     if bytes.starts_with(b"\x08") {
         return open_weights(bytes.to_vec());
+    }
+    if bytes.starts_with(b"g") {
+        return open_weights(onnx(&changed(Bytes(&bytes[1..]))));
     }
     let mut input = Bytes(bytes);
     let mut graph = Vec::new();

@@ -4,6 +4,8 @@
 pub mod checkpoints;
 #[path = "../../tests/support/crafted.rs"]
 pub mod crafted;
+#[path = "../../tests/support/graphs.rs"]
+pub mod graphs;
 pub mod quantized;
 pub mod seeds;
 

@@ -9,6 +9,7 @@ use svtrv2::weights::{StorageType, Weights};
 use svtrv2::{Charset, Precision};
 
 use crate::crafted::{dictionary, initializer, ints, node, onnx, pth, safetensors, tensor, text};
+use crate::graphs::{Network, pp_ocr};
 
 /// Writes them to a folder, one below it for each target.
 pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
@@ -37,6 +38,12 @@ pub fn write(folder: &Path) -> Result<(), Box<dyn std::error::Error>> {
         std::fs::create_dir_all(&target)?;
         Weights::from_bytes(bytes.clone())?;
         std::fs::write(target.join("network"), bytes)?;
+    }
+    for small in [true, false] {
+        for fused in [true, false] {
+            let name = format!("pp_ocr_{}_{fused}", if small { "small" } else { "tiny" });
+            std::fs::write(folder.join("onnx").join(name), pp_ocr(Network { small, fused }))?;
+        }
     }
     let target = folder.join("ngram");
     std::fs::create_dir_all(&target)?;

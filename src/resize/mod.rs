@@ -1,14 +1,19 @@
-//! From a crop to the network's input size: the multi-size rule and a resampler that is
-//! bit-identical to Pillow's.
+//! From a crop to the network's input size: the rules of sizes, and resamplers that are bit-identical to
+//! Pillow's and OpenCV's.
 //!
 //! SVTRv2 does not squeeze every crop into one size: a crop's aspect ratio picks one of a few
 //! target sizes ([`target_size`]; paper section 3.2, "Multi-Size Resizing"), and the crop is
 //! resized to exactly that ([`resize_bicubic`]). The networks were trained on pixels from Pillow's
 //! antialiased bicubic filter, so the resampler here reproduces it to the byte; it is of use on
 //! its own, wherever a model was trained behind `PIL.Image.resize`.
+//!
+//! OpenCV's bilinear interpolation ([`resize_bilinear`]) is what networks were trained with that take lines of
+//! one height, narrow ones padded ([`line_size`]): OpenOCR's multilingual models and PP-OCRv6.
 
 mod bicubic;
+mod bilinear;
 mod coefficients;
+mod line;
 mod normalize;
 mod resized_crop;
 mod resizing;
@@ -16,6 +21,8 @@ mod target;
 
 pub use bicubic::resize_bicubic;
 pub(crate) use bicubic::resize_rgb;
+pub use bilinear::resize_bilinear;
+pub use line::{LineSize, line_size};
 pub(crate) use normalize::normalize_rgb;
 pub use resized_crop::ResizedCrop;
 pub use resizing::Resizing;

@@ -1,10 +1,10 @@
 //! From a weights file of any kind to a network.
 //!
 //! [`Weights::open`] tells the format from the bytes: safetensors (this crate's own files and
-//! OpenOCR's), PyTorch's zip-format `.pth`, and, with the feature `onnx`, the ONNX export of
-//! SVTRv2. Whatever the file calls its tensors, [`Weights`] holds them under one set of names: the
-//! published checkpoints', with the batch norm of the patch embedding folded into its
-//! convolutions.
+//! OpenOCR's), PyTorch's zip-format `.pth`, and, with the feature `onnx`, ONNX exports: SVTRv2's,
+//! OpenOCR's, PP-OCRv6's. Whatever the file calls its tensors, [`Weights`] holds them under one set of
+//! names: the published checkpoints', with batch norms and the branches of reparameterised convolutions
+//! folded, and 1x1 convolutions as matrices.
 //!
 //! This crate writes safetensors: exact or in f16 ([`Weights::save`]), or rounded to integers
 //! ([`Weights::save_quantized`]). docs/weights_format.md describes both.
@@ -28,6 +28,7 @@ mod pth;
 mod quantized;
 mod safetensors;
 mod shape;
+mod symbols;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
@@ -132,7 +133,7 @@ impl Weights {
         mut file: WeightsFile,
         tensors: BTreeMap<String, StoredTensor>,
     ) -> Result<Self> {
-        let tensors = fold::fold_batch_norm(tensors)?;
+        let tensors = fold::fold(tensors)?;
         let config = match file.config.take() {
             Some(config) => config,
             None => infer::config(&tensors)?,

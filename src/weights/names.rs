@@ -12,6 +12,18 @@ const GUIDED_FRM: &str = "decoder.ctc_decoder.";
 /// The semantic guidance module's prefix.
 const GUIDANCE: &str = "decoder.gtc_decoder.";
 const FRM: &str = "decoder.";
+/// Prefixes of PaddleOCR's models, and what takes their place.
+const PADDLE: [(&str, &str); 4] = [
+    ("backbone.", "encoder."),
+    ("head.ctc_encoder.encoder.", "decoder.svtr_encoder."),
+    ("head.ctc_head.fc.", "decoder.fc."),
+    ("head.fc.", "decoder.fc."),
+];
+/// Prefixes of what PaddleOCR's models hold for training alone.
+const PADDLE_GUIDANCE: [&str; 2] = ["head.gtc_head.", "head.before_gtc."];
+/// Ends of names of PaddleOCR's models, and what takes their place: batch norms' statistics.
+const PADDLE_STATISTICS: [(&str, &str); 2] =
+    [("._mean", ".running_mean"), ("._variance", ".running_var")];
 /// Prefixes of what this crate's training checkpoints hold besides the network.
 pub(crate) const TRAINING: [&str; 2] = ["optimizer.", "average."];
 /// Batch norm's counter of training steps.
@@ -19,16 +31,22 @@ const COUNTER: &str = ".num_batches_tracked";
 
 /// Maps a file's tensors to the published names.
 ///
-/// Prefixes of training frameworks are dropped, the feature rearrangement module is found under
-/// either of its prefixes, and what inference does not need (semantic guidance, counters, the state
-/// of training) is left out.
+/// Prefixes of training frameworks are dropped, the head is found under either of its prefixes, and what
+/// inference does not need (semantic guidance, counters, the state of training) is left out. Names of
+/// PaddleOCR's models, and of convolutions that were folded before they were written, become those of the
+/// published checkpoints.
 pub(super) fn canonical(
     tensors: BTreeMap<String, StoredTensor>,
 ) -> Result<BTreeMap<String, StoredTensor>> {
     let mut canonical = BTreeMap::new();
+    let strided = strided_blocks(tensors.keys());
     for (name, tensor) in tensors {
         let Some(name) = canonical_name(&name) else {
             continue;
+        };
+        let name = match module_of_folded(&name, &strided) {
+            Some(module) => module,
+            None => name,
         };
         if canonical.insert(name.clone(), tensor).is_some() {
             return Err(WeightsError::Duplicate(name).into());
@@ -37,7 +55,7 @@ pub(super) fn canonical(
     Ok(canonical)
 }
 
-fn canonical_name(name: &str) -> Option<String> {
+pub(super) fn canonical_name(name: &str) -> Option<String> {
     let mut name = name;
     while let Some(rest) = WRAPPERS.iter().find_map(|wrapper| name.strip_prefix(wrapper)) {
         name = rest;
@@ -46,10 +64,61 @@ fn canonical_name(name: &str) -> Option<String> {
     if training || name.ends_with(COUNTER) || name.starts_with(GUIDANCE) {
         return None;
     }
-    match name.strip_prefix(GUIDED_FRM) {
-        Some(rest) => Some(format!("{FRM}{rest}")),
-        None => Some(name.to_owned()),
+    if PADDLE_GUIDANCE.iter().any(|prefix| name.starts_with(prefix)) {
+        return None;
     }
+    let mut name = match name.strip_prefix(GUIDED_FRM) {
+        Some(rest) => format!("{FRM}{rest}"),
+        None => {
+            let paddle = PADDLE.iter().find_map(|(paddle, published)| {
+                Some(format!("{published}{}", name.strip_prefix(paddle)?))
+            });
+            paddle.unwrap_or_else(|| name.to_owned())
+        }
+    };
+    for (paddle, published) in PADDLE_STATISTICS {
+        if let Some(start) = name.strip_suffix(paddle) {
+            name = format!("{start}{published}");
+        }
+    }
+    // The one convolution of a local mixer, which is the first of a list in OpenOCR's checkpoints.
+    if name.starts_with("encoder.stages.") {
+        for part in ["weight", "bias"] {
+            if let Some(start) = name.strip_suffix(&format!(".mixer.{part}")) {
+                name = format!("{start}.mixer.0.{part}");
+            }
+        }
+    }
+    Some(name)
+}
+
+/// The start of the names of a RepViT block's parameters.
+const BLOCKS: &str = "encoder.features.";
+
+/// Numbers of the RepViT blocks whose token mixer changes the channels: it ends in a 1x1 convolution.
+fn strided_blocks<'a>(names: impl Iterator<Item = &'a String>) -> BTreeSet<String> {
+    let strided = names.filter_map(|name| {
+        let name = canonical_name(name)?;
+        let (number, part) = name.strip_prefix(BLOCKS)?.split_once('.')?;
+        part.starts_with("token_mixer.2.").then(|| number.to_owned())
+    });
+    strided.collect()
+}
+
+/// The name of a RepViT block's convolution that took the place of convolution and batch norm, and so
+/// lost the name of the former: `encoder.features.0.2.weight` is `encoder.features.0.2.c.weight`.
+fn module_of_folded(name: &str, strided: &BTreeSet<String>) -> Option<String> {
+    let (module, part) = name.strip_prefix(BLOCKS)?.rsplit_once('.')?;
+    let (number, layer) = module.split_once('.')?;
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let conv = match layer {
+        "token_mixer.0" if strided.contains(number) => "c",
+        "token_mixer.0" => "conv.c",
+        "token_mixer.2" | "channel_mixer.m.0" | "channel_mixer.m.2" => "c",
+        layer if number == "0" && digits(layer) => "c",
+        _ => return None,
+    };
+    Some(format!("{BLOCKS}{module}.{conv}.{part}"))
 }
 
 /// The indices of a stage's blocks, in order.
@@ -76,9 +145,54 @@ mod tests {
             ("module.decoder.gtc_decoder.norm_pred.bias", None),
             ("encoder.pope.patch_embed.0.norm.num_batches_tracked", None),
             ("optimizer.mean.decoder.fc.weight", None),
+            (
+                "backbone.stages.0.blocks.1.mixer.bias",
+                Some("encoder.stages.0.blocks.1.mixer.0.bias"),
+            ),
+            (
+                "backbone.stages.0.blocks.1.mixer.qkv.weight",
+                Some("encoder.stages.0.blocks.1.mixer.qkv.weight"),
+            ),
+            (
+                "head.ctc_encoder.encoder.conv1.norm._variance",
+                Some("decoder.svtr_encoder.conv1.norm.running_var"),
+            ),
+            ("head.ctc_head.fc.weight", Some("decoder.fc.weight")),
+            ("head.gtc_head.embedding.weight", None),
         ];
         for (name, expected) in cases {
             assert_eq!(canonical_name(name).as_deref(), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn convolutions_that_were_folded_before() {
+        let strided =
+            strided_blocks(["module.encoder.features.4.token_mixer.2.weight".to_owned()].iter());
+        let cases = [
+            ("encoder.features.0.2.weight", Some("encoder.features.0.2.c.weight")),
+            (
+                "encoder.features.3.token_mixer.0.bias",
+                Some("encoder.features.3.token_mixer.0.conv.c.bias"),
+            ),
+            (
+                "encoder.features.4.token_mixer.0.bias",
+                Some("encoder.features.4.token_mixer.0.c.bias"),
+            ),
+            (
+                "encoder.features.4.token_mixer.2.weight",
+                Some("encoder.features.4.token_mixer.2.c.weight"),
+            ),
+            (
+                "encoder.features.3.channel_mixer.m.2.bias",
+                Some("encoder.features.3.channel_mixer.m.2.c.bias"),
+            ),
+            ("encoder.features.3.token_mixer.1.fc1.weight", None),
+            ("encoder.features.0.2.c.weight", None),
+            ("encoder.stages.0.blocks.0.mixer.0.weight", None),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(module_of_folded(name, &strided).as_deref(), expected, "{name}");
         }
     }
 

@@ -185,6 +185,39 @@ impl StoredTensor {
         Some(tensor)
     }
 
+    /// The same elements in the same order in another shape; `None` if the number of elements
+    /// differs, or if they are integers or lie in another order in the file.
+    pub(super) fn reshaped(&self, shape: Vec<usize>) -> Option<Self> {
+        (element_count(&shape)? == element_count(&self.shape)?).then_some(())?;
+        let mut tensor = self.clone();
+        match &mut tensor.elements {
+            Elements::Stored { strides, .. } if row_major(&self.shape)? == *strides => {
+                *strides = row_major(&shape)?;
+            }
+            Elements::Stored { .. } | Elements::Quantized { .. } => return None,
+            Elements::Computed(_) | Elements::Foreign { .. } => {}
+        }
+        tensor.shape = shape;
+        Some(tensor)
+    }
+
+    /// Some rows (of the first dimension) as a tensor of their own, in f32.
+    pub(super) fn rows(&self, name: &str, rows: &[usize]) -> Result<Self> {
+        let values = self.values(name)?;
+        let count = self.shape.first().copied().unwrap_or(0);
+        let len = values.len().checked_div(count).unwrap_or(0);
+        let mut kept = Vec::with_capacity(rows.len() * len);
+        for &row in rows {
+            if row >= count {
+                let detail = format!("{name} has {count} rows, not a row {row}");
+                return Err(WeightsError::NotSvtrv2(detail).into());
+            }
+            kept.extend_from_slice(&values[row * len..(row + 1) * len]);
+        }
+        let shape = [&[rows.len()], self.shape.get(1..).unwrap_or_default()].concat();
+        Ok(Self::computed(kept, shape))
+    }
+
     /// The integers with their scales, if the tensor is stored so.
     pub(super) fn quantized_values(&self, name: &str) -> Result<Option<QuantizedTensor>> {
         match &self.elements {

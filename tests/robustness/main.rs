@@ -5,6 +5,9 @@
 #[path = "../support/crafted.rs"]
 mod crafted;
 mod files;
+#[cfg(feature = "onnx")]
+#[path = "../support/graphs.rs"]
+mod graphs;
 #[path = "../support/mod.rs"]
 mod support;
 mod weights;

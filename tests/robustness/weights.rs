@@ -6,6 +6,8 @@ use svtrv2::{Charset, Error, Options, Recognizer};
 use crate::crafted::{dictionary, int, ints, pth, safetensors, tensor, text, zip};
 #[cfg(feature = "onnx")]
 use crate::crafted::{field, initializer, node, number, onnx};
+#[cfg(feature = "onnx")]
+use crate::graphs::{self, operation};
 use crate::support::toy_config;
 use crate::{KB, MB, alone, case, check};
 
@@ -120,7 +122,30 @@ fn onnx_files() {
     );
     let negative = initializer("a.b", &[u64::MAX], &[]);
     let product = initializer("a.b", &[1 << 40, 1 << 40], &[]);
+    // Graphs that their structure would tell.
+    let conv = |input: &str, output: &str| operation("Conv", &[input, "w"], &[output], &[]);
+    let ends = [field(11, &field(1, b"x")), field(12, &field(1, b"y"))];
+    let kernel = initializer("w", &[1, 1, 1, 1], &[0; 4]);
+    let structure = |nodes: Vec<Vec<u8>>| onnx(&[&ends[..], &[kernel.clone()], &nodes].concat());
+    let copies = |kind: &str, count: usize| {
+        let value = |i: usize| if i == 0 { "x".to_owned() } else { format!("{i:x}") };
+        let copy = |i: usize| operation(kind, &[&value(i)], &[&value(i + 1)], &[]);
+        let mut nodes: Vec<Vec<u8>> = (0..count).map(copy).collect();
+        nodes.push(conv(&value(count), "y"));
+        nodes
+    };
+    let wide = operation("Conv", &["x", "w"].repeat(50_000), &["y"; 50_000], &[]);
+    let attribute = graphs::attribute_ints("pads", &[1; 100_000]);
+    let long_list = operation("Conv", &["x", "w"], &["y"], &[attribute]);
+    let dictionary = graphs::metadata("character", &"a\n".repeat(300_000));
     let cases = vec![
+        case("a million nodes", structure(vec![conv("x", "y"); 1_000_000]), "more than 65536", MB),
+        case("a loop", structure(vec![conv("z", "y"), conv("y", "z")]), "no node before", 64 * KB),
+        case("60 000 copies", structure(copies("Identity", 60_000)), "not the classifier", 40 * MB),
+        case("60 000 roots", structure(copies("Sqrt", 60_000)), "not the classifier", 40 * MB),
+        case("a node of 50 000 values", structure(vec![wide]), "twice", MB),
+        case("a list of 100 000 numbers", structure(vec![long_list]), "not the classifier", MB),
+        case("300 000 lines", [structure(vec![]), dictionary].concat(), "symbols", 32 * MB),
         case("one weight of many nodes", onnx(&shared), "too often", 4 * MB),
         case("many dimensions", onnx(&[rank]), "dimensions", MB),
         case("a long name", onnx(&[initializer(&long, &[1], &[0; 4])]), "name has", MB),
