@@ -226,6 +226,7 @@ fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json
             Rotation::None => 0,
             Rotation::CounterClockwise => 90,
             Rotation::Clockwise => -90,
+            Rotation::HalfTurn => 180,
         },
         "ms": milliseconds(time),
         "chars": chars,

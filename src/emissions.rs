@@ -31,6 +31,11 @@ impl Attention {
         Attention { frames, rows, weights }
     }
 
+    /// The weights `[frames, rows, 2 * MAP_REACH + 1]`.
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        &self.weights
+    }
+
     /// Frames: one stands for 4 columns of the resized crop.
     pub fn frames(&self) -> usize {
         self.frames

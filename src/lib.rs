@@ -166,7 +166,7 @@ pub use geometry::{Point, Quad, Rect};
 pub use inference::{Device, Precision};
 pub use recognition::{Alternative, Character, Recognition};
 
-pub use recognizer::{Options, Orientation, RecognitionStream, Recognizer};
+pub use recognizer::{Lines, Options, Orientation, RecognitionStream, Recognizer};
 pub use resize::ResizedCrop;
 
 /// Compiles the README's examples.

@@ -37,6 +37,10 @@ pub struct Recognition {
     pub size: TargetSize,
     /// How the crop was turned before recognition.
     pub rotation: Rotation,
+    /// Whether the crop shows two lines of text or more, one above the other: the text is then of
+    /// no use. Cut such a crop into its lines.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub several_lines: bool,
 }
 
 /// Another text that the decoder found.
@@ -85,6 +89,7 @@ fn turned_back(point: Point, rotation: Rotation, source: (f32, f32)) -> Point {
         Rotation::CounterClockwise => Point::new(source.0 - point.y, point.x),
         // The turned crop's left edge was at the bottom, its upper edge on the left.
         Rotation::Clockwise => Point::new(point.y, source.1 - point.x),
+        Rotation::HalfTurn => Point::new(source.0 - point.x, source.1 - point.y),
     }
 }
 
@@ -120,6 +125,7 @@ impl Recognition {
                 .collect(),
             size: crop.size,
             rotation: crop.rotation,
+            several_lines: false,
         };
         let alignment = best.as_ref().and_then(|_| best_alignment(log_probs, text));
         let calibrated = log_probs.at_temperature(temperature)?;
@@ -131,7 +137,7 @@ impl Recognition {
         recognition.confidence = (sums.log_probability().exp() as f32).clamp(0.0, 1.0);
         let source = (crop.source_size.0 as f32, crop.source_size.1 as f32);
         let turned = match crop.rotation {
-            Rotation::None => source,
+            Rotation::None | Rotation::HalfTurn => source,
             Rotation::CounterClockwise | Rotation::Clockwise => (source.1, source.0),
         };
         let places = locate(&frames, &emissions.attention, crop, turned);
@@ -202,7 +208,7 @@ mod tests {
         let mut pixels = [0; 3 * 3 * 5];
         pixels[3 * (3 + 2)..][..3].fill(255);
         let crop = Crop::from_raw(PixelFormat::Rgb8, 3, 5, 3 * 3, &pixels).unwrap();
-        for rotation in [Rotation::None, Rotation::CounterClockwise, Rotation::Clockwise] {
+        for rotation in Rotation::ALL {
             let turned = crop.rotated(rotation);
             let at = turned.rgb().iter().position(|&sample| sample == 255).unwrap() as u32 / 3;
             let (x, y) = ((at % turned.width()) as f32, (at / turned.width()) as f32);
@@ -230,6 +236,7 @@ mod tests {
             alternatives: vec![Alternative { text: "e".into(), log_prob: -2.0, score: -1.5 }],
             size: TargetSize { height: 32, width: 128 },
             rotation: Rotation::Clockwise,
+            several_lines: false,
         }
     }
 

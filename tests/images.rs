@@ -30,7 +30,7 @@ fn extreme_sizes_and_contents() {
     let cases = [
         ("one pixel", flat(7, 1, 1), (64, 64)),
         ("a column", random_crop(1, 1, 20_000), (64, 64)),
-        ("a line", random_crop(2, 20_000, 1), (32, 128)),
+        ("a line", random_crop(2, 500, 1), (32, 16_000)),
         ("all white", flat(255, 100, 32), (40, 112)),
         ("all black", flat(0, 100, 32), (40, 112)),
         ("large", random_crop(3, 3000, 2000), (48, 96)),
@@ -173,7 +173,7 @@ fn options_out_of_range() {
         #[cfg(not(feature = "metal"))]
         ("device", Options { device: Device::Metal(0), ..Options::default() }),
         #[cfg(not(feature = "candle"))]
-        ("precision", Options { precision: svtrv2::Precision::F16, ..Options::default() }),
+        ("precision", Options { precision: Some(svtrv2::Precision::F16), ..Options::default() }),
     ] {
         let result = Recognizer::new(&weights, Options { charset: charset.clone(), ..options });
         assert!(matches!(&result, Err(Error::Config(e)) if e.field == name), "{result:?}");

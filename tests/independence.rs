@@ -5,14 +5,15 @@ mod support;
 use image::RgbImage;
 use support::{pattern_weights, random_crop, toy_config, trained_weights};
 use svtrv2::weights::Weights;
-use svtrv2::{Charset, Crop, Error, Options, Orientation, Recognition, Recognizer};
+use svtrv2::{Charset, Crop, Error, Lines, Options, Orientation, Recognition, Recognizer};
 
 /// Crops of many shapes, several of each target size.
 fn mixed_crops(count: u64) -> Vec<RgbImage> {
     (0..count)
         .map(|i| {
             let height = 8 + (i * 13 % 60) as u32;
-            let width = 8 + (i * 37 % 300) as u32;
+            // Every ninth is a long line.
+            let width = 8 + (i * 37 % 300) as u32 * if i % 9 == 8 { 6 } else { 1 };
             random_crop(i, width, height)
         })
         .collect()
@@ -59,6 +60,17 @@ fn toy_network() {
         ..Options::default()
     };
     check(&pattern_weights(&toy_config()), &options, &mixed_crops(200));
+}
+
+#[test]
+fn lines_and_orientations() {
+    let options = Options {
+        charset: Some(Charset::english()),
+        lines: Lines::Windows { min_ratio: 5, step: 12 },
+        orientation: Orientation::Any,
+        ..Options::default()
+    };
+    check(&pattern_weights(&toy_config()), &options, &mixed_crops(60));
 }
 
 #[test]

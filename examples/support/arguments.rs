@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use lexopt::prelude::*;
 use svtrv2::decode::{BeamSearch, ClassMask, Decoder, HotWords, Lexicon, Ngram, SymbolLm};
-use svtrv2::{Charset, Options, Orientation, Precision};
+use svtrv2::{Charset, Options, Precision};
 
 pub const HELP: &str = r#"Recognises the text in image crops.
 
@@ -31,7 +31,8 @@ Network:
       --max-ratio RATIO       The largest aspect ratio that keeps its width [default: the weights']
       --orientation MODE      Of crops taller than 1.5 times their width: `as-is`, `rotate-tall`
                               (by 90 degrees counter-clockwise), or `best-of-tall` (as it is and
-                              turned either way; the best score wins) [default: as-is]
+                              turned either way; the best score wins); of all crops: `any` (upside
+                              down and turned either way as well) [default: as-is]
       --precision TYPE        `f32` or `int8` [default: the weights']
       --temperature NUMBER    The temperature of confidences [default: the weights']
 
@@ -135,12 +136,7 @@ impl Arguments {
                     };
                 }
                 "orientation" => {
-                    arguments.options.orientation = match parser.value()?.string()?.as_str() {
-                        "as-is" => Orientation::AsIs,
-                        "rotate-tall" => Orientation::RotateTall,
-                        "best-of-tall" => Orientation::BestOfTall,
-                        other => return Err(format!("there is no orientation {other:?}").into()),
-                    };
+                    arguments.options.orientation = parser.value()?.string()?.parse()?;
                 }
                 _ => arguments.decoding.take(&name, &mut parser)?,
             }

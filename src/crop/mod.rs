@@ -161,6 +161,11 @@ impl<'a> Crop<'a> {
                     rgb.extend((0..h).flat_map(|x| pixel(y, h - 1 - x)));
                 }
             }
+            Rotation::HalfTurn => {
+                let (pixels, _) = self.rgb.as_chunks::<3>();
+                rgb.extend(pixels.iter().rev().flatten());
+                return Crop { width: self.width, height: self.height, rgb: Cow::Owned(rgb) };
+            }
         }
         Crop { width: self.height, height: self.width, rgb: Cow::Owned(rgb) }
     }
@@ -268,7 +273,7 @@ fn check_raw(
     Ok(needed)
 }
 
-/// A turn by a quarter.
+/// A turn by quarters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub enum Rotation {
@@ -279,6 +284,14 @@ pub enum Rotation {
     CounterClockwise,
     /// By 90 degrees with the clock: what was the left edge is on top.
     Clockwise,
+    /// By 180 degrees: what was the lower edge is on top.
+    HalfTurn,
+}
+
+impl Rotation {
+    /// All of them.
+    pub const ALL: [Rotation; 4] =
+        [Rotation::None, Rotation::CounterClockwise, Rotation::Clockwise, Rotation::HalfTurn];
 }
 
 #[cfg(test)]

@@ -42,6 +42,16 @@ pub enum ImageError {
         /// The most pixels.
         most: u64,
     },
+    /// A line that is longer than the network takes, even in parts.
+    #[error("the crop of {width}x{height} pixels is more than {most} times as wide as high")]
+    TooLong {
+        /// Width in pixels, after the crop was turned.
+        width: u32,
+        /// Height in pixels, after the crop was turned.
+        height: u32,
+        /// The largest ratio of width to height.
+        most: u32,
+    },
     /// Raw pixels whose length does not fit width, height and stride.
     #[error(
         "raw pixels: {width}x{height} with {row_bytes} bytes a row at a stride of {stride} bytes \

@@ -78,7 +78,13 @@ mod tests {
         let size = TargetSize { height: 32, width };
         let rgb = (0..32).flat_map(|y| (0..width).map(move |x| (x, y)));
         let rgb = rgb.flat_map(|(x, y)| pixel(x, y)).collect();
-        ResizedCrop { size, rgb, rotation: Rotation::None, source_size: (2 * width, 32) }
+        ResizedCrop {
+            size,
+            rgb,
+            rotation: Rotation::None,
+            source_size: (2 * width, 32),
+            offset: (0, 0),
+        }
     }
 
     /// Every frame attends to its own column, in the two middle rows.

@@ -14,7 +14,7 @@ use crate::ops::native::Tokens;
 use crate::ops::observed::{ActivationStatistics, LayerInput, Named, ObservedLayers};
 use crate::ops::quantized::{ActivationBits, QuantizedTensor};
 use crate::ops::{Grid, Init, ParameterSource, Scope, int8};
-use crate::resize::{ResizedCrop, normalize_rgb};
+use crate::resize::{ResizedCrop, Resizing};
 use crate::weights::Weights;
 
 /// Settings of [`Weights::calibrate_int8`].
@@ -143,10 +143,11 @@ impl Weights {
             }
         }
         check_bits("weight_bits", options.weight_bits)?;
-        let inputs = self.observe(&Images::new(crops))?;
+        let inputs = self.observe(&Images::new(self.config().resizing, crops))?;
         let count = options.trial_crops.clamp(1, crops.len());
         let spread = (0..count).map(|i| &crops[i * crops.len() / count]);
-        let trials = Trials::new(self, Images::new(spread), options.weight_bits)?;
+        let trials =
+            Trials::new(self, Images::new(self.config().resizing, spread), options.weight_bits)?;
         let all: u64 = inputs.values().map(|input| input.multiplications).sum();
         let mut layers = Vec::with_capacity(inputs.len());
         for (done, (name, input)) in inputs.iter().enumerate() {
@@ -220,10 +221,10 @@ fn choose(
 struct Images(Vec<(Vec<f32>, [usize; 4])>);
 
 impl Images {
-    fn new<'a>(crops: impl IntoIterator<Item = &'a ResizedCrop>) -> Self {
+    fn new<'a>(resizing: Resizing, crops: impl IntoIterator<Item = &'a ResizedCrop>) -> Self {
         let image = |crop: &ResizedCrop| {
             let mut input = Vec::new();
-            normalize_rgb(&crop.rgb, &mut input);
+            resizing.normalize(&crop.rgb, crop.width, crop.size, &mut input);
             (input, [1, 3, crop.size.height as usize, crop.size.width as usize])
         };
         Images(crops.into_iter().map(image).collect())

@@ -4,18 +4,22 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 
-use super::Recognizer;
+use super::{Recognizer, orientation};
 use crate::crop::Crop;
 use crate::decode::LogProbs;
 use crate::emissions::{Attention, Emissions};
 use crate::error::{ComputeError, Result};
 use crate::recognition::Recognition;
-use crate::resize::{ResizedCrop, normalize_rgb};
+use crate::resize::{ResizedCrop, TargetSize};
 use crate::system::clock;
 
 /// Crops of a batch that are resized, recognised and decoded together. It bounds the memory of a
 /// long batch; each size still finds enough crops for its passes.
-const WINDOW: usize = 1024;
+const MAX_TOGETHER: usize = 1024;
+
+/// Pixels of resized crops that are held together, unless one crop alone has more: as many as
+/// [`MAX_TOGETHER`] crops of 32 x 512.
+const PIXELS_TOGETHER: usize = 1 << 24;
 
 /// A crop resized once for each rotation to be tried, or why that failed.
 pub(super) type Prepared = Result<Vec<ResizedCrop>>;
@@ -39,33 +43,69 @@ impl Recognizer {
         &self,
         crops: &[Crop],
     ) -> (Vec<Result<Recognition>>, Vec<Duration>) {
-        let recognize = |window: &[Crop]| {
-            self.recognize_prepared(window.par_iter().map(|crop| self.resize(crop)).collect())
-        };
-        crops.chunks(WINDOW).flat_map(recognize).unzip()
+        let (mut results, mut times) = (Vec::new(), Vec::new());
+        let mut rest = crops;
+        while !rest.is_empty() {
+            let mut pixels = 0usize;
+            let fits = |crop: &&Crop| {
+                pixels = pixels.saturating_add(self.most_resized_pixels(crop));
+                pixels <= PIXELS_TOGETHER
+            };
+            let count = rest.iter().take(MAX_TOGETHER).take_while(fits).count().max(1);
+            let (together, behind) = rest.split_at(count);
+            let prepared = together.par_iter().map(|crop| self.resize(crop)).collect();
+            for (result, time) in self.recognize_prepared(prepared) {
+                results.push(result);
+                times.push(time);
+            }
+            rest = behind;
+        }
+        (results, times)
     }
 
     /// Recognises prepared crops; results are in their order.
     ///
-    /// A pass decodes its crops at once: emissions live no longer than their pass.
+    /// A pass decodes its crops at once: emissions live no longer than their pass. Where the first
+    /// rotation of a crop may do ([`Orientation::Any`](super::Orientation::Any)), the others are
+    /// recognised in a second round.
     pub(super) fn recognize_prepared(&self, prepared: Vec<Prepared>) -> Vec<Timed<Recognition>> {
-        let variants: Vec<&ResizedCrop> = prepared.iter().flatten().flatten().collect();
+        let first = |crop: &Prepared| {
+            let count = crop.as_ref().map_or(0, Vec::len);
+            if self.orientation.stops_early() { count.min(1) } else { count }
+        };
+        let firsts: Vec<usize> = prepared.iter().map(first).collect();
+        let variants = prepared.iter().zip(&firsts);
+        let variants: Vec<&ResizedCrop> =
+            variants.flat_map(|(crop, &first)| crop.iter().flatten().take(first)).collect();
         let decode = |crop: &ResizedCrop, emissions: Emissions| self.decode(crop, &emissions);
         let mut decoded = self.run_passes(&variants, decode).into_iter();
-        let mut recognized = Vec::with_capacity(prepared.len());
-        for crop in prepared {
-            let mut time = Duration::ZERO;
-            let result = crop.and_then(|variants| {
-                let own = decoded.by_ref().take(variants.len()).map(|(result, own)| {
-                    time += own;
-                    result
-                });
-                // All are taken, also behind a failure: the next crop's follow.
-                best(own.collect::<Vec<_>>())
-            });
-            recognized.push((result, time));
+        let mut found: Vec<Vec<Timed<Recognition>>> =
+            firsts.iter().map(|&first| decoded.by_ref().take(first).collect()).collect();
+        let open = |found: &[Timed<Recognition>]| {
+            !found.iter().any(|(result, _)| result.as_ref().is_ok_and(orientation::is_certain))
+        };
+        let others: Vec<usize> = prepared
+            .iter()
+            .zip(found.iter().zip(&firsts))
+            .map(|(crop, (found, &first))| {
+                let others = crop.as_ref().map_or(0, Vec::len) - first;
+                if open(found) { others } else { 0 }
+            })
+            .collect();
+        let variants = prepared.iter().zip(firsts.iter().zip(&others));
+        let variants: Vec<&ResizedCrop> = variants
+            .flat_map(|(crop, (&first, &others))| crop.iter().flatten().skip(first).take(others))
+            .collect();
+        let mut decoded = self.run_passes(&variants, decode).into_iter();
+        for (found, others) in found.iter_mut().zip(others) {
+            found.extend(decoded.by_ref().take(others));
         }
-        recognized
+        let chosen = prepared.into_iter().zip(found).map(|(crop, found)| {
+            let time = found.iter().map(|(_, time)| *time).sum();
+            let results = found.into_iter().map(|(result, _)| result);
+            (crop.and_then(|_| self.orientation.choose(results)), time)
+        });
+        chosen.collect()
     }
 
     /// The emissions of crops in their order, with each crop's share of the time of its pass.
@@ -74,38 +114,44 @@ impl Recognizer {
     }
 
     /// Runs crops through the network, pass by pass on the threads of the pool, and through
-    /// `finish` at the end of their pass.
+    /// `finish` at the end of their pass; lines after the others.
     fn run_passes<T: Send>(
         &self,
         crops: &[&ResizedCrop],
         finish: impl Fn(&ResizedCrop, Emissions) -> Result<T> + Sync,
     ) -> Vec<Timed<T>> {
         let run = |pass: Vec<usize>| -> Vec<(usize, Timed<T>)> {
-            let members: Vec<&ResizedCrop> = pass.iter().map(|&index| crops[index]).collect();
+            let image = |&index: &usize| (&crops[index].rgb[..], crops[index].width);
+            let images: Vec<(&[u8], u32)> = pass.iter().map(image).collect();
+            let size = crops[pass[0]].size;
             let start = clock();
-            let emissions = self.forward(&members);
+            let emissions = self.forward(size, &images);
             let time = (clock() - start) / pass.len().max(1) as u32;
             let results: Vec<Result<T>> = match emissions {
                 Ok(emissions) => {
-                    let pairs = members.into_iter().zip(emissions);
+                    let pairs = pass.iter().map(|&index| crops[index]).zip(emissions);
                     pairs.map(|(crop, found)| found.and_then(|found| finish(crop, found))).collect()
                 }
                 Err(error) => {
                     let failed = || ComputeError::Pass(error.to_string());
-                    members.iter().map(|_| Err(failed().into())).collect()
+                    pass.iter().map(|_| Err(failed().into())).collect()
                 }
             };
             pass.into_iter().zip(results.into_iter().map(|result| (result, time))).collect()
         };
+        let (lines, words): (Vec<usize>, Vec<usize>) =
+            (0..crops.len()).partition(|&index| self.is_line(crops[index].size));
         let mut results: Vec<(usize, Timed<T>)> =
-            self.passes(crops).into_par_iter().flat_map_iter(run).collect();
+            self.passes(crops, words).into_par_iter().flat_map_iter(run).collect();
+        let wide: Vec<&ResizedCrop> = lines.iter().map(|&index| crops[index]).collect();
+        results.extend(lines.into_iter().zip(self.run_lines(&wide, &finish)));
         results.sort_unstable_by_key(|(index, _)| *index);
         results.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// Groups crops by size and cuts the groups into passes; every crop is in one.
-    fn passes(&self, crops: &[&ResizedCrop]) -> Vec<Vec<usize>> {
-        let mut order: Vec<usize> = (0..crops.len()).collect();
+    /// Groups some of the crops by size and cuts the groups into passes; each of them is in one, and
+    /// no pass is empty.
+    fn passes(&self, crops: &[&ResizedCrop], mut order: Vec<usize>) -> Vec<Vec<usize>> {
         order.sort_by_key(|&index| crops[index].size);
         order
             .chunk_by(|&a, &b| crops[a].size == crops[b].size)
@@ -116,38 +162,31 @@ impl Recognizer {
             .collect()
     }
 
-    /// One pass through the network for crops of one size.
-    fn forward(&self, crops: &[&ResizedCrop]) -> Result<Vec<Result<Emissions>>> {
-        let Some(first) = crops.first() else {
+    /// One pass through the network for images of one size, each 8-bit RGB and the width of its
+    /// pixels.
+    pub(super) fn forward<I: AsRef<[u8]>>(
+        &self,
+        size: TargetSize,
+        images: &[(I, u32)],
+    ) -> Result<Vec<Result<Emissions>>> {
+        if images.is_empty() {
             return Ok(Vec::new());
-        };
-        let (height, width) = (first.size.height as usize, first.size.width as usize);
-        let mut input = Vec::with_capacity(crops.len() * 3 * height * width);
-        for crop in crops {
-            normalize_rgb(&crop.rgb, &mut input);
         }
-        let shape = [crops.len(), 3, height, width];
+        let (height, width) = (size.height as usize, size.width as usize);
+        let mut input = Vec::with_capacity(images.len() * 3 * height * width);
+        for (image, pixels) in images {
+            self.config.resizing.normalize(image.as_ref(), *pixels, size, &mut input);
+        }
+        let shape = [images.len(), 3, height, width];
         let (logits, attention) = self.backend.forward_with_attention(&input, shape)?;
         let ([_, frames, classes], [_, _, rows, reach]) = (logits.shape, attention.shape);
         let logits = logits.values.chunks_exact((frames * classes).max(1));
-        let attention = attention.values.chunks_exact((frames * rows * reach).max(1));
-        let emissions = |(logits, attention): (&[f32], &[f32])| {
+        let len = frames * rows * reach;
+        let emissions = |(index, logits): (usize, &[f32])| {
             let log_probs = LogProbs::from_logits(frames, classes, logits.to_vec())?;
-            Ok(Emissions { log_probs, attention: Attention::new(frames, rows, attention.to_vec()) })
+            let attention = attention.values[index * len..][..len].to_vec();
+            Ok(Emissions { log_probs, attention: Attention::new(frames, rows, attention) })
         };
-        Ok(logits.zip(attention).map(emissions).collect())
+        Ok(logits.enumerate().map(emissions).collect())
     }
-}
-
-/// The result with the best score among a crop's rotations; of equal ones the first. A failure if
-/// any of them failed.
-pub(super) fn best(results: impl IntoIterator<Item = Result<Recognition>>) -> Result<Recognition> {
-    let mut best: Option<Recognition> = None;
-    for next in results {
-        let next = next?;
-        if best.as_ref().is_none_or(|best| next.score > best.score) {
-            best = Some(next);
-        }
-    }
-    best.ok_or_else(|| ComputeError::Pass("a crop was not resized".to_owned()).into())
 }

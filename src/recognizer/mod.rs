@@ -1,9 +1,14 @@
 //! Crops in, recognition results out: all stages in one call.
 
+mod bands;
 mod batch;
 #[cfg(feature = "embedded")]
 mod embedded;
+mod join;
+mod lines;
+mod margins;
 mod options;
+mod orientation;
 mod page;
 mod stream;
 
@@ -11,17 +16,20 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use crate::charset::Charset;
-use crate::crop::{Crop, Rotation};
+use crate::crop::{Crop, PixelFormat, Rotation};
 use crate::decode::Decoder;
 use crate::emissions::Emissions;
 use crate::error::{CharsetError, ConfigError, Error, Result};
+use crate::geometry::Point;
 use crate::inference::Backend;
 use crate::model::Config;
 use crate::recognition::Recognition;
-use crate::resize::{ResizedCrop, resize_rgb, target_size};
+use crate::resize::{LineShape, ResizedCrop, Resizing, TargetSize, rounded_ratio, target_size};
 use crate::weights::Weights;
+use options::WindowRule;
 
-pub use options::{Options, Orientation};
+pub use options::{Lines, Options};
+pub use orientation::Orientation;
 pub use stream::RecognitionStream;
 
 /// Reads the text in image crops.
@@ -41,6 +49,10 @@ pub struct Recognizer {
     backend: Backend,
     config: Config,
     charset: Charset,
+    shape: LineShape,
+    /// `None` if lines are squeezed.
+    windows: Option<WindowRule>,
+    trim_margins: bool,
     orientation: Orientation,
     decoder: Decoder,
     temperature: f32,
@@ -74,13 +86,15 @@ impl Recognizer {
     /// [`WeightsError`](crate::WeightsError) if a parameter is NaN or infinite;
     /// [`Error::Compute`] if the device fails.
     pub fn new(weights: &Weights, options: Options) -> Result<Self> {
-        let Options { charset, max_ratio, orientation, decoder, .. } = options;
+        let Options { charset, max_ratio, lines, trim_margins, orientation, decoder, .. } = options;
         let Options { temperature, batch_pixels, device, precision, .. } = options;
         let temperature = temperature.unwrap_or(weights.temperature());
         ConfigError::check_positive("temperature", temperature)?;
         let mut config = weights.config().clone();
         config.max_ratio = max_ratio.unwrap_or(config.max_ratio);
         config.validate()?;
+        let shape = line_shape(&config)?;
+        let windows = lines.rule(shape, &config)?;
         let charset = match (charset, weights.charset()) {
             (Some(given), Some(stored)) => {
                 given.check_agrees_with(stored)?;
@@ -100,6 +114,9 @@ impl Recognizer {
             backend,
             config,
             charset,
+            shape,
+            windows,
+            trim_margins,
             orientation,
             decoder,
             temperature,
@@ -140,32 +157,77 @@ impl Recognizer {
     ///
     /// # Errors
     /// [`ImageError::Empty`](crate::ImageError::Empty) for an image without pixels;
-    /// [`Error::Compute`] if the device fails.
+    /// [`ImageError::TooLong`](crate::ImageError::TooLong) for one that is more than about 1000 times
+    /// as wide as high; [`Error::Compute`] if the device fails.
     pub fn recognize<'a, C>(&self, crop: C) -> Result<Recognition>
     where
         C: TryInto<Crop<'a>>,
         Error: From<C::Error>,
     {
         let crop = crop.try_into()?;
-        let resized = self.resize(&crop)?;
-        let emissions = self.emissions(&resized)?;
-        self.decode_best(&resized, &emissions)
+        let recognized = self.recognize_prepared(vec![self.resize(&crop)]).pop();
+        recognized.map_or_else(|| self.orientation.choose([]), |(result, _)| result)
     }
 
     /// First stage: turns and resizes a crop, once for each rotation to be tried (one, unless
-    /// [`Orientation::BestOfTall`] asks for more).
+    /// [`Orientation::BestOfTall`] or [`Orientation::Any`] asks for more). Wide blank ends are
+    /// trimmed.
     ///
     /// # Errors
-    /// None today: a crop has pixels and the ratio limit was checked.
+    /// [`ImageError::TooLong`](crate::ImageError::TooLong) for a line that is more than about 1000
+    /// times as wide as high.
     pub fn resize(&self, crop: &Crop) -> Result<Vec<ResizedCrop>> {
-        let resize = |&rotation: &Rotation| {
-            let turned = crop.rotated(rotation);
-            let size = target_size(turned.width(), turned.height(), self.config.max_ratio)?;
-            let rgb = resize_rgb(&turned, size.width, size.height)?;
-            let source_size = (crop.width(), crop.height());
-            Ok(ResizedCrop { size, rgb, rotation, source_size })
+        let rotations = self.orientation.rotations(crop);
+        rotations.iter().map(|&rotation| self.resize_turned(crop, rotation)).collect()
+    }
+
+    fn resize_turned(&self, crop: &Crop, rotation: Rotation) -> Result<ResizedCrop> {
+        let turned = crop.rotated(rotation);
+        let (width, height) = (turned.width(), turned.height());
+        let content = if self.trim_margins { margins::content(&turned) } else { Some(0..width) };
+        // Without any content there is nothing to recognise in windows.
+        let may_be_line = content.is_some();
+        let columns = content.unwrap_or(0..width);
+        let resizing = self.config.resizing;
+        let (size, pixels) = self.input_size(columns.len() as u32, height, may_be_line)?;
+        let rgb = if columns == (0..width) {
+            resizing.resize(&turned, pixels, size.height)?
+        } else {
+            let rgb = &turned.rgb()[3 * columns.start as usize..];
+            let (width, stride) = (columns.len() as u32, 3 * width as usize);
+            let part = Crop::from_raw(PixelFormat::Rgb8, width, height, stride, rgb)?;
+            resizing.resize(&part, pixels, size.height)?
         };
-        self.orientation.rotations(crop).iter().map(resize).collect()
+        let length = columns.len() as u32;
+        let (source_size, offset) = match rotation {
+            Rotation::None => ((length, height), (columns.start, 0)),
+            Rotation::CounterClockwise => ((height, length), (0, columns.start)),
+            Rotation::Clockwise => ((height, length), (0, width - columns.end)),
+            Rotation::HalfTurn => ((length, height), (width - columns.end, 0)),
+        };
+        Ok(ResizedCrop { size, width: pixels, rgb, rotation, source_size, offset })
+    }
+
+    /// The input size for a crop of this size, and the width of its pixels there.
+    fn input_size(&self, width: u32, height: u32, may_be_line: bool) -> Result<(TargetSize, u32)> {
+        match self.windows {
+            Some(WindowRule { min_ratio, .. })
+                if may_be_line && rounded_ratio(width, height) >= min_ratio =>
+            {
+                let size = self.shape.line_size(width, height, self.max_line_frames())?;
+                Ok((size, size.width))
+            }
+            _ => self.config.resizing.size(width, height, self.config.max_ratio),
+        }
+    }
+
+    /// The most pixels that a crop's resized forms may have together, but for rounding.
+    fn most_resized_pixels(&self, crop: &Crop) -> usize {
+        let (width, height) = (crop.width() as usize, crop.height() as usize);
+        let (short, long) = (width.min(height).max(1), width.max(height));
+        let side = self.shape.height as usize;
+        let line = (side * side).saturating_mul(long / short + 1).min(side * self.max_line_width());
+        4 * line.max(64 * 64)
     }
 
     /// Second stage: what the network says of resized crops, in their order.
@@ -184,11 +246,18 @@ impl Recognizer {
     /// [`Error::Emissions`] if the emissions are not those of this recogniser's charset.
     pub fn decode(&self, crop: &ResizedCrop, emissions: &Emissions) -> Result<Recognition> {
         let Self { decoder, charset, temperature, .. } = self;
-        Recognition::new(crop, emissions, decoder, charset, *temperature)
+        let mut recognition = Recognition::new(crop, emissions, decoder, charset, *temperature)?;
+        recognition.several_lines = bands::shows_several_lines(crop);
+        if crop.offset == (0, 0) {
+            return Ok(recognition);
+        }
+        let (x, y) = (crop.offset.0 as f32, crop.offset.1 as f32);
+        Ok(recognition.map_points(|point| Point::new(point.x + x, point.y + y)))
     }
 
     /// Third stage for a crop that was resized once for each rotation to be tried: the result with
-    /// the best score; of equal ones the first.
+    /// the best score, with [`Orientation::Any`] the one with the best confidence; of equal ones the
+    /// first.
     ///
     /// # Errors
     /// As [`Recognizer::decode`]; [`Error::Compute`] if there are no crops.
@@ -197,6 +266,22 @@ impl Recognizer {
         crops: &[ResizedCrop],
         emissions: &[Emissions],
     ) -> Result<Recognition> {
-        batch::best(crops.iter().zip(emissions).map(|(crop, own)| self.decode(crop, own)))
+        let results = crops.iter().zip(emissions).map(|(crop, own)| self.decode(crop, own));
+        self.orientation.choose(results)
     }
+}
+
+/// What the configuration says of lines: the widest input, and the columns of a frame.
+fn line_shape(config: &Config) -> Result<LineShape> {
+    let frame = config.frame_stride() as u32;
+    let ratio = config.max_ratio;
+    let (height, width) = match config.resizing {
+        Resizing::MultiSize => {
+            let TargetSize { height, width } = target_size(ratio, 1, ratio)?;
+            (height, width)
+        }
+        Resizing::Lines { height, .. } => (height, height * ratio),
+    };
+    // Windows begin and end between two frames.
+    Ok(LineShape { height, window: (width / frame).max(1) * frame, frame })
 }

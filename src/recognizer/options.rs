@@ -1,36 +1,83 @@
 //! How a recogniser is set up.
 
 use crate::charset::Charset;
-use crate::crop::{Crop, Rotation};
 use crate::decode::Decoder;
+use crate::error::ConfigError;
 use crate::inference::{Device, Precision};
+use crate::model::Config;
+use crate::resize::{LineShape, Resizing};
 
-/// What to do with crops that are taller than [`Orientation::TALL`] times their width.
+use super::orientation::Orientation;
+
+/// What to do with crops that are wider than the network's range
+/// ([`Config::max_ratio`](crate::model::Config::max_ratio)).
+///
+/// In windows, the whole line is resized once, overlapping windows of the width that the network was
+/// trained on go through it as a batch, and the probabilities of each frame are averaged, weighted
+/// by the distance to the window's edge. The joined emissions are decoded once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Orientation {
-    /// Reads every crop as it is: the reference implementation's behaviour.
+pub enum Lines {
+    /// Half-overlapping windows for crops that are wider than the network's range, with networks of
+    /// several input sizes for those more than twice as wide, at most two times the work of the line's own
+    /// width. Words that are less too wide are squeezed, as in training: up to there that reads words of
+    /// scenes better.
     #[default]
-    AsIs,
-    /// Turns tall crops by 90 degrees against the clock: text that runs downwards becomes
-    /// horizontal.
-    RotateTall,
-    /// Recognises tall crops as they are and turned either way, and keeps the result with the best
-    /// score (of equal ones the first in this order). Three times the work for tall crops.
-    BestOfTall,
+    Auto,
+    /// Windows as told.
+    Windows {
+        /// The least ratio of width to height, rounded half to even, of a crop that is recognised in
+        /// windows; narrower ones are squeezed. Greater than the network's range.
+        min_ratio: u32,
+        /// Frames from one window to the next, 1 to those of a window; the smaller, the more work. A
+        /// frame stands for 4 columns of the resized line.
+        step: u32,
+    },
+    /// Squeezes every wide crop to the network's range: the reference implementation's behaviour.
+    Squeeze,
 }
 
-impl Orientation {
-    /// A crop is tall if its height exceeds its width by more than this factor.
-    pub const TALL: f64 = 1.5;
+/// [`Lines::Auto`] reads crops in windows beyond this multiple of the range of a network of several input
+/// sizes.
+const AUTO_RANGES: u32 = 2;
 
-    pub(super) fn rotations(self, crop: &Crop) -> &'static [Rotation] {
-        let tall = f64::from(crop.height()) > Self::TALL * f64::from(crop.width());
+/// Windows as they are in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WindowRule {
+    /// The least rounded ratio of a crop that is recognised in windows.
+    pub(super) min_ratio: u32,
+    /// Frames from one window to the next.
+    pub(super) step: usize,
+}
+
+impl Lines {
+    /// The windows of a network of this shape; `None` for squeezing.
+    pub(super) fn rule(
+        self,
+        shape: LineShape,
+        config: &Config,
+    ) -> Result<Option<WindowRule>, ConfigError> {
+        let window = shape.window_frames();
+        let max_ratio = config.max_ratio;
+        let ranges = match config.resizing {
+            Resizing::MultiSize => AUTO_RANGES,
+            _ => 1,
+        };
         match self {
-            Orientation::RotateTall if tall => &[Rotation::CounterClockwise],
-            Orientation::BestOfTall if tall => {
-                &[Rotation::None, Rotation::CounterClockwise, Rotation::Clockwise]
+            Lines::Auto => {
+                Ok(Some(WindowRule { min_ratio: ranges * max_ratio + 1, step: window.div_ceil(2) }))
             }
-            _ => &[Rotation::None],
+            Lines::Windows { min_ratio, .. } if min_ratio <= max_ratio => {
+                let detail = format!("a min_ratio of {min_ratio} is within the range {max_ratio}");
+                Err(ConfigError::new("lines", detail))
+            }
+            Lines::Windows { step, .. } if !(1..=window).contains(&(step as usize)) => {
+                let detail = format!("a step of {step} frames is not in 1..={window}");
+                Err(ConfigError::new("lines", detail))
+            }
+            Lines::Windows { min_ratio, step } => {
+                Ok(Some(WindowRule { min_ratio, step: step as usize }))
+            }
+            Lines::Squeeze => Ok(None),
         }
     }
 }
@@ -40,9 +87,14 @@ impl Orientation {
 pub struct Options {
     /// The charset, for weights files that carry none. If the file carries one, it must agree.
     pub charset: Option<Charset>,
-    /// Overrides the weights' ratio limit: crops with a larger aspect ratio are squeezed.
+    /// Overrides the weights' ratio limit: crops with a larger aspect ratio are squeezed or
+    /// recognised in windows of that ratio.
     pub max_ratio: Option<u32>,
-    /// What to do with tall crops.
+    /// What to do with crops that are wider than the ratio limit.
+    pub lines: Lines,
+    /// Trims blank ends of a line that are wider than it is high, before its size is chosen.
+    pub trim_margins: bool,
+    /// What to do with crops whose text may not be upright.
     pub orientation: Orientation,
     /// How texts are found in the network's scores.
     pub decoder: Decoder,
@@ -64,11 +116,14 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// The file's charset, ratio limit and precision, crops as they are, greedy decoding, on the CPU.
+    /// The file's charset, ratio limit and precision, wide crops in windows, blank ends trimmed,
+    /// crops not turned, greedy decoding, on the CPU.
     fn default() -> Self {
         Options {
             charset: None,
             max_ratio: None,
+            lines: Lines::default(),
+            trim_margins: true,
             orientation: Orientation::default(),
             decoder: Decoder::default(),
             temperature: None,

@@ -13,18 +13,18 @@
 mod bicubic;
 mod bilinear;
 mod coefficients;
-mod line;
+mod line_size;
 mod normalize;
 mod resized_crop;
 mod resizing;
 mod target;
+mod windows;
 
 pub use bicubic::resize_bicubic;
-pub(crate) use bicubic::resize_rgb;
 pub use bilinear::resize_bilinear;
-pub use line::{LineSize, line_size};
-pub(crate) use normalize::normalize_rgb;
+pub use line_size::{LineSize, line_size};
 pub use resized_crop::ResizedCrop;
 pub use resizing::Resizing;
-pub(crate) use target::check_max_ratio;
 pub use target::{TargetSize, target_size};
+pub(crate) use target::{check_max_ratio, rounded_ratio};
+pub(crate) use windows::{LineShape, Windows};

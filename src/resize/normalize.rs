@@ -9,7 +9,7 @@ static SAMPLES: LazyLock<[f32; 256]> =
     LazyLock::new(|| std::array::from_fn(|sample| (sample as f32 / 255.0 - 0.5) / 0.5));
 
 /// Writes the network's input, `[3, height, width]`, each sample in -1..=1, of 8-bit RGB pixels.
-pub(crate) fn normalize_rgb(rgb: &[u8], input: &mut Vec<f32>) {
+pub(super) fn normalize_rgb(rgb: &[u8], input: &mut Vec<f32>) {
     let samples = &*SAMPLES;
     let (pixels, _) = rgb.as_chunks::<3>();
     for channel in 0..3 {
@@ -19,8 +19,7 @@ pub(crate) fn normalize_rgb(rgb: &[u8], input: &mut Vec<f32>) {
 
 /// Writes the input of a network that takes lines, `[3, height, input_width]`, of 8-bit RGB pixels of the
 /// resized line: blue, green and red in -1..=1, zeros right of the line.
-#[cfg_attr(not(test), expect(dead_code, reason = "called once configurations tell how to resize"))]
-pub(crate) fn normalize_line(rgb: &[u8], size: LineSize, input: &mut Vec<f32>) {
+pub(super) fn normalize_line(rgb: &[u8], size: LineSize, input: &mut Vec<f32>) {
     let samples = &*SAMPLES;
     let (pixels, _) = rgb.as_chunks::<3>();
     let (width, input_width) = (size.width.max(1) as usize, size.input_width as usize);

@@ -64,7 +64,7 @@ pub(crate) fn check_max_ratio(max_ratio: u32) -> Result<(), ConfigError> {
 }
 
 /// `width / height` rounded half to even, in exact arithmetic.
-fn rounded_ratio(width: u32, height: u32) -> u32 {
+pub(crate) fn rounded_ratio(width: u32, height: u32) -> u32 {
     let (floor, rest) = (width / height, u64::from(width % height));
     match (2 * rest).cmp(&u64::from(height)) {
         std::cmp::Ordering::Less => floor,

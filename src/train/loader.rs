@@ -14,7 +14,7 @@ use super::sampler::{Draw, Sampler, mix, unit};
 use super::{Source, TrainError, WeightedSource};
 use crate::charset::Charset;
 use crate::crop::Crop;
-use crate::resize::{TargetSize, normalize_rgb, resize_rgb, target_size};
+use crate::resize::{Resizing, TargetSize};
 
 /// Makes of a sample's seed the one that decides whether it is warped.
 const WARP_SEED: u64 = 0x7761_7270;
@@ -36,8 +36,13 @@ const AHEAD: usize = 32;
 pub struct LoaderOptions {
     /// Crops of a batch, up to an aspect ratio of 4; of wider ones as many as have the same pixels.
     pub batch_size: usize,
-    /// The ratio limit: [`target_size`].
+    /// The ratio limit: [`Config::max_ratio`](crate::model::Config::max_ratio).
     pub max_ratio: u32,
+    /// How crops become the network's input: [`Config::resizing`](crate::model::Config::resizing). Lines
+    /// are padded to a multiple of 64 pixels, so that batches of one size fill.
+    pub resizing: Resizing,
+    /// Columns of a frame: [`Config::frame_stride`](crate::model::Config::frame_stride).
+    pub frame_stride: usize,
     /// Characters of the longest label; longer ones are skipped.
     pub longest_label: usize,
     /// Whether crops are augmented (specification section 7).
@@ -54,6 +59,8 @@ impl Default for LoaderOptions {
         LoaderOptions {
             batch_size: 256,
             max_ratio: 4,
+            resizing: Resizing::MultiSize,
+            frame_stride: 4,
             longest_label: 25,
             augment: true,
             workers: 1,
@@ -107,6 +114,8 @@ pub(super) struct LoaderState {
 /// A sample that is ready.
 struct Prepared {
     size: TargetSize,
+    /// Width of the pixels, which may be padded to that of the size.
+    width: u32,
     rgb: Vec<u8>,
     label: Vec<u32>,
     text: String,
@@ -161,17 +170,24 @@ impl Shared {
         }
         let unreadable = |error: crate::Error| Fault::Unreadable(format!("{name}: {error}"));
         let (width, height) = image.dimensions();
-        let size = target_size(width, height, self.options.max_ratio).map_err(unreadable)?;
+        let LoaderOptions { max_ratio, resizing, frame_stride, .. } = self.options;
+        let (mut size, pixels) = resizing.size(width, height, max_ratio).map_err(unreadable)?;
+        if let Resizing::Lines { .. } = resizing {
+            size.width = size.width.next_multiple_of(WIDTH_STEP);
+        }
         // Between equal symbols a blank must fit.
         let repeated = label.windows(2).filter(|pair| pair[0] == pair[1]).count();
-        if label.len() + repeated > size.width as usize / 4 {
+        if label.len() + repeated > size.width as usize / frame_stride.max(1) {
             return Err(too_long("has more symbols than the crop time steps"));
         }
         let crop = Crop::from_rgb(&image).map_err(unreadable)?;
-        let rgb = resize_rgb(&crop, size.width, size.height).map_err(unreadable)?;
-        Ok(Prepared { size, rgb, label, text, name })
+        let rgb = resizing.resize(&crop, pixels, size.height).map_err(unreadable)?;
+        Ok(Prepared { size, width: pixels, rgb, label, text, name })
     }
 }
+
+/// Input widths of lines are multiples of this.
+const WIDTH_STEP: u32 = 64;
 
 /// A worker's answer.
 type Answer = (u64, Result<Prepared, Fault>);
@@ -335,7 +351,7 @@ impl Loader {
                     bucket.push((draw, prepared));
                     if bucket.len() >= wanted {
                         let members = std::mem::take(bucket);
-                        return batch(size, members);
+                        return batch(self.shared.options.resizing, size, members);
                     }
                     continue;
                 }
@@ -406,13 +422,17 @@ fn work(shared: &Shared, queue: &Mutex<Receiver<Draw>>, answer: &Sender<Answer>)
     }
 }
 
-fn batch(size: TargetSize, members: Vec<(Draw, Prepared)>) -> Result<Batch, TrainError> {
+fn batch(
+    resizing: Resizing,
+    size: TargetSize,
+    members: Vec<(Draw, Prepared)>,
+) -> Result<Batch, TrainError> {
     let (height, width) = (size.height as usize, size.width as usize);
     let count = members.len();
     let mut input = Vec::with_capacity(count * 3 * height * width);
     let (mut labels, mut texts, mut names) = (Vec::new(), Vec::new(), Vec::new());
     for (_, member) in members {
-        normalize_rgb(&member.rgb, &mut input);
+        resizing.normalize(&member.rgb, member.width, size, &mut input);
         labels.push(member.label);
         texts.push(member.text);
         names.push(member.name);

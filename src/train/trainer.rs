@@ -81,6 +81,8 @@ impl Trainer {
         let loading = LoaderOptions {
             batch_size: recipe.batch_size,
             max_ratio: network.config().max_ratio,
+            resizing: network.config().resizing,
+            frame_stride: network.config().frame_stride(),
             seed: recipe.seed,
             ..loading
         };

@@ -63,6 +63,7 @@ impl From<Recognition> for Recognized {
             turned: match found.rotation {
                 Rotation::Clockwise => 90,
                 Rotation::CounterClockwise => -90,
+                Rotation::HalfTurn => 180,
                 Rotation::None => 0,
             },
         }

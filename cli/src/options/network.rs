@@ -19,7 +19,7 @@ mod setup {
     use clap::{Args, ValueEnum};
     use svtrv2::inference::Precision;
     use svtrv2::weights::Weights;
-    use svtrv2::{Options, Orientation, Recognizer};
+    use svtrv2::{Lines, Options, Orientation, Recognizer};
 
     use super::open_charset;
     use crate::failure::Result;
@@ -44,7 +44,13 @@ mod setup {
         /// weights']
         #[arg(long, value_name = "RATIO")]
         pub max_ratio: Option<u32>,
-        /// What to do with crops taller than 1.5 times their width [default: as-is]
+        /// What to do with crops wider than the largest aspect ratio [default: auto]
+        #[arg(long, value_enum, value_name = "MODE")]
+        pub lines: Option<LinesArgument>,
+        /// Keep blank ends of lines that are wider than the crop is high
+        #[arg(long)]
+        pub keep_margins: bool,
+        /// What to do with crops whose text may not be upright [default: as-is]
         #[arg(long, value_enum, value_name = "MODE")]
         pub orientation: Option<OrientationArgument>,
         /// The network's number type [default: the weights', which is f32 unless they were converted
@@ -64,6 +70,16 @@ mod setup {
         RotateTall,
         /// Recognise tall crops as they are and turned either way, and keep the best score
         BestOfTall,
+        /// Find out how the text stands: upright, upside down, or turned either way
+        Any,
+    }
+
+    #[derive(Clone, Copy, PartialEq, ValueEnum)]
+    pub enum LinesArgument {
+        /// Recognise lines in overlapping windows beyond twice the largest aspect ratio
+        Auto,
+        /// Squeeze every wide crop, as the reference implementation does
+        Squeeze,
     }
 
     #[derive(Clone, Copy, PartialEq, ValueEnum)]
@@ -99,6 +115,11 @@ mod setup {
                 None | Some(OrientationArgument::AsIs) => Orientation::AsIs,
                 Some(OrientationArgument::RotateTall) => Orientation::RotateTall,
                 Some(OrientationArgument::BestOfTall) => Orientation::BestOfTall,
+                Some(OrientationArgument::Any) => Orientation::Any,
+            };
+            let lines = match self.lines {
+                None | Some(LinesArgument::Auto) => Lines::Auto,
+                Some(LinesArgument::Squeeze) => Lines::Squeeze,
             };
             let precision = self.precision.map(|precision| match precision {
                 PrecisionArgument::F32 => Precision::F32,
@@ -108,6 +129,8 @@ mod setup {
             let options = Options {
                 charset,
                 max_ratio,
+                lines,
+                trim_margins: !self.keep_margins,
                 orientation,
                 temperature,
                 precision,

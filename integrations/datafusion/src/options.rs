@@ -36,7 +36,7 @@ static NETWORK: [Key; 7] = [
     key("max_ratio", Kind::Whole, "largest aspect ratio that keeps its width"),
     key(
         "orientation",
-        Kind::OneOf(&["as-is", "rotate-tall", "best-of-tall"]),
+        Kind::OneOf(&["as-is", "rotate-tall", "best-of-tall", "any"]),
         "what is done with crops taller than 1.5 times their width",
     ),
     key("precision", Kind::OneOf(&["f32", "int8"]), "number type of the network"),

@@ -72,6 +72,7 @@ fn network(options: &ReadOptions) -> Result<Recognizer> {
     let orientation = match options.get("orientation") {
         Some("rotate-tall") => Orientation::RotateTall,
         Some("best-of-tall") => Orientation::BestOfTall,
+        Some("any") => Orientation::Any,
         _ => Orientation::AsIs,
     };
     let precision = options.get("precision").map(|precision| match precision {
