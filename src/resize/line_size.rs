@@ -34,7 +34,7 @@ pub struct LineSize {
 ///
 /// # Errors
 /// [`ImageError::Empty`] for a crop without pixels or a `line_height` of 0,
-/// [`ConfigError`](crate::ConfigError) for a `max_ratio` of 0 or above 128.
+/// [`ConfigError`](crate::ConfigError) for a `max_ratio` of 0 or above 256.
 pub fn line_size(
     width: u32,
     height: u32,
@@ -90,7 +90,7 @@ mod tests {
         assert!(line_size(5, 0, 48, 320, 40).is_err());
         assert!(line_size(5, 5, 0, 320, 40).is_err());
         assert!(line_size(5, 5, 48, 320, 0).is_err());
-        assert!(line_size(5, 5, 48, 320, 129).is_err());
+        assert!(line_size(5, 5, 48, 320, 257).is_err());
         assert_eq!(line_size(5, 5, 1, 0, 1).unwrap().input_width, 1);
     }
 }

@@ -34,7 +34,7 @@ impl TargetSize {
 ///
 /// # Errors
 /// [`ImageError::Empty`] for a crop without pixels, [`ConfigError`] for a `max_ratio` of 0 or
-/// above 128.
+/// above 256.
 pub fn target_size(width: u32, height: u32, max_ratio: u32) -> Result<TargetSize> {
     if width == 0 || height == 0 {
         return Err(ImageError::Empty { width, height }.into());
@@ -50,9 +50,10 @@ pub fn target_size(width: u32, height: u32, max_ratio: u32) -> Result<TargetSize
     Ok(TargetSize { height, width })
 }
 
-/// The widest ratio that a model may ask for: an input of 32 x 4096 pixels, 1024 frames. Attention
-/// takes time proportional to the square of the width; published networks have ratios of 4 to 12.
-const MAX_RATIO: u32 = 128;
+/// The widest ratio that a model may ask for: an input of 32 x 8192 pixels, 2048 frames. Attention
+/// takes time proportional to the square of the width; published networks have ratios of 4 to 12, those
+/// that take lines are used with any.
+const MAX_RATIO: u32 = 256;
 
 pub(crate) fn check_max_ratio(max_ratio: u32) -> Result<(), ConfigError> {
     if (1..=MAX_RATIO).contains(&max_ratio) {

@@ -212,7 +212,7 @@ impl Weights {
     /// Replaces the ratio limit, which foreign files do not tell.
     ///
     /// # Errors
-    /// [`ConfigError`] if it is 0 or above 128.
+    /// [`ConfigError`] if it is 0 or above 256.
     pub fn with_max_ratio(mut self, max_ratio: u32) -> Result<Self> {
         self.config.max_ratio = max_ratio;
         self.config.validate()?;

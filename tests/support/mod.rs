@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use svtrv2::Charset;
-use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig, parameter_shapes};
+use svtrv2::model::{
+    Config, EncoderConfig, FrmConfig, LocalMixer, StageConfig, SvtrConfig, parameter_shapes,
+};
 use svtrv2::weights::{StorageType, Weights};
 
 /// The value in [-1, 1) of element `i` (from 1) of the pattern tensor `name`.
@@ -48,18 +50,34 @@ pub fn pattern_weight(name: &str, shape: &[usize]) -> Vec<f32> {
 /// Named tensors: name, shape, values.
 pub type Tensors = Vec<(String, Vec<usize>, Vec<f32>)>;
 
-/// The pattern weights of a network as a published checkpoint holds them: the patch embedding's
-/// batch norm by itself.
+/// The pattern weights of a network as a published checkpoint holds them: batch norms and the branches
+/// of reparameterised convolutions by themselves.
 pub fn pattern_checkpoint(config: &Config) -> Tensors {
+    let server = matches!(&config.encoder, EncoderConfig::Svtr(svtr)
+        if svtr.local_mixer == LocalMixer::One5x5);
     let mut shapes = Vec::new();
     for (name, shape) in parameter_shapes(config).unwrap() {
-        match name.strip_suffix(".conv.bias") {
-            Some(prefix) if name.contains("patch_embed") => {
-                for part in ["weight", "bias", "running_mean", "running_var"] {
-                    shapes.push((format!("{prefix}.norm.{part}"), shape.clone()));
-                }
+        let mut batch_norm = |name: &str| {
+            for part in ["weight", "bias", "running_mean", "running_var"] {
+                shapes.push((format!("{name}.{part}"), shape.clone()));
             }
-            _ => shapes.push((name, shape)),
+        };
+        if let Some(mixer) = name.strip_suffix(".conv.c.bias") {
+            batch_norm(&format!("{mixer}.conv.bn"));
+            batch_norm(&format!("{mixer}.bn"));
+            shapes.push((format!("{mixer}.conv1.weight"), vec![shape[0], 1, 1, 1]));
+            shapes.push((format!("{mixer}.conv1.bias"), shape));
+        } else if let Some(layer) = name.strip_suffix(".c.bias") {
+            batch_norm(&format!("{layer}.bn"));
+        } else if let Some(layer) = name.strip_suffix(".conv.bias")
+            && (name.contains("patch_embed") || name.contains("svtr_encoder"))
+        {
+            batch_norm(&format!("{layer}.norm"));
+            if server && name.contains("patch_embed") {
+                shapes.push((name, shape));
+            }
+        } else {
+            shapes.push((name, shape));
         }
     }
     shapes
@@ -206,4 +224,15 @@ pub fn values(tensor: &candle_core::Tensor) -> Vec<f32> {
 pub fn pattern_input(batch: usize, height: usize, width: usize) -> (Vec<f32>, [usize; 4]) {
     let name = format!("input/{batch}x{height}x{width}");
     (pattern_values(&name, batch * 3 * height * width), [batch, 3, height, width])
+}
+
+/// Values of a tensor of integers of 64 bits.
+impl Reference {
+    pub fn i64(&self, name: &str) -> (Vec<usize>, Vec<i64>) {
+        let file = self.file();
+        let tensor = file.tensor(name).unwrap();
+        assert_eq!(tensor.dtype(), Dtype::I64, "{name}");
+        let (values, _) = tensor.data().as_chunks::<8>();
+        (tensor.shape().to_vec(), values.iter().map(|v| i64::from_le_bytes(*v)).collect())
+    }
 }

@@ -87,6 +87,7 @@ pub(crate) enum Activation {
 }
 
 impl Activation {
+    #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "training applies it by itself"))]
     /// Applies it.
     #[inline(always)]
     pub(super) fn of<S: Simd>(self, simd: S, x: S::V) -> S::V {
