@@ -8,7 +8,8 @@ use std::sync::Arc;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use svtrv2::Charset;
 use svtrv2::decode::{
-    BeamSearch, Decoder, ForwardBackward, HotWords, Lexicon, LogProbs, Ngram, SymbolLm,
+    BeamSearch, ClassMask, Decoder, ForwardBackward, HotWords, Lexicon, LogProbs, Ngram, SymbolLm,
+    confidence,
 };
 
 /// Words with some structure, by a linear congruential generator.
@@ -86,5 +87,46 @@ fn large_charset(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, english, large_charset);
+/// A line of 40 frames over the symbols of 50 languages.
+fn multilingual(criterion: &mut Criterion) {
+    let symbols: Vec<String> =
+        (0x4e00..).filter_map(char::from_u32).take(18_709).map(String::from).collect();
+    let charset = Charset::new(symbols.iter().map(String::as_str)).expect("different symbols");
+    let text: Vec<usize> = (1..=18).map(|i| i * 900).collect();
+    let spell = |text: &[usize]| -> String {
+        text.iter().filter_map(|&class| charset.symbol(class)).collect()
+    };
+    let mut words: Vec<String> = (0..5000)
+        .map(|i| spell(&[0, 1, 2, 3, 4, 5].map(|j| 1 + (i * 7 + j * 1013) % 18_709)))
+        .collect();
+    words.push(spell(&text));
+    let counted: Vec<(&str, u64)> = words.iter().map(|word| (word.as_str(), 1)).collect();
+    let ngram = Ngram::from_words(&charset, &counted, 3).expect("words");
+    let model = Arc::new(SymbolLm::new(Arc::new(ngram), &charset, false));
+    let lexicon = Arc::new(Lexicon::closed(&charset, &words));
+    let beam = BeamSearch::default();
+    let mut masked = Decoder::beam(beam.clone());
+    masked.classes = Some(ClassMask::deny(&charset, &symbols[..5]).expect("symbols"));
+    let searches = [
+        ("greedy", Decoder::greedy()),
+        ("beam 10", Decoder::beam(beam.clone())),
+        ("3-gram", Decoder::beam(BeamSearch { language_model: Some(model), ..beam.clone() })),
+        ("lexicon", Decoder::beam(BeamSearch { lexicon: Some(lexicon), ..beam })),
+        ("mask", masked),
+    ];
+    let mut group = criterion.benchmark_group("40x18710");
+    for (sureness, sure) in [("sure", 14.0), ("unsure", 9.0)] {
+        let emissions = emissions(40, 18_710, &text, sure);
+        for (name, decoder) in &searches {
+            group.bench_function(BenchmarkId::new(*name, sureness), |bencher| {
+                bencher.iter(|| decoder.decode(black_box(&emissions)))
+            });
+        }
+        group.bench_function(BenchmarkId::new("confidence", sureness), |bencher| {
+            bencher.iter(|| confidence(black_box(&emissions), &text, 1.3))
+        });
+    }
+}
+
+criterion_group!(benches, english, large_charset, multilingual);
 criterion_main!(benches);

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use rayon::prelude::*;
 use serde_json::json;
-use support::arguments::{Arguments, HELP};
+use support::arguments::{Arguments, HELP, warn_of_skipped};
 use support::drawing;
 use svtrv2::weights::Weights;
 use svtrv2::{Crop, Recognition, Recognizer, Rect, Rotation};
@@ -94,7 +94,8 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         None => default_weights()?,
     };
     let recognizer = Recognizer::new(&weights, arguments.options.clone())?;
-    let decoder = arguments.decoding.decoder(recognizer.charset())?;
+    let decoder = arguments.decoder.build(recognizer.charset())?;
+    warn_of_skipped(&decoder);
     let recognizer = recognizer.with_decoder(decoder)?;
 
     let mut drawn = Vec::new();

@@ -14,7 +14,6 @@ const KEPT_NAME: usize = 60;
 /// How long a temporary file that no process writes to has to lie unchanged until it is removed.
 const LEFT_OVER: Duration = Duration::from_secs(60);
 /// The longest text file (charset, word list, list of labels) in bytes.
-#[cfg(feature = "data")]
 pub(crate) const MAX_TEXT: u64 = 1 << 30;
 
 /// Opens a regular file for reading. A pipe could block, and a device could be endless: both are

@@ -134,6 +134,7 @@ pub mod evaluation;
 pub mod files;
 mod geometry;
 pub mod inference;
+pub mod language_model;
 mod locate;
 pub mod model;
 mod ops;
@@ -159,8 +160,8 @@ pub use charset::Charset;
 pub use crop::{Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation};
 pub use emissions::{Attention, Emissions};
 pub use error::{
-    CharsetError, ComputeError, ConfigError, EmissionsError, Error, ImageError, LanguageModelError,
-    RegionError, Result, ShapeMismatch, WeightsError,
+    CharsetError, ComputeError, ConfigError, DecoderOptionsError, EmissionsError, Error,
+    ImageError, LanguageModelError, RegionError, Result, ShapeMismatch, WeightsError,
 };
 pub use geometry::{Point, Quad, Rect};
 pub use inference::{Device, Precision};

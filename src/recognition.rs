@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use crate::charset::Charset;
+use crate::charset::{Charset, compose, composed};
 use crate::crop::Rotation;
-use crate::decode::{Decoder, ForwardBackward, best_alignment, log_probability};
+use crate::decode::{Calibrated, Decoder, ForwardBackward, align, text_log_probability};
 use crate::emissions::Emissions;
 use crate::error::Result;
 use crate::geometry::{Point, Quad, Rect};
@@ -16,7 +16,7 @@ use crate::resize::{ResizedCrop, TargetSize};
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Recognition {
-    /// The text; it may be empty.
+    /// The text, in Unicode's composed form (NFC); it may be empty.
     pub text: String,
     /// The reference implementation's score, 0..=1: the mean probability of the characters at
     /// their first frames; 0 for an empty text.
@@ -27,9 +27,11 @@ pub struct Recognition {
     #[cfg_attr(feature = "serde", serde(with = "minus_infinity"))]
     pub log_prob: f64,
     /// The probability (0..=1) that the text is right: its probability at the weights' temperature
-    /// ([`confidence`](crate::decode::confidence)). Calibrated if the weights are.
+    /// ([`Decoder::confidence`](crate::decode::Decoder::confidence)). Calibrated if the weights are.
+    /// Where symbols are forbidden, [`Decoder::renormalize`](crate::decode::Decoder::renormalize)
+    /// says among which texts.
     pub confidence: f32,
-    /// The characters, in reading order.
+    /// The characters, in reading order; their symbols together are the text.
     pub chars: Vec<Character>,
     /// The texts that the decoder ranks next, best first; none after greedy decoding.
     pub alternatives: Vec<Alternative>,
@@ -62,7 +64,8 @@ pub struct Alternative {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[non_exhaustive]
 pub struct Character {
-    /// The charset's entry, of one or more code points.
+    /// The charset's entry, of one or more code points; where the text composes several (a letter and
+    /// an accent), these as one character in NFC, with the smallest of their scores and confidences.
     pub symbol: String,
     /// Its probability (0..=1) at the first of its frames.
     pub score: f32,
@@ -79,6 +82,31 @@ pub struct Character {
     /// The same along the line of text, for text that is slanted or curved; the first corner is
     /// the character's own upper left. It equals `bounds` where the text is level.
     pub quad: Quad,
+}
+
+/// Characters whose symbols together are the text in NFC: those that compose become one.
+fn in_composed_form(chars: Vec<Character>) -> Vec<Character> {
+    let symbols: Vec<&str> = chars.iter().map(|character| character.symbol.as_str()).collect();
+    let characters = compose(&symbols);
+    let mut chars = chars.into_iter();
+    let join = |(symbol, places): (String, Range<usize>)| {
+        let parts = chars.by_ref().take(places.len());
+        let joined = parts.reduce(|a, b| Character {
+            symbol: String::new(),
+            score: a.score.min(b.score),
+            confidence: a.confidence.min(b.confidence),
+            frames: a.frames.start..b.frames.end,
+            bounds: Rect::new(
+                a.bounds.x0.min(b.bounds.x0),
+                a.bounds.y0.min(b.bounds.y0),
+                a.bounds.x1.max(b.bounds.x1),
+                a.bounds.y1.max(b.bounds.y1),
+            ),
+            quad: Quad([a.quad.0[0], b.quad.0[1], b.quad.0[2], a.quad.0[3]]),
+        });
+        joined.map(|joined| Character { symbol, ..joined })
+    };
+    characters.into_iter().filter_map(join).collect()
 }
 
 /// A point of a turned crop in pixels of the crop as it was given, whose size is `source`.
@@ -102,12 +130,11 @@ impl Recognition {
         temperature: f32,
     ) -> Result<Self> {
         charset.check_classes(emissions.log_probs.classes())?;
-        let restricted = decoder.restrict(&emissions.log_probs)?;
-        let log_probs = restricted.as_ref().unwrap_or(&emissions.log_probs);
+        let log_probs = decoder.restrict(&emissions.log_probs)?;
         let spell = |text: &[usize]| -> String {
-            text.iter().filter_map(|&class| charset.symbol(class)).collect()
+            composed(text.iter().filter_map(|&class| charset.symbol(class)).collect())
         };
-        let mut found = decoder.decode_restricted(log_probs)?.into_iter();
+        let mut found = decoder.decode_restricted(&log_probs)?.into_iter();
         let best = found.next();
         let text = best.as_ref().map(|best| best.text.as_slice()).unwrap_or_default();
         let mut recognition = Recognition {
@@ -127,13 +154,13 @@ impl Recognition {
             rotation: crop.rotation,
             several_lines: false,
         };
-        let alignment = best.as_ref().and_then(|_| best_alignment(log_probs, text));
-        let calibrated = log_probs.at_temperature(temperature)?;
-        let (Some(frames), Some(sums)) = (alignment, ForwardBackward::new(&calibrated, text))
+        let alignment = best.as_ref().and_then(|_| align(&log_probs, text));
+        let calibrated = Calibrated::new(log_probs.clone(), temperature)?;
+        let (Some(frames), Some(sums)) = (alignment, ForwardBackward::calibrated(calibrated, text))
         else {
             return Ok(recognition);
         };
-        recognition.log_prob = log_probability(log_probs, text);
+        recognition.log_prob = text_log_probability(&log_probs, text);
         recognition.confidence = (sums.log_probability().exp() as f32).clamp(0.0, 1.0);
         let source = (crop.source_size.0 as f32, crop.source_size.1 as f32);
         let turned = match crop.rotation {
@@ -146,7 +173,7 @@ impl Recognition {
         recognition.chars = chars
             .map(|(index, ((&class, frames), place))| Character {
                 symbol: charset.symbol(class).unwrap_or_default().to_owned(),
-                score: log_probs.probability(frames.start, class).unwrap_or(0.0),
+                score: log_probs.probability(frames.start, class),
                 confidence: sums.posterior(index).unwrap_or(0.0) as f32,
                 frames,
                 bounds: back(place.bounds.into()).bounding_rect(),
@@ -157,6 +184,7 @@ impl Recognition {
             let sum: f32 = recognition.chars.iter().map(|c| c.score).sum();
             recognition.score = sum / recognition.chars.len() as f32;
         }
+        recognition.chars = in_composed_form(recognition.chars);
         Ok(recognition)
     }
 
@@ -238,6 +266,24 @@ mod tests {
             rotation: Rotation::Clockwise,
             several_lines: false,
         }
+    }
+
+    #[test]
+    fn letters_and_accents_are_one_character() {
+        let at = |symbol: &str, frame: usize, confidence: f32| {
+            let bounds = Rect::new(frame as f32, 0.0, frame as f32 + 1.0, 8.0);
+            let quad = bounds.into();
+            let frames = frame..frame + 1;
+            Character { symbol: symbol.into(), score: 0.5, confidence, frames, bounds, quad }
+        };
+        let chars = vec![at("c", 0, 0.9), at("e", 1, 0.8), at("\u{301}", 2, 0.7), at("s", 3, 0.6)];
+        let found = in_composed_form(chars.clone());
+        let symbols: Vec<&str> = found.iter().map(|c| c.symbol.as_str()).collect();
+        assert_eq!(symbols, ["c", "é", "s"]);
+        assert_eq!((&found[0], &found[2]), (&chars[0], &chars[3]));
+        assert_eq!((found[1].frames.clone(), found[1].confidence), (1..3, 0.7));
+        assert_eq!(found[1].bounds, Rect::new(1.0, 0.0, 3.0, 8.0));
+        assert_eq!(found[1].quad, found[1].bounds.into());
     }
 
     #[test]

@@ -2,12 +2,11 @@
 
 use std::error::Error;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use lexopt::prelude::*;
-use svtrv2::decode::{BeamSearch, ClassMask, Decoder, HotWords, Lexicon, Ngram, SymbolLm};
+use svtrv2::decode::{Decoder, DecoderOptions, Search};
 use svtrv2::{Charset, Options, Precision};
 
 pub const HELP: &str = r#"Recognises the text in image crops.
@@ -43,7 +42,10 @@ Decoding (greedy, unless an option asks for a beam search):
       --top-mass PROBABILITY  Probability that these classes hold together [default: 0.9999]
       --blank-skip PROBABILITY
                               Frames whose blank is more probable extend no prefix [default: 1]
-      --lm ARPA               A character n-gram model (`svtrv2 ngram` of svtrv2-cli makes one)
+      --lm FILE               A character n-gram model, ARPA or compact (`svtrv2 ngram` of svtrv2-cli
+                              makes one)
+      --english-lm            The embedded language model of English, with a weight and bonus of its
+                              own
       --lm-weight WEIGHT      The weight of the model's log-probability [default: 0.15]
       --lm-words              The model is one of words: it starts again after every space
       --length-bonus BONUS    Added to the score of a text for every character [default: 0]
@@ -65,29 +67,12 @@ pub struct Arguments {
     pub weights: Option<PathBuf>,
     /// Charset, ratio limit, orientation, precision and temperature.
     pub options: Options,
-    pub decoding: Decoding,
+    pub decoder: DecoderOptions,
     pub threads: usize,
     /// At least 1.
     pub batch: usize,
     pub json: bool,
     pub draw: Option<PathBuf>,
-}
-
-/// How log-probabilities become texts: what is known before the charset is.
-#[derive(Default)]
-pub struct Decoding {
-    /// An option asks for a beam search.
-    searches: bool,
-    search: BeamSearch,
-    lm: Option<PathBuf>,
-    lm_words: bool,
-    lexicon: Option<PathBuf>,
-    lexicon_penalty: Option<f64>,
-    hot_words: Option<PathBuf>,
-    ignore_case: bool,
-    allow: Option<String>,
-    deny: Option<String>,
-    renormalize: bool,
 }
 
 impl Arguments {
@@ -97,7 +82,7 @@ impl Arguments {
             inputs: Vec::new(),
             weights: None,
             options: Options::default(),
-            decoding: Decoding::default(),
+            decoder: DecoderOptions::default(),
             threads: 0,
             batch: 64,
             json: false,
@@ -138,7 +123,14 @@ impl Arguments {
                 "orientation" => {
                     arguments.options.orientation = parser.value()?.string()?.parse()?;
                 }
-                _ => arguments.decoding.take(&name, &mut parser)?,
+                "english-lm" => arguments.decoder.set("search", "english")?,
+                "lm-words" | "ignore-case" | "renormalize" => {
+                    arguments.decoder.set(&name, "true")?;
+                }
+                name if DECODING.contains(&name) => {
+                    arguments.decoder.set(name, &parser.value()?.string()?)?;
+                }
+                _ => return Err(Long(&name).unexpected().into()),
             }
         }
         if arguments.inputs.is_empty() {
@@ -146,9 +138,6 @@ impl Arguments {
         }
         if arguments.batch == 0 {
             return Err("--batch is at least 1".into());
-        }
-        if arguments.decoding.allow.is_some() && arguments.decoding.deny.is_some() {
-            return Err("--allow and --deny exclude each other".into());
         }
         arguments.options.charset = match charset.as_deref() {
             None if space => return Err("--space needs --charset".into()),
@@ -160,77 +149,37 @@ impl Arguments {
     }
 }
 
-impl Decoding {
-    /// Takes the value of a decoding option.
-    fn take(&mut self, name: &str, parser: &mut lexopt::Parser) -> Result<(), Box<dyn Error>> {
-        let search = &mut self.search;
-        match name {
-            "beam" => search.beam_width = number(parser, name)?,
-            "n-best" => search.n_best = number(parser, name)?,
-            "top-k" => search.top_k = number(parser, name)?,
-            "top-mass" => search.top_mass = number(parser, name)?,
-            "blank-skip" => search.blank_skip = number(parser, name)?,
-            "lm" => self.lm = Some(parser.value()?.into()),
-            "lm-weight" => search.lm_weight = number(parser, name)?,
-            "lm-words" => self.lm_words = true,
-            "length-bonus" => search.length_bonus = number(parser, name)?,
-            "lexicon" => self.lexicon = Some(parser.value()?.into()),
-            "lexicon-penalty" => self.lexicon_penalty = Some(number(parser, name)?),
-            "hot-words" => self.hot_words = Some(parser.value()?.into()),
-            "ignore-case" => self.ignore_case = true,
-            "allow" => self.allow = Some(parser.value()?.string()?),
-            "deny" => self.deny = Some(parser.value()?.string()?),
-            "renormalize" => self.renormalize = true,
-            _ => return Err(Long(name).unexpected().into()),
-        }
-        self.searches |= !matches!(
-            name,
-            "lm-weight" | "lm-words" | "ignore-case" | "allow" | "deny" | "renormalize"
-        );
-        Ok(())
-    }
+/// The options of decoding that have a value.
+const DECODING: [&str; 13] = [
+    "beam",
+    "n-best",
+    "top-k",
+    "top-mass",
+    "blank-skip",
+    "lm",
+    "lm-weight",
+    "length-bonus",
+    "lexicon",
+    "lexicon-penalty",
+    "hot-words",
+    "allow",
+    "deny",
+];
 
-    /// The decoder for a charset.
-    pub fn decoder(&self, charset: &Charset) -> Result<Decoder, Box<dyn Error>> {
-        let mut decoder = Decoder::greedy();
-        if self.searches {
-            let mut search = self.search.clone();
-            if let Some(path) = &self.lm {
-                let ngram = Arc::new(Ngram::open(path)?);
-                let model = SymbolLm::new(ngram, charset, self.lm_words);
-                search.language_model = Some(Arc::new(model));
-            }
-            if let Some(path) = &self.lexicon {
-                let words = lines(path)?;
-                let lexicon =
-                    Lexicon::new(charset, &words, self.lexicon_penalty, self.ignore_case)?;
-                warn_of_skipped(path, lexicon.skipped());
-                search.lexicon = Some(Arc::new(lexicon));
-            }
-            if let Some(path) = &self.hot_words {
-                let mut words = Vec::new();
-                for line in lines(path)? {
-                    let (word, bonus) = line.split_once('\t').unwrap_or((&line, "2"));
-                    let bonus: f64 = bonus
-                        .trim()
-                        .parse()
-                        .map_err(|_| format!("{}: {line:?} has no bonus", path.display()))?;
-                    words.push((word.to_owned(), bonus));
-                }
-                let hot_words = HotWords::new(charset, &words, self.ignore_case)?;
-                warn_of_skipped(path, hot_words.skipped());
-                search.hot_words = Some(Arc::new(hot_words));
-            }
-            decoder = Decoder::beam(search);
+/// Says which words of the lists a decoder cannot find.
+pub fn warn_of_skipped(decoder: &Decoder) {
+    let Search::Beam(search) = &decoder.search else { return };
+    let lexicon = search.lexicon.as_ref().map(|lexicon| lexicon.skipped());
+    let hot_words = search.hot_words.as_ref().map(|words| words.skipped());
+    for (name, skipped) in [("lexicon", lexicon), ("hot words", hot_words)] {
+        let skipped = skipped.unwrap_or_default();
+        if let Some(first) = skipped.first() {
+            let count = skipped.len();
+            let _ = writeln!(
+                std::io::stderr(),
+                "{name}: {count} words hold symbols outside the charset, {first:?} first"
+            );
         }
-        let characters = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
-        decoder.classes = match (&self.allow, &self.deny) {
-            (Some(allowed), _) => Some(ClassMask::allow(charset, characters(allowed))?),
-            (None, Some(denied)) => Some(ClassMask::deny(charset, characters(denied))?),
-            (None, None) => None,
-        };
-        decoder.renormalize = self.renormalize;
-        Ok(decoder)
     }
 }
 
@@ -238,23 +187,4 @@ impl Decoding {
 fn number<T: FromStr>(parser: &mut lexopt::Parser, name: &str) -> Result<T, Box<dyn Error>> {
     let text = parser.value()?.string()?;
     text.parse().map_err(|_| format!("--{name}: {text:?} is not a number in range").into())
-}
-
-fn lines(path: &Path) -> Result<Vec<String>, Box<dyn Error>> {
-    // A pipe may block, and a device may be endless.
-    if path.exists() && !path.is_file() {
-        return Err(format!("{} is not a regular file", path.display()).into());
-    }
-    let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
-}
-
-fn warn_of_skipped(path: &Path, skipped: &[String]) {
-    if let Some(first) = skipped.first() {
-        let (path, count) = (path.display(), skipped.len());
-        let _ = writeln!(
-            std::io::stderr(),
-            "{path}: {count} words hold symbols outside the charset, {first:?} first"
-        );
-    }
 }

@@ -4,20 +4,28 @@ use std::ops::Range;
 
 use super::LogProbs;
 use super::ctc::{Chain, IMPOSSIBLE};
+use super::emitted::Emitted;
 
 /// The most probable alignment of a text: the frames of each symbol, in order, none of them empty.
 /// `None` if the text has no alignment.
 ///
 /// For a text that was decoded greedily these are the frames at which its symbols were seen.
 pub fn best_alignment(log_probs: &LogProbs, text: &[usize]) -> Option<Vec<Range<usize>>> {
-    let chain = Chain::new(text, log_probs.classes())?;
+    align(log_probs, text)
+}
+
+/// [`best_alignment`] with anything that gives log-probabilities.
+pub(crate) fn align(emitted: &impl Emitted, text: &[usize]) -> Option<Vec<Range<usize>>> {
+    let frames = emitted.frames();
+    let chain = Chain::new(text, emitted.classes())?;
     let states = chain.len();
     let mut best = vec![IMPOSSIBLE; states];
     // How many states each frame went on by.
-    let mut moves = vec![0u8; log_probs.frames() * states];
-    for (frame, row) in log_probs.iter().enumerate() {
+    let mut moves = vec![0u8; frames * states];
+    for frame in 0..frames {
+        let emission = |class| f64::from(emitted.at(frame, class));
         if frame == 0 {
-            chain.forward(0, |class| f64::from(row[class]), &mut best);
+            chain.forward(0, emission, &mut best);
             continue;
         }
         for state in (0..states).rev() {
@@ -28,7 +36,7 @@ pub fn best_alignment(log_probs: &LogProbs, text: &[usize]) -> Option<Vec<Range<
             if chain.jumps_to(state) && best[state - 2] > from.0 {
                 from = (best[state - 2], 2);
             }
-            best[state] = from.0 + f64::from(row[chain.class(state)]);
+            best[state] = from.0 + emission(chain.class(state));
             moves[frame * states + state] = from.1;
         }
     }
@@ -36,14 +44,14 @@ pub fn best_alignment(log_probs: &LogProbs, text: &[usize]) -> Option<Vec<Range<
         [.., symbol, blank] if symbol > blank => states - 2,
         _ => states - 1,
     };
-    if log_probs.frames() == 0 {
+    if frames == 0 {
         return text.is_empty().then(Vec::new);
     }
     if best[state] == IMPOSSIBLE {
         return None;
     }
     let mut spans = vec![0..0; text.len()];
-    for frame in (0..log_probs.frames()).rev() {
+    for frame in (0..frames).rev() {
         if state % 2 == 1 {
             let span = &mut spans[state / 2];
             if span.end == 0 {

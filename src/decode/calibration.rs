@@ -1,7 +1,9 @@
 //! Confidences that mean what they say: temperature scaling (Guo et al., 2017) of the probability
 //! of a whole text.
 
-use super::{LogProbs, log_probability};
+use super::LogProbs;
+use super::ctc::text_log_probability;
+use super::emitted::{Calibrated, Emitted, Restricted};
 use crate::error::{ConfigError, EmissionsError};
 
 /// Where temperatures are looked for.
@@ -14,27 +16,19 @@ impl LogProbs {
     /// # Errors
     /// [`ConfigError`] if the temperature is not a finite number above 0.
     pub fn at_temperature(&self, temperature: f32) -> Result<LogProbs, ConfigError> {
-        ConfigError::check_positive("temperature", temperature)?;
-        if temperature == 1.0 && self.is_normalized() {
-            return Ok(self.clone());
-        }
+        let calibrated = Calibrated::new(Restricted::whole(self), temperature)?;
         let (frames, classes) = (self.frames(), self.classes());
-        let mut values = self.as_slice().to_vec();
-        for row in values.chunks_exact_mut(classes) {
-            row.iter_mut().for_each(|value| *value /= temperature);
-            let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            if max == f32::NEG_INFINITY {
-                continue;
-            }
-            let sum: f64 = row.iter().map(|&value| f64::from((value - max).exp())).sum();
-            let log_sum = (f64::from(max) + sum.ln()) as f32;
-            row.iter_mut().for_each(|value| *value -= log_sum);
-        }
+        let cells = (0..frames).flat_map(|frame| (0..classes).map(move |class| (frame, class)));
+        let values = cells.map(|(frame, class)| calibrated.at(frame, class)).collect();
         Ok(LogProbs::unchecked(frames, classes, values, true))
     }
 }
 
-/// The confidence in a text (0..=1): its probability, summed over its alignments, at a temperature. Of the empty text it is the probability that there is nothing to read.
+/// The confidence in a text (0..=1): its probability, summed over its alignments, at a temperature.
+/// Of the empty text it is the probability that there is nothing to read.
+///
+/// Where a mask restricts the texts, [`Decoder::confidence`](super::Decoder::confidence) says what
+/// becomes of the confidence.
 ///
 /// # Errors
 /// As [`LogProbs::at_temperature`].
@@ -43,7 +37,8 @@ pub fn confidence(
     text: &[usize],
     temperature: f32,
 ) -> Result<f32, ConfigError> {
-    let log_prob = log_probability(&log_probs.at_temperature(temperature)?, text);
+    let calibrated = Calibrated::new(Restricted::whole(log_probs), temperature)?;
+    let log_prob = text_log_probability(&calibrated, text);
     Ok((log_prob.exp() as f32).clamp(0.0, 1.0))
 }
 
@@ -122,7 +117,7 @@ mod tests {
         let charset = Charset::from_characters("ab").unwrap();
         let log_probs = LogProbs::from_probabilities(1, 3, vec![0.1, 0.3, 0.6]).unwrap();
         let mask = ClassMask::allow(&charset, ["a"]).unwrap();
-        let masked = log_probs.restricted(&mask, false).unwrap();
+        let masked = log_probs.restricted(&mask).unwrap();
         let at = |temperature| confidence(&masked, &[1], temperature).unwrap();
         assert!((at(1.0) - 0.75).abs() < 1e-6, "{}", at(1.0));
         assert!((at(1.0) - at(1.0 + 1e-6)).abs() < 1e-5);

@@ -1,8 +1,7 @@
 //! Which symbols a text may hold.
 
-use super::LogProbs;
 use crate::charset::Charset;
-use crate::error::{CharsetError, EmissionsError, Result};
+use crate::error::{CharsetError, Result};
 
 /// A set of permitted classes; the blank is always one of them.
 ///
@@ -13,7 +12,7 @@ use crate::error::{CharsetError, EmissionsError, Result};
 /// let log_probs = LogProbs::from_probabilities(1, 3, vec![0.1, 0.4, 0.5])?;
 /// assert_eq!(greedy(&log_probs).text(&charset), "O");
 /// let digits = ClassMask::allow(&charset, ["0"])?;
-/// let log_probs = log_probs.restricted(&digits, true)?;
+/// let log_probs = log_probs.restricted(&digits)?;
 /// assert_eq!(greedy(&log_probs).text(&charset), "0");
 /// assert!((log_probs.probability(0, 1).unwrap_or_default() - 0.8).abs() < 1e-6);
 /// # Ok::<(), svtrv2::Error>(())
@@ -88,45 +87,6 @@ impl ClassMask {
     }
 }
 
-impl LogProbs {
-    /// The same log-probabilities with probability 0 for every class that the mask does not permit.
-    ///
-    /// With `renormalize` the rest of every frame is scaled to sum to 1 again (a frame of which
-    /// nothing is left becomes a certain blank): the log-probabilities are those under the condition that
-    /// the other symbols cannot occur. Without, a frame may sum to less than 1, and the log-probabilities stay
-    /// comparable to unrestricted ones.
-    ///
-    /// # Errors
-    /// [`EmissionsError::Size`] if the mask is for another number of classes.
-    pub fn restricted(&self, mask: &ClassMask, renormalize: bool) -> Result<LogProbs> {
-        let (frames, classes) = (self.frames(), self.classes());
-        if mask.classes() != classes {
-            return Err(
-                EmissionsError::Size { frames, classes, found: frames * mask.classes() }.into()
-            );
-        }
-        let mut values = self.as_slice().to_vec();
-        for row in values.chunks_exact_mut(classes) {
-            let mut sum = 0.0;
-            for (value, &allowed) in row.iter_mut().zip(&mask.allowed) {
-                if !allowed {
-                    *value = f32::NEG_INFINITY;
-                }
-                sum += f64::from(*value).exp();
-            }
-            if !renormalize {
-                continue;
-            }
-            if sum == 0.0 {
-                row[Charset::BLANK] = 0.0;
-                continue;
-            }
-            row.iter_mut().for_each(|value| *value = (f64::from(*value) - sum.ln()) as f32);
-        }
-        Ok(LogProbs::unchecked(frames, classes, values, renormalize))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,24 +104,5 @@ mod tests {
         for mask in [ClassMask::allow(&charset, ["x"]), ClassMask::deny(&charset, ["ab"])] {
             assert!(matches!(mask, Err(Error::Charset(CharsetError::UnknownSymbol { .. }))));
         }
-    }
-
-    #[test]
-    fn restriction() {
-        let charset = Charset::from_characters("ab").unwrap();
-        let values = vec![0.5, 0.25, 0.25, 0.0, 0.0, 1.0];
-        let log_probs = LogProbs::from_probabilities(2, 3, values).unwrap();
-        let mask = ClassMask::allow(&charset, ["a"]).unwrap();
-        let probabilities = |renormalize| {
-            let restricted = log_probs.restricted(&mask, renormalize).unwrap();
-            restricted.as_slice().iter().map(|p| p.exp()).collect::<Vec<_>>()
-        };
-        assert_eq!(probabilities(false), [0.5, 0.25, 0.0, 0.0, 0.0, 0.0]);
-        let expected = [2.0 / 3.0, 1.0 / 3.0, 0.0, 1.0, 0.0, 0.0];
-        for (found, expected) in probabilities(true).into_iter().zip(expected) {
-            assert!((found - expected).abs() < 1e-6);
-        }
-        let other = ClassMask::allow(&Charset::english(), ["a"]).unwrap();
-        assert!(matches!(log_probs.restricted(&other, true), Err(Error::Emissions(_))));
     }
 }

@@ -11,6 +11,7 @@
 //! All sums are of natural logarithms in `f64`. Decoding and training use the same code.
 
 use super::LogProbs;
+use super::emitted::Emitted;
 use crate::charset::Charset;
 
 /// The natural logarithm of probability 0.
@@ -38,14 +39,19 @@ pub(super) fn log_add(a: f64, b: f64) -> f64 {
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 pub fn log_probability(log_probs: &LogProbs, text: &[usize]) -> f64 {
-    let Some(chain) = Chain::new(text, log_probs.classes()) else {
+    text_log_probability(log_probs, text)
+}
+
+/// [`log_probability`] of anything that gives log-probabilities.
+pub(crate) fn text_log_probability(emitted: &impl Emitted, text: &[usize]) -> f64 {
+    let Some(chain) = Chain::new(text, emitted.classes()) else {
         return IMPOSSIBLE;
     };
     let mut states = vec![IMPOSSIBLE; chain.len()];
-    for (frame, row) in log_probs.iter().enumerate() {
-        chain.forward(frame, |class| f64::from(row[class]), &mut states);
+    for frame in 0..emitted.frames() {
+        chain.forward(frame, |class| f64::from(emitted.at(frame, class)), &mut states);
     }
-    chain.ending(log_probs.frames(), &states)
+    chain.ending(emitted.frames(), &states)
 }
 
 /// The chain of states of a text.

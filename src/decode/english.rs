@@ -1,35 +1,34 @@
 //! The decoder for English signs, with the language model that is part of the crate.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use super::word_decoder::FLOOR;
-use super::{CasedLm, CompactNgram, Decoder};
+use super::{BeamSearch, Decoder};
 use crate::charset::Charset;
 use crate::error::Result;
+use crate::language_model::CasedLm;
 
-/// Made by `svtrv2 english-lm` of svtrv2-cli.
-const NGRAM: &[u8] = include_bytes!("../../models/english.ngram");
-
-impl CasedLm {
-    /// The model of English words, names and numbers that is part of the crate.
+impl BeamSearch {
+    /// A beam search with the model of English words, names and numbers that is part of the crate,
+    /// weighted for signs.
+    ///
+    /// ```
+    /// use svtrv2::Charset;
+    /// use svtrv2::decode::{BeamSearch, Decoder};
+    ///
+    /// let english = BeamSearch::english(&Charset::english())?;
+    /// let decoder = Decoder::beam(BeamSearch { n_best: 3, ..english });
+    /// # Ok::<(), svtrv2::Error>(())
+    /// ```
     ///
     /// # Errors
     /// None today: the model is part of the program.
     pub fn english(charset: &Charset) -> Result<Self> {
-        static MODEL: OnceLock<Arc<CompactNgram>> = OnceLock::new();
-        let ngram = match MODEL.get() {
-            Some(ngram) => ngram.clone(),
-            None => {
-                let ngram = Arc::new(CompactNgram::from_bytes(NGRAM)?);
-                MODEL.get_or_init(|| ngram).clone()
-            }
-        };
-        Ok(CasedLm::new(ngram, charset, FLOOR))
+        Ok(BeamSearch::with_word_model(Arc::new(CasedLm::english(charset)?)))
     }
 }
 
 impl Decoder {
-    /// A beam search with the model of English words, names and numbers that is part of the crate.
+    /// [`BeamSearch::english`] as a decoder.
     ///
     /// ```
     /// use svtrv2::Charset;
@@ -50,6 +49,6 @@ impl Decoder {
     /// # Errors
     /// None today: the model is part of the program.
     pub fn english(charset: &Charset) -> Result<Self> {
-        Ok(Decoder::with_word_model(CasedLm::english(charset)?))
+        Ok(Decoder::beam(BeamSearch::english(charset)?))
     }
 }

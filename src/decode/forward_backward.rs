@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::LogProbs;
 use super::ctc::{Chain, IMPOSSIBLE, Lattice, log_add};
+use super::emitted::{Calibrated, Emitted};
 
 /// The forward and backward sums of a text: its probability, and where its symbols lie.
 ///
@@ -12,7 +13,7 @@ use super::ctc::{Chain, IMPOSSIBLE, Lattice, log_add};
 /// section 4.1).
 #[derive(Debug, Clone)]
 pub struct ForwardBackward<'a> {
-    log_probs: &'a LogProbs,
+    emitted: Calibrated<'a>,
     text: &'a [usize],
     lattice: Lattice<'a>,
 }
@@ -22,11 +23,15 @@ impl<'a> ForwardBackward<'a> {
     ///
     /// Time and memory are proportional to frames times symbols.
     pub fn new(log_probs: &'a LogProbs, text: &'a [usize]) -> Option<Self> {
-        let chain = Chain::new(text, log_probs.classes())?;
-        let (values, classes) = (log_probs.as_slice(), log_probs.classes());
-        let emitted = |frame: usize, class: usize| f64::from(values[frame * classes + class]);
-        let lattice = Lattice::new(chain, log_probs.frames(), emitted)?;
-        Some(ForwardBackward { log_probs, text, lattice })
+        Self::calibrated(Calibrated::plain(log_probs), text)
+    }
+
+    /// [`ForwardBackward::new`] of log-probabilities at a temperature.
+    pub(crate) fn calibrated(emitted: Calibrated<'a>, text: &'a [usize]) -> Option<Self> {
+        let chain = Chain::new(text, emitted.classes())?;
+        let at = |frame: usize, class: usize| f64::from(emitted.at(frame, class));
+        let lattice = Lattice::new(chain, emitted.frames(), at)?;
+        Some(ForwardBackward { emitted, text, lattice })
     }
 
     /// The natural-log probability of the text, as [`log_probability`](super::log_probability).
@@ -40,7 +45,7 @@ impl<'a> ForwardBackward<'a> {
     /// Summed over the symbols of one class it is the gradient of the text's log-probability with
     /// respect to the log-probability of the class at the frame.
     pub fn occupancy(&self, frame: usize, symbol: usize) -> f64 {
-        if frame >= self.log_probs.frames() || symbol >= self.text.len() {
+        if frame >= self.emitted.frames() || symbol >= self.text.len() {
             return 0.0;
         }
         self.lattice.posterior(frame, 2 * symbol + 1)
@@ -51,7 +56,7 @@ impl<'a> ForwardBackward<'a> {
     /// last symbol.
     pub fn center(&self, symbol: usize) -> Option<f64> {
         let (mut sum, mut weighted) = (0.0, 0.0);
-        for frame in 0..self.log_probs.frames() {
+        for frame in 0..self.emitted.frames() {
             let weight = self.occupancy(frame, symbol);
             sum += weight;
             weighted += weight * (frame as f64 + 0.5);
@@ -85,12 +90,12 @@ impl<'a> ForwardBackward<'a> {
         let &own = self.text.get(symbol)?;
         let mut others = Vec::new();
         let threshold = rare.ln() as f32;
-        for row in self.log_probs.iter().take(frames.end).skip(frames.start) {
-            for (class, &value) in row.iter().enumerate().skip(1) {
-                if value > threshold && class != own && !others.contains(&class) {
+        for frame in frames.clone() {
+            self.emitted.symbols_above(frame, threshold, |class| {
+                if class != own && !others.contains(&class) {
                     others.push(class);
                 }
-            }
+            });
         }
         let log_prob = self.lattice.log_prob();
         let all = others
@@ -102,7 +107,7 @@ impl<'a> ForwardBackward<'a> {
 
     /// The log-probability of a class at a frame.
     fn emitted(&self, frame: usize, class: usize) -> f64 {
-        f64::from(self.log_probs.as_slice()[frame * self.log_probs.classes() + class])
+        f64::from(self.emitted.at(frame, class))
     }
 
     /// The log-probability of the frames from `frame` on, after a symbol of class `class` in the

@@ -4,7 +4,9 @@
 use std::ops::Range;
 
 use super::LogProbs;
+use super::emitted::{Restricted, Row};
 use crate::charset::Charset;
+use crate::cpu::largest;
 
 /// A decoded sequence.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,16 +57,21 @@ impl Decoded {
 /// # Ok::<(), svtrv2::Error>(())
 /// ```
 pub fn greedy(log_probs: &LogProbs) -> Decoded {
+    best_path(&Restricted::whole(log_probs))
+}
+
+/// [`greedy`] of the symbols that are permitted.
+pub(super) fn best_path(log_probs: &Restricted) -> Decoded {
     let mut symbols: Vec<DecodedSymbol> = Vec::new();
     let mut previous = Charset::BLANK;
-    for (frame, row) in log_probs.iter().enumerate() {
-        let class = first_maximum(row);
+    for (frame, row) in log_probs.rows().enumerate() {
+        let class = first_maximum(&row);
         if class != Charset::BLANK {
             match symbols.last_mut() {
                 Some(symbol) if class == previous => symbol.frames.end = frame + 1,
                 _ => symbols.push(DecodedSymbol {
                     class,
-                    score: row[class].exp(),
+                    score: row.at(class).exp(),
                     frames: frame..frame + 1,
                 }),
             }
@@ -78,14 +85,19 @@ pub fn greedy(log_probs: &LogProbs) -> Decoded {
     Decoded { symbols, score }
 }
 
-fn first_maximum(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (class, value) in row.iter().enumerate() {
-        if *value > row[best] {
-            best = class;
+fn first_maximum(row: &Row) -> usize {
+    if row.is_whole() {
+        let largest = largest(row.values());
+        return row.values().iter().position(|&value| value == largest).unwrap_or(0);
+    }
+    let mut best = (0, row.at(0));
+    for class in row.permitted() {
+        let value = row.at(class);
+        if value > best.1 {
+            best = (class, value);
         }
     }
-    best
+    best.0
 }
 
 #[cfg(test)]

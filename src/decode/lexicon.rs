@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::LogProbs;
+use super::emitted::{Emitted, Restricted};
 use super::trie::{Keys, Trie};
 use crate::charset::Charset;
 use crate::error::{ConfigError, Result};
@@ -31,14 +31,16 @@ pub struct Lexicon {
     /// What an unknown word costs; `None` for a closed lexicon.
     penalty: Option<f64>,
     skipped: Vec<String>,
+    /// The classes that words of a closed lexicon hold, and the space; none for an open one.
+    symbols: Vec<u32>,
     /// With all classes permitted; none for an open lexicon.
     frames_to_end: Arc<FramesToEnd>,
     /// The same for the classes that were permitted last, by keys.
-    restricted: Arc<Mutex<Option<Restricted>>>,
+    restricted: Arc<Mutex<Option<ForPermitted>>>,
 }
 
 /// How many classes of every key are permitted, and what prefixes need then.
-type Restricted = (Vec<u32>, Arc<FramesToEnd>);
+type ForPermitted = (Vec<u32>, Arc<FramesToEnd>);
 
 /// The frames that prefixes of a closed lexicon need to become words.
 #[derive(Debug, Default)]
@@ -120,26 +122,39 @@ impl Lexicon {
             None => trie.frames_to_end(&keys.permitted(|_| true)),
         }));
         let (space, restricted) = (charset.class(" "), Arc::default());
-        Lexicon { keys, trie, space, penalty, skipped, frames_to_end, restricted }
+        let mut symbols = Vec::new();
+        if penalty.is_none() {
+            let occurs = trie.keys(keys.count());
+            let class = |class: &usize| occurs[keys.of(*class) as usize] || Some(*class) == space;
+            symbols.extend((1..keys.classes()).filter(class).map(|class| class as u32));
+        }
+        Lexicon { keys, trie, space, penalty, skipped, symbols, frames_to_end, restricted }
     }
 
     pub(super) fn keys(&self) -> &Keys {
         &self.keys
     }
 
+    /// The classes, in order, that a text of this closed lexicon can hold.
+    pub(super) fn symbols(&self) -> &[u32] {
+        &self.symbols
+    }
+
     /// The frames that prefixes of this closed lexicon need to become words, by the classes that
     /// are possible at any frame. One pass over the tree if classes are impossible and others were
     /// the last time.
-    pub(super) fn frames_to_end(&self, log_probs: &LogProbs) -> Arc<FramesToEnd> {
+    pub(super) fn frames_to_end(&self, log_probs: &Restricted) -> Arc<FramesToEnd> {
         let mut possible = vec![false; log_probs.classes()];
-        for row in log_probs.iter() {
+        for row in log_probs.rows() {
             let mut all = true;
-            for (possible, &value) in possible.iter_mut().zip(row) {
-                *possible |= value > f32::NEG_INFINITY;
-                all &= *possible;
+            for class in row.permitted() {
+                possible[class] |= row.at(class) > f32::NEG_INFINITY;
+                all &= possible[class];
             }
-            if all {
-                return self.frames_to_end.clone();
+            match (all, row.is_whole()) {
+                (true, true) => return self.frames_to_end.clone(),
+                (true, false) => break,
+                (false, _) => {}
             }
         }
         self.frames_to_end_with(|class| possible.get(class) == Some(&true))

@@ -10,55 +10,57 @@
 //! |---|---|
 //! | the text of the most probable path | [`greedy`] |
 //! | the most probable texts | [`BeamSearch`] |
+//! | all settings as plain values | [`DecoderOptions`] |
 //! | which symbols may occur | [`ClassMask`] |
 //! | which words may, or should | [`Lexicon`], [`HotWords`] |
-//! | which texts are likely | [`LanguageModel`]: [`SymbolLm`] of an [`Ngram`] model |
+//! | which texts are likely | a [`LanguageModel`] of [`crate::language_model`] |
 //! | how probable a text is, and where its symbols lie | [`log_probability`], [`ForwardBackward`], [`best_alignment`] |
 //! | how far a probability can be trusted | [`confidence`], [`fit_temperature`] |
 //!
 //! Each file explains its algorithm and names the source.
 
 mod alignment;
-mod arpa;
 mod beam;
 mod calibration;
-mod cased_lm;
 mod class_mask;
-mod compact_ngram;
 mod ctc;
 mod decoder;
+mod emitted;
 #[cfg(feature = "embedded")]
 mod english;
 mod forward_backward;
 mod greedy;
 mod hot_words;
-mod kneser_ney;
-mod language_model;
 mod lexicon;
 mod log_probs;
-mod ngram;
-mod prune;
+mod options;
 mod trie;
 mod word_decoder;
 
+pub(crate) use alignment::align;
 pub use alignment::best_alignment;
 pub use beam::{BeamSearch, Hypothesis};
 pub use calibration::{confidence, fit_temperature};
-pub use cased_lm::CasedLm;
 pub use class_mask::ClassMask;
-pub use compact_ngram::CompactNgram;
 #[cfg(feature = "train")]
 pub(crate) use ctc::ctc_loss;
 pub use ctc::log_probability;
+pub(crate) use ctc::text_log_probability;
 pub use decoder::{Decoder, Search};
+pub(crate) use emitted::Calibrated;
 pub use forward_backward::ForwardBackward;
 pub use greedy::{Decoded, DecodedSymbol, greedy};
 pub use hot_words::HotWords;
-pub use kneser_ney::Smoothing;
-pub use language_model::{LanguageModel, LmState, lm_log_probability};
 pub use lexicon::Lexicon;
 pub use log_probs::LogProbs;
-pub use ngram::{MAX_ORDER, Ngram, SymbolLm};
+pub use options::{DecoderOptions, HotWordList, SearchKind, Symbols, WordList};
+
+// Language models have a module of their own; a search is set up with these.
+#[doc(no_inline)]
+pub use crate::language_model::{
+    CasedLm, CompactNgram, LanguageModel, LmState, MAX_ORDER, Ngram, Smoothing, SymbolLm,
+    lm_log_probability,
+};
 
 #[cfg(test)]
 mod constraint_tests;

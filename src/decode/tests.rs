@@ -187,8 +187,9 @@ fn impossible_scores() {
     let charset = Charset::from_characters("ab").unwrap();
     let log_probs = LogProbs::from_probabilities(1, 3, vec![0.0, 0.0, 1.0]).unwrap();
     let mask = ClassMask::allow(&charset, ["a"]).unwrap();
-    let nothing = log_probs.restricted(&mask, false).unwrap();
-    assert!(BeamSearch::default().search(&nothing).unwrap().is_empty());
+    let mut only_a = Decoder::beam(BeamSearch::default());
+    only_a.classes = Some(mask);
+    assert!(only_a.decode(&log_probs).unwrap().is_empty());
     let lexicon = Some(Arc::new(Lexicon::closed(&charset, &["aa", "bb"])));
     let closed = BeamSearch { lexicon, ..BeamSearch::default() };
     assert!(closed.search(&log_probs).unwrap().is_empty());

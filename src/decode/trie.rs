@@ -36,6 +36,11 @@ impl Keys {
         self.of_class.get(class).copied().unwrap_or(0)
     }
 
+    /// The keys, and 0, which no word holds.
+    pub(super) fn count(&self) -> usize {
+        self.by_symbol.len() + 1
+    }
+
     /// The classes of the charset, the blank included.
     pub(super) fn classes(&self) -> usize {
         self.of_class.len()
@@ -48,7 +53,7 @@ impl Keys {
 
     /// For every key, how many of its classes are permitted.
     pub(super) fn permitted(&self, permitted: impl Fn(usize) -> bool) -> Vec<u32> {
-        let mut counts = vec![0; self.by_symbol.len() + 1];
+        let mut counts = vec![0; self.count()];
         for (class, &key) in self.of_class.iter().enumerate().skip(1) {
             counts[key as usize] += u32::from(permitted(class));
         }
@@ -147,6 +152,15 @@ impl Trie {
         }
         needed[Self::ROOT as usize] = fewest(&needed, Self::ROOT, 0);
         needed
+    }
+
+    /// Of `count` keys, which of them the words hold.
+    pub(super) fn keys(&self, count: usize) -> Vec<bool> {
+        let mut occurs = vec![false; count];
+        for &(key, _) in &self.edges {
+            occurs[key as usize] = true;
+        }
+        occurs
     }
 
     /// The number of nodes.

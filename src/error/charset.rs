@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Why a charset cannot be used.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CharsetError {
     /// No symbols at all.
@@ -54,12 +54,12 @@ pub enum CharsetError {
         offset: usize,
     },
     /// The dictionary file could not be read.
-    #[error("cannot read {}: {message}", path.display())]
+    #[error("cannot read {}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
         /// What the operating system said.
-        message: String,
+        source: std::io::Error,
     },
     /// The weights carry no charset and none was given.
     #[error(

@@ -61,16 +61,16 @@ pub enum EmissionsError {
 }
 
 /// Why there is no language model.
-#[derive(Debug, thiserror::Error, PartialEq)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LanguageModelError {
     /// The file could not be opened, read or written.
-    #[error("{}: {message}", path.display())]
+    #[error("{}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
-        message: String,
+        /// What the operating system said.
+        source: std::io::Error,
     },
     /// The file is not UTF-8.
     #[error("the language model is not UTF-8 at byte {offset}")]
@@ -109,4 +109,69 @@ pub enum LanguageModelError {
     /// Nothing to estimate a model from.
     #[error("there are no words to estimate a language model from")]
     NoWords,
+}
+
+/// Why options do not make a decoder.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecoderOptionsError {
+    /// There is no option of this name.
+    #[error("a decoder has no option {name:?}")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// An option without a value.
+    #[error("the decoder option {option:?} is not of the form name=value")]
+    NoValue {
+        /// What was given.
+        option: String,
+    },
+    /// A value that the option cannot have.
+    #[error("the decoder option {name} is {expected}, not {value:?}")]
+    Value {
+        /// The option.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// Two options that exclude each other.
+    #[error("the decoder options {option} and {other} exclude each other")]
+    Conflict {
+        /// One option.
+        option: &'static str,
+        /// The other one.
+        other: &'static str,
+    },
+    /// A word list could not be read.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A word list is not UTF-8.
+    #[error("{} is not UTF-8 at byte {offset}", path.display())]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+        /// The first byte that is not.
+        offset: usize,
+    },
+    /// An expected word's bonus is no number.
+    #[error("{}: the bonus {bonus:?} of {word:?} is not a number", path.display())]
+    Bonus {
+        /// The file.
+        path: PathBuf,
+        /// The word.
+        word: String,
+        /// What stands for its bonus.
+        bonus: String,
+    },
+    /// The English language model is asked for in a build without it (feature `embedded`).
+    #[error("this build embeds no English language model")]
+    NoEnglish,
 }

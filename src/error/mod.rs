@@ -13,7 +13,7 @@ mod weights;
 pub use charset::CharsetError;
 pub use compute::ComputeError;
 pub use config::ConfigError;
-pub use decode::{EmissionsError, LanguageModelError};
+pub use decode::{DecoderOptionsError, EmissionsError, LanguageModelError};
 pub use image::{ImageError, RegionError};
 pub use weights::{ShapeMismatch, WeightsError};
 
@@ -45,6 +45,9 @@ pub enum Error {
     /// A language model could not be read or estimated.
     #[error(transparent)]
     LanguageModel(#[from] LanguageModelError),
+    /// The options of a decoder are unknown, contradict each other, or name files that cannot be read.
+    #[error(transparent)]
+    DecoderOptions(#[from] DecoderOptionsError),
     /// The network cannot compute with what it was given, or the device failed.
     #[error(transparent)]
     Compute(#[from] ComputeError),

@@ -180,13 +180,19 @@ impl Recognizer {
         let shape = [images.len(), 3, height, width];
         let (logits, attention) = self.backend.forward_with_attention(&input, shape)?;
         let ([_, frames, classes], [_, _, rows, reach]) = (logits.shape, attention.shape);
-        let logits = logits.values.chunks_exact((frames * classes).max(1));
-        let len = frames * rows * reach;
-        let emissions = |(index, logits): (usize, &[f32])| {
-            let log_probs = LogProbs::from_logits(frames, classes, logits.to_vec())?;
-            let attention = attention.values[index * len..][..len].to_vec();
+        let emissions = |logits: Vec<f32>, attention: Vec<f32>| {
+            let log_probs = LogProbs::from_logits(frames, classes, logits)?;
             Ok(Emissions { log_probs, attention: Attention::new(frames, rows, attention) })
         };
-        Ok(logits.enumerate().map(emissions).collect())
+        if images.len() == 1 {
+            // Thousands of classes are megabytes: they are not copied.
+            return Ok(vec![emissions(logits.values, attention.values)]);
+        }
+        let logits = logits.values.chunks_exact((frames * classes).max(1));
+        let len = frames * rows * reach;
+        let copied = logits.enumerate().map(|(index, logits)| {
+            emissions(logits.to_vec(), attention.values[index * len..][..len].to_vec())
+        });
+        Ok(copied.collect())
     }
 }

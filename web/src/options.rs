@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use serde::Deserialize;
-use svtrv2::decode::{BeamSearch, ClassMask, CompactNgram, Decoder, Lexicon, Search};
+use svtrv2::decode::{CompactNgram, Decoder, DecoderOptions, SearchKind, Symbols, WordList};
 use svtrv2::{Charset, Options, Orientation, Point, Precision, Quad, Rect};
 use wasm_bindgen::JsError;
 
@@ -67,7 +67,7 @@ impl Setup {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub(crate) struct Decoding {
-    decoder: Option<SearchKind>,
+    decoder: Option<Kind>,
     /// Texts that are returned at most; more than one need a beam.
     n_best: Option<usize>,
     beam_width: Option<usize>,
@@ -80,7 +80,7 @@ pub(crate) struct Decoding {
 /// How texts are searched.
 #[derive(Deserialize, Clone, Copy, PartialEq)]
 #[serde(rename_all = "camelCase")]
-enum SearchKind {
+enum Kind {
     Greedy,
     Beam,
     LanguageModel,
@@ -95,33 +95,28 @@ impl Decoding {
     ) -> Result<Decoder, JsError> {
         let Decoding { decoder, n_best, beam_width, allow, lexicon } = self;
         let needs_beam = n_best.is_some_and(|n| n > 1) || beam_width.is_some() || lexicon.is_some();
-        let kind = match decoder {
-            Some(SearchKind::Greedy) if needs_beam => {
-                return Err(JsError::new(
-                    "nBest above 1, beamWidth and lexicon need the decoder beam or languageModel",
-                ));
-            }
-            Some(kind) => kind,
-            None if needs_beam => SearchKind::Beam,
-            None => SearchKind::Greedy,
-        };
-        let mut decoder = match (kind, ngram) {
-            (SearchKind::Greedy, _) => Decoder::greedy(),
-            (SearchKind::Beam, _) => Decoder::beam(BeamSearch::default()),
-            (SearchKind::LanguageModel, Some(ngram)) => Decoder::with_ngram(ngram.clone(), charset),
-            (SearchKind::LanguageModel, None) => {
-                return Err(JsError::new("the recognizer has no language model"));
-            }
-        };
-        if let Search::Beam(search) = &mut decoder.search {
-            search.n_best = n_best.unwrap_or(search.n_best);
-            search.beam_width = beam_width.unwrap_or(search.beam_width.max(search.n_best));
-            search.lexicon = lexicon.map(|words| Arc::new(Lexicon::closed(charset, &words)));
+        if decoder == Some(Kind::Greedy) && needs_beam {
+            return Err(JsError::new(
+                "nBest above 1, beamWidth and lexicon need the decoder beam or languageModel",
+            ));
         }
-        if let Some(allow) = allow {
-            decoder.classes = Some(ClassMask::allow(charset, allow.chars().map(String::from))?);
+        let mut options = DecoderOptions::default();
+        options.search = decoder.map(|kind| match kind {
+            Kind::Greedy => SearchKind::Greedy,
+            Kind::Beam => SearchKind::Beam,
+            Kind::LanguageModel => SearchKind::English,
+        });
+        options.n_best = n_best;
+        options.beam_width = beam_width;
+        options.allow = allow.map(Symbols::Characters);
+        options.lexicon = lexicon.map(WordList::Words);
+        match ngram {
+            Some(ngram) => Ok(options.build_with(charset, ngram)?),
+            None if decoder == Some(Kind::LanguageModel) => {
+                Err(JsError::new("the recognizer has no language model"))
+            }
+            None => Ok(options.build(charset)?),
         }
-        Ok(decoder)
     }
 }
 

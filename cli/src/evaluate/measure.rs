@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 use svtrv2::data::{Dataset, Sample};
 use svtrv2::decode::LogProbs;
-use svtrv2::evaluation::{Accumulator, Correctness};
+use svtrv2::evaluation::{Accumulator, Correctness, UnicodeRule};
 use svtrv2::{Crop, Emissions, Recognition, Recognizer, ResizedCrop};
 
 use super::SettingArguments;
@@ -55,6 +55,7 @@ pub struct Keep {
 
 pub struct Options {
     pub correctness: Correctness,
+    pub rule: UnicodeRule,
     pub batch: usize,
     pub limit: usize,
     pub keep: Keep,
@@ -74,6 +75,7 @@ pub struct Measured {
     pub scored: Vec<Scored>,
     pub gallery: Vec<Exhibit>,
     pub correctness: Correctness,
+    pub rule: UnicodeRule,
 }
 
 /// The results on a crop.
@@ -141,10 +143,14 @@ fn measure_set(
         crops: Vec::new(),
         skipped: BTreeMap::new(),
         outside_charset: 0,
-        accumulators: settings.iter().map(|_| Accumulator::new(options.correctness)).collect(),
+        accumulators: settings
+            .iter()
+            .map(|_| Accumulator::new(options.correctness).with_rule(options.rule))
+            .collect(),
         scored: Vec::new(),
         gallery: Vec::new(),
         correctness: options.correctness,
+        rule: options.rule,
     };
     let count = set.len().min(options.limit);
     for start in (0..count).step_by(options.batch) {
@@ -243,15 +249,16 @@ fn measure_batch(
         if let (true, Some(right), Some(batch)) = (options.keep.emissions, right, &batches[0]) {
             let chosen = batch.variants[index].iter().zip(&batch.emissions[index]);
             let chosen = chosen.into_iter().find(|(crop, _)| crop.rotation == recognition.rotation);
-            let text: Vec<usize> =
-                recognition.chars.iter().filter_map(|c| charset.class(&c.symbol)).collect();
             if let Some((_, emissions)) = chosen {
                 // The distribution that the confidence comes from.
                 let decoder = recognizers[0].decoder();
-                let log_probs = match &decoder.classes {
-                    Some(mask) => emissions.log_probs.restricted(mask, decoder.renormalize)?,
+                let log_probs = match decoder.classes.as_ref().filter(|_| decoder.renormalize) {
+                    Some(mask) => emissions.log_probs.restricted(mask)?,
                     None => emissions.log_probs.clone(),
                 };
+                // Its symbols: characters of the result may be composed of several.
+                let found = decoder.decode(&emissions.log_probs)?.into_iter().next();
+                let text = found.map(|found| found.text).unwrap_or_default();
                 measured.scored.push(Scored { log_probs, text, right });
             }
         }
@@ -271,8 +278,9 @@ impl Measured {
         let mut accumulators = BTreeMap::new();
         for crop in &self.crops {
             if let Some(group) = group(crop) {
-                let accumulator =
-                    accumulators.entry(group).or_insert_with(|| Accumulator::new(self.correctness));
+                let accumulator = accumulators
+                    .entry(group)
+                    .or_insert_with(|| Accumulator::new(self.correctness).with_rule(self.rule));
                 let Outcome { text, confidence, time, .. } = &crop.results[setting];
                 accumulator.add(&crop.label, text, *confidence, *time);
             }

@@ -12,7 +12,7 @@ use clap::{Args, Parser, ValueEnum};
 use measure::{Measured, Setting};
 use svtrv2::data::Dataset;
 use svtrv2::decode::{LogProbs, confidence, fit_temperature};
-use svtrv2::evaluation::Correctness;
+use svtrv2::evaluation::{Correctness, UnicodeRule};
 use svtrv2::weights::StorageType;
 
 use crate::failure::{Failure, Result, warn};
@@ -29,7 +29,8 @@ use crate::output;
 #[command(after_help = "\
 Columns: word accuracy by the published protocol (lower case, 0-9 and a-z only) and exact, 1 minus \
 the normalised edit distance, mean confidence, expected calibration error (15 bins), all in percent; \
-milliseconds a crop.
+milliseconds a crop; equal lines, character error rate and F1 of spaces in percent, for every script: \
+the line above the table states how texts are compared.
 
 Examples: greedy decoding against a beam search with a language model; a report with the errors
     svtrv2 evaluate data/svt --compare \"--lm words.arpa --lm-weight 0.15 --length-bonus 1\"
@@ -48,6 +49,13 @@ pub struct Arguments {
     /// When a text counts as right, for calibration and comparisons
     #[arg(long, value_enum, default_value = "protocol")]
     correct: CorrectnessArgument,
+    /// Leave out white space where lines are compared
+    #[arg(long)]
+    ignore_spaces: bool,
+    /// Where lines are compared, take typographic quotation marks, dashes and ideographic punctuation
+    /// for their ASCII forms
+    #[arg(long)]
+    fold_punctuation: bool,
     /// Use only the first COUNT crops of every set
     #[arg(long, value_name = "COUNT")]
     limit: Option<usize>,
@@ -102,6 +110,8 @@ enum CorrectnessArgument {
     Protocol,
     /// The text equals the label
     Exact,
+    /// The text equals the label in Unicode's compatibility composition (NFKC), letter case as it is
+    Unicode,
 }
 
 impl SettingArguments {
@@ -144,9 +154,13 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         };
         settings.push(Setting::new(varied, recognizer, same)?);
     }
+    let mut rule = UnicodeRule::default();
+    rule.spaces = !arguments.ignore_spaces;
+    rule.fold_punctuation = arguments.fold_punctuation;
     let correctness = match arguments.correct {
         CorrectnessArgument::Protocol => Correctness::Protocol,
         CorrectnessArgument::Exact => Correctness::Exact,
+        CorrectnessArgument::Unicode => Correctness::Unicode(rule),
     };
     let keep = measure::Keep {
         emissions: arguments.fit_temperature.is_some(),
@@ -154,6 +168,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     };
     let options = measure::Options {
         correctness,
+        rule,
         batch: arguments.batch as usize,
         limit: arguments.limit.unwrap_or(usize::MAX),
         keep,

@@ -51,15 +51,16 @@ fn figures(page: &mut String, measured: &[Measured], compared: &[String]) {
         }
         page.push_str("</p>");
     }
+    let _ = write!(page, "<p>{}</p>", encode_text(&table::rules(measured)));
     page.push_str(
         "<table><tr><th>set<th>setting<th>images<th>words<th>word accuracy<th>exact<th>1 - NED\
-         <th>confidence<th>ECE<th>ms</tr>",
+         <th>confidence<th>ECE<th>ms<th>lines<th>CER<th>spaces</tr>",
     );
     let mut row = |name: &str, setting: usize, metrics: &Metrics| {
         let _ = write!(
             page,
             "<tr><td>{}<td>{}<td>{}<td>{}<td>{:.2} %<td>{:.2} %<td>{:.2} %<td>{:.2} %<td>{:.2} %\
-             <td>{:.2}</tr>",
+             <td>{:.2}<td>{:.2} %<td>{:.2} %<td>{}</tr>",
             encode_text(name),
             setting + 1,
             metrics.images,
@@ -70,6 +71,9 @@ fn figures(page: &mut String, measured: &[Measured], compared: &[String]) {
             100.0 * metrics.mean_confidence,
             100.0 * metrics.calibration_error,
             metrics.milliseconds,
+            100.0 * metrics.line_accuracy,
+            100.0 * metrics.character_error_rate,
+            metrics.space_f1.map_or("-".to_owned(), |f1| format!("{:.2} %", 100.0 * f1)),
         );
     };
     for set in measured {

@@ -28,12 +28,22 @@ pub fn average(measured: &[Measured], setting: usize) -> Option<Metrics> {
     Metrics::average(&sets)
 }
 
+/// What the columns mean.
+pub fn rules(measured: &[Measured]) -> String {
+    let rule = measured.first().map(|set| set.rule).unwrap_or_default();
+    format!(
+        "accuracy: published protocol (lower case, 0-9 and a-z); exact: equal to the label; \
+         lines, CER, spaces (F1): {rule}"
+    )
+}
+
 pub fn print(
     measured: &[Measured],
     compared: &[String],
     breakdown: bool,
     out: &mut impl Write,
 ) -> io::Result<()> {
+    writeln!(out, "{}", rules(measured))?;
     for (index, text) in compared.iter().enumerate() {
         writeln!(out, "setting {}: {text}", index + 2)?;
     }
@@ -42,7 +52,7 @@ pub fn print(
     let setting = |index: usize| if several { format!(" {:>2}", index + 1) } else { String::new() };
     writeln!(
         out,
-        "{:<width$}{} {:>7} {:>7} {:>8} {:>7} {:>7} {:>6} {:>6} {:>8}",
+        "{:<width$}{} {:>7} {:>7} {:>8} {:>7} {:>7} {:>6} {:>6} {:>8} {:>7} {:>7} {:>7}",
         "set",
         if several { "  #" } else { "" },
         "images",
@@ -52,7 +62,10 @@ pub fn print(
         "1-NED",
         "conf",
         "ECE",
-        "ms"
+        "ms",
+        "lines",
+        "CER",
+        "spaces"
     )?;
     let settings = compared.len() + 1;
     for set in measured {
@@ -111,10 +124,13 @@ fn row(
     let (accuracy, exact) = (percent(metrics.word_accuracy), percent(metrics.exact_accuracy));
     let (similarity, error) = (percent(metrics.similarity), percent(metrics.calibration_error));
     let confidence = percent(metrics.mean_confidence);
+    let (lines, errors) = (percent(metrics.line_accuracy), percent(metrics.character_error_rate));
+    let spaces = metrics.space_f1.map_or("-".to_owned(), |f1| format!("{:.2}", percent(f1)));
     writeln!(
         out,
         "{name:<width$}{setting} {images:>7} {words:>7} {accuracy:>8.2} {exact:>7.2} \
-         {similarity:>7.2} {confidence:>6.2} {error:>6.2} {milliseconds:>8.2}"
+         {similarity:>7.2} {confidence:>6.2} {error:>6.2} {milliseconds:>8.2} {lines:>7.2} \
+         {errors:>7.2} {spaces:>7}"
     )
 }
 
@@ -153,7 +169,8 @@ pub fn json(measured: &[Measured], compared: &[String]) -> serde_json::Value {
         })
         .collect();
     let averages: Vec<_> = settings.map(|index| average(measured, index)).collect();
-    json!({"compared": compared, "sets": sets, "averages": averages})
+    let rule = measured.first().map(|set| set.rule);
+    json!({"compared": compared, "unicode_rule": rule, "sets": sets, "averages": averages})
 }
 
 pub fn csv(measured: &[Measured], out: &mut impl Write) -> io::Result<()> {
@@ -172,6 +189,9 @@ pub fn csv(measured: &[Measured], out: &mut impl Write) -> io::Result<()> {
         "mean_confidence",
         "calibration_error",
         "milliseconds",
+        "line_accuracy",
+        "character_error_rate",
+        "space_f1",
     ])?;
     let mut record = |set: &str, setting: usize, by: &str, group: &str, metrics: &Metrics| {
         table.serialize((set, setting + 1, by, group, metrics))

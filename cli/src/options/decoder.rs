@@ -1,15 +1,12 @@
 //! Arguments that say how log-probabilities become texts.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use clap::Args;
 use svtrv2::Charset;
-#[cfg(feature = "embedded")]
-use svtrv2::decode::Search;
-use svtrv2::decode::{BeamSearch, ClassMask, Decoder, HotWords, Lexicon, Ngram, SymbolLm};
+use svtrv2::decode::{Decoder, DecoderOptions, HotWordList, Search, SearchKind, Symbols, WordList};
 
-use crate::failure::{Failure, Result, read_text, warn};
+use crate::failure::{Result, warn};
 
 #[derive(Args, Clone, Default)]
 #[command(next_help_heading = "Decoding")]
@@ -30,8 +27,8 @@ pub struct DecoderArguments {
     /// Frames whose blank is more probable than this extend no prefix
     #[arg(long, value_name = "PROBABILITY")]
     pub blank_skip: Option<f32>,
-    /// A character n-gram model in ARPA format (`svtrv2 ngram` estimates one)
-    #[arg(long, value_name = "ARPA")]
+    /// A character n-gram model in ARPA format (`svtrv2 ngram` estimates one), or a compact one
+    #[arg(long, value_name = "FILE")]
     pub lm: Option<PathBuf>,
     /// The language model of English words, names and numbers that is part of the crate, with its
     /// own weight and bonus unless they are given
@@ -66,7 +63,8 @@ pub struct DecoderArguments {
     /// Characters that are never recognised
     #[arg(long, value_name = "CHARACTERS")]
     pub deny: Option<String>,
-    /// Divide the probabilities of the permitted characters by their sum
+    /// Divide the probabilities of the permitted characters by their sum; else confidences fall by what
+    /// the other characters have
     #[arg(long)]
     pub renormalize: bool,
 }
@@ -74,87 +72,46 @@ pub struct DecoderArguments {
 impl DecoderArguments {
     /// The decoder for a charset. `own_words` stand in for a lexicon file.
     pub fn decoder(&self, charset: &Charset, own_words: Option<&[String]>) -> Result<Decoder> {
-        let words = match (own_words, &self.lexicon) {
-            (Some(words), _) => Some(words.to_vec()),
-            (None, Some(path)) => Some(lines(path)?),
-            (None, None) => None,
-        };
-        let searches = self.beam.is_some()
-            || self.n_best.is_some()
-            || self.top_k.is_some()
-            || self.top_mass.is_some()
-            || self.blank_skip.is_some()
-            || self.lm.is_some()
-            || self.lm_weight.is_some()
-            || self.length_bonus.is_some()
-            || words.is_some()
-            || self.hot_words.is_some();
-        #[cfg(feature = "embedded")]
-        let searches = searches || self.english_lm;
-        let mut decoder = if searches {
-            Decoder::beam(self.search(charset, words.as_deref())?)
-        } else {
-            Decoder::greedy()
-        };
-        let characters = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
-        decoder.classes = match (&self.allow, &self.deny) {
-            (Some(allowed), _) => Some(ClassMask::allow(charset, characters(allowed))?),
-            (None, Some(denied)) => Some(ClassMask::deny(charset, characters(denied))?),
-            (None, None) => None,
-        };
-        decoder.renormalize = self.renormalize;
+        let mut options = self.options();
+        if let Some(words) = own_words {
+            options.lexicon = Some(WordList::Words(words.to_vec()));
+        }
+        let decoder = options.build(charset)?;
+        if let Search::Beam(search) = &decoder.search {
+            let lexicon = search.lexicon.as_ref().map(|lexicon| lexicon.skipped());
+            let hot_words = search.hot_words.as_ref().map(|words| words.skipped());
+            warn_of_skipped("lexicon", lexicon.unwrap_or_default());
+            warn_of_skipped("hot words", hot_words.unwrap_or_default());
+        }
         Ok(decoder)
     }
 
-    /// The search that the arguments change.
-    #[cfg_attr(not(feature = "embedded"), expect(unused_variables, clippy::unnecessary_wraps))]
-    fn basis(&self, charset: &Charset) -> Result<BeamSearch> {
+    fn options(&self) -> DecoderOptions {
+        let arguments = self.clone();
         #[cfg(feature = "embedded")]
-        if self.english_lm
-            && let Search::Beam(search) = Decoder::english(charset)?.search
-        {
-            return Ok(search);
-        }
-        Ok(BeamSearch::default())
+        let english = arguments.english_lm;
+        #[cfg(not(feature = "embedded"))]
+        let english = false;
+        let mut options = DecoderOptions::default();
+        options.search = english.then_some(SearchKind::English);
+        options.beam_width = arguments.beam;
+        options.n_best = arguments.n_best;
+        options.top_k = arguments.top_k;
+        options.top_mass = arguments.top_mass;
+        options.blank_skip = arguments.blank_skip;
+        options.lm = arguments.lm;
+        options.lm_words = arguments.lm_words;
+        options.lm_weight = arguments.lm_weight;
+        options.length_bonus = arguments.length_bonus;
+        options.lexicon = arguments.lexicon.map(WordList::File);
+        options.lexicon_penalty = arguments.lexicon_penalty;
+        options.hot_words = arguments.hot_words.map(HotWordList::File);
+        options.ignore_case = arguments.ignore_case;
+        options.allow = arguments.allow.map(Symbols::Characters);
+        options.deny = arguments.deny.map(Symbols::Characters);
+        options.renormalize = arguments.renormalize;
+        options
     }
-
-    fn search(&self, charset: &Charset, words: Option<&[String]>) -> Result<BeamSearch> {
-        let mut search = self.basis(charset)?;
-        search.beam_width = self.beam.unwrap_or(search.beam_width);
-        search.n_best = self.n_best.unwrap_or(search.n_best);
-        search.top_k = self.top_k.unwrap_or(search.top_k);
-        search.top_mass = self.top_mass.unwrap_or(search.top_mass);
-        search.blank_skip = self.blank_skip.unwrap_or(search.blank_skip);
-        search.lm_weight = self.lm_weight.unwrap_or(search.lm_weight);
-        search.length_bonus = self.length_bonus.unwrap_or(search.length_bonus);
-        if let Some(path) = &self.lm {
-            let ngram = Arc::new(Ngram::open(path)?);
-            search.language_model = Some(Arc::new(SymbolLm::new(ngram, charset, self.lm_words)));
-        }
-        if let Some(words) = words {
-            let lexicon = Lexicon::new(charset, words, self.lexicon_penalty, self.ignore_case)?;
-            warn_of_skipped("lexicon", lexicon.skipped());
-            search.lexicon = Some(Arc::new(lexicon));
-        }
-        if let Some(path) = &self.hot_words {
-            let mut words = Vec::new();
-            for line in lines(path)? {
-                let (word, bonus) = line.split_once('\t').unwrap_or((&line, "2"));
-                let bonus: f64 = bonus.trim().parse().map_err(|_| {
-                    Failure::Input(format!("{}: {line:?} has no bonus", path.display()))
-                })?;
-                words.push((word.to_owned(), bonus));
-            }
-            let hot_words = HotWords::new(charset, &words, self.ignore_case)?;
-            warn_of_skipped("hot words", hot_words.skipped());
-            search.hot_words = Some(Arc::new(hot_words));
-        }
-        Ok(search)
-    }
-}
-
-fn lines(path: &Path) -> Result<Vec<String>> {
-    Ok(read_text(path)?.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
 fn warn_of_skipped(what: &str, skipped: &[String]) {

@@ -1,17 +1,18 @@
 //! One frame of a search: the prefixes of the beam, and what constraints them.
 
-use super::super::LanguageModel;
 use super::super::ctc::{IMPOSSIBLE, log_add};
+use super::super::emitted::Row;
 use super::prefix::{Candidate, ConstraintState, Entry, NONE, Node, Scratch, child};
 use super::{BeamSearch, Pass};
 use crate::charset::Charset;
 use crate::error::LanguageModelError;
+use crate::language_model::LanguageModel;
 
 impl BeamSearch {
     /// One frame: from the beam before it to the beam after it. `frames_left` are behind it.
     pub(super) fn advance(
         &self,
-        row: &[f32],
+        row: &Row,
         pass: &Pass,
         frames_left: usize,
         nodes: &mut Vec<Node>,
@@ -28,14 +29,14 @@ impl BeamSearch {
         let Scratch { classes, candidates, children } = scratch;
         candidates.clear();
         children.clear();
-        let blank = f64::from(row[Charset::BLANK]);
+        let blank = f64::from(row.at(Charset::BLANK));
         // The prefixes of the beam: one more blank, the last symbol once more, or the last symbol
         // for the first time behind a prefix that is in the beam too.
         for entry in beam.iter() {
             let node = &nodes[entry.node as usize];
             let mut symbol = IMPOSSIBLE;
             if node.parent != NONE {
-                let own = f64::from(row[node.class as usize]);
+                let own = f64::from(row.at(node.class as usize));
                 symbol = entry.symbol + own;
                 let parent = &nodes[node.parent as usize];
                 if let Some(before) = beam.get(parent.slot as usize) {

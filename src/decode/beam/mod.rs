@@ -21,14 +21,16 @@ mod prefix;
 
 use std::sync::Arc;
 
-use self::classes::probable_classes;
+use self::classes::{possible_classes, probable_classes};
 use self::prefix::{ConstraintState, Entry, NONE, Node, Scratch};
+use super::LogProbs;
 use super::ctc::IMPOSSIBLE;
+use super::emitted::{Emitted, Restricted};
 use super::hot_words::HotWords;
 use super::lexicon::{FramesToEnd, Lexicon, LexiconState};
-use super::{LanguageModel, LogProbs};
 use crate::charset::Charset;
 use crate::error::{CharsetError, ConfigError, LanguageModelError, Result};
+use crate::language_model::LanguageModel;
 
 /// A prefix beam search and what constraints it. Start from the default and change what differs.
 ///
@@ -126,6 +128,8 @@ struct Pass<'a> {
     blank_skip: f32,
     /// Of a closed lexicon: the frames that prefixes need to become words.
     frames_to_end: Option<&'a FramesToEnd>,
+    /// The only symbols that are looked at.
+    symbols: Option<&'a [u32]>,
 }
 
 impl BeamSearch {
@@ -143,7 +147,7 @@ impl BeamSearch {
     /// another charset, [`LanguageModelError::Score`] if the language model gives NaN or more than 0.
     pub fn search(&self, log_probs: &LogProbs) -> Result<Vec<Hypothesis>> {
         self.check(log_probs.classes(), None)?;
-        Ok(self.search_checked(log_probs)?)
+        Ok(self.search_checked(&Restricted::whole(log_probs))?)
     }
 
     /// Checks every number, and that everything that constrains the search is of one charset: that of
@@ -185,7 +189,7 @@ impl BeamSearch {
     /// [`BeamSearch::search`] of a search that was checked.
     pub(super) fn search_checked(
         &self,
-        log_probs: &LogProbs,
+        log_probs: &Restricted,
     ) -> Result<Vec<Hypothesis>, LanguageModelError> {
         let lexicon = self.lexicon.as_ref().filter(|lexicon| lexicon.is_closed());
         let frames_to_end = lexicon.map(|lexicon| lexicon.frames_to_end(log_probs));
@@ -195,6 +199,7 @@ impl BeamSearch {
             top_mass: self.top_mass,
             blank_skip: self.blank_skip,
             frames_to_end: frames_to_end.as_deref(),
+            symbols: None,
         };
         let start = LexiconState::default();
         if pass.frames_to_end.is_some_and(|needed| needed.after(start, true) > log_probs.frames()) {
@@ -207,11 +212,12 @@ impl BeamSearch {
         // Every class that a word needs; and a wider beam, within a bound on the work: symbols that
         // are impossible at single frames only may end every prefix of a narrow one.
         const MAX_WORK: usize = 1 << 22;
-        pass = Pass { top_k: usize::MAX, top_mass: 1.0, blank_skip: 1.0, ..pass };
+        let symbols = lexicon.map(|lexicon| lexicon.symbols());
+        pass = Pass { top_k: usize::MAX, top_mass: 1.0, blank_skip: 1.0, symbols, ..pass };
         while found.is_empty() {
             found = self.search_once(log_probs, &pass)?;
             pass.width = pass.width.saturating_mul(8);
-            if pass.width.saturating_mul(log_probs.as_slice().len()) > MAX_WORK {
+            if pass.width.saturating_mul(log_probs.frames() * log_probs.classes()) > MAX_WORK {
                 break;
             }
         }
@@ -220,7 +226,7 @@ impl BeamSearch {
 
     fn search_once(
         &self,
-        log_probs: &LogProbs,
+        log_probs: &Restricted,
         pass: &Pass,
     ) -> Result<Vec<Hypothesis>, LanguageModelError> {
         let skip_above = if pass.blank_skip < 1.0 { pass.blank_skip.ln() } else { f32::INFINITY };
@@ -240,8 +246,8 @@ impl BeamSearch {
         let mut nodes = vec![root];
         let mut beam = vec![Entry { node: 0, blank: 0.0, symbol: IMPOSSIBLE }];
         let mut scratch = Scratch::default();
-        for (frame, row) in log_probs.iter().enumerate() {
-            let blank = row[Charset::BLANK];
+        for (frame, row) in log_probs.rows().enumerate() {
+            let blank = row.at(Charset::BLANK);
             if blank > skip_above {
                 for entry in &mut beam {
                     entry.blank = entry.total() + f64::from(blank);
@@ -249,9 +255,12 @@ impl BeamSearch {
                 }
                 continue;
             }
-            probable_classes(row, pass.top_k, pass.top_mass, &mut scratch.classes);
+            match pass.symbols {
+                Some(symbols) => possible_classes(&row, symbols, &mut scratch.classes),
+                None => probable_classes(&row, pass.top_k, pass.top_mass, &mut scratch.classes),
+            }
             let frames_left = log_probs.frames() - frame - 1;
-            self.advance(row, pass, frames_left, &mut nodes, &mut beam, &mut scratch)?;
+            self.advance(&row, pass, frames_left, &mut nodes, &mut beam, &mut scratch)?;
         }
         self.hypotheses(&nodes, &beam)
     }

@@ -2,9 +2,9 @@
 
 use std::cmp::Ordering;
 
-use super::super::LmState;
 use super::super::ctc::log_add;
 use super::super::lexicon::LexiconState;
+use crate::language_model::LmState;
 
 /// An index of a node or a place in the beam that there is not.
 pub(super) const NONE: u32 = u32::MAX;

@@ -60,10 +60,8 @@ impl Ngram {
     /// [`LanguageModelError`], with the line at fault.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = files::read(path, MAX_FILE).map_err(|error| LanguageModelError::Io {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?;
+        let bytes = files::read(path, MAX_FILE)
+            .map_err(|source| LanguageModelError::Io { path: path.to_owned(), source })?;
         let text = String::from_utf8(bytes).map_err(|error| LanguageModelError::NotUtf8 {
             offset: error.utf8_error().valid_up_to(),
         })?;
@@ -160,9 +158,7 @@ impl Ngram {
             self.write_arpa(&mut out)?;
             out.flush()
         });
-        written.map_err(|error| {
-            LanguageModelError::Io { path: path.to_owned(), message: error.to_string() }.into()
-        })
+        written.map_err(|source| LanguageModelError::Io { path: path.to_owned(), source }.into())
     }
 }
 

@@ -13,7 +13,7 @@ pub type LmState = [u32; 4];
 /// anything above 0.
 ///
 /// ```
-/// use svtrv2::decode::{LanguageModel, LmState};
+/// use svtrv2::language_model::{LanguageModel, LmState};
 ///
 /// /// Doubts that a symbol is doubled.
 /// #[derive(Debug)]

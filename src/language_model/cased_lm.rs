@@ -27,7 +27,7 @@ pub struct CasedLm {
 
 #[derive(Debug, Clone, Copy)]
 struct Symbol {
-    token: Option<u8>,
+    token: Option<u16>,
     kind: Kind,
 }
 
@@ -54,6 +54,9 @@ enum Case {
 }
 
 impl CasedLm {
+    /// The floor that suits words on signs.
+    pub(crate) const FLOOR: f32 = -6.0;
+
     /// A model over a charset. No symbol has a log-probability below `floor` (natural, at most 0),
     /// so that codes and foreign names are not ruled out.
     pub fn new(ngram: Arc<CompactNgram>, charset: &Charset, floor: f32) -> Self {
@@ -143,7 +146,7 @@ impl LanguageModel for CasedLm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Ngram, lm_log_probability};
+    use crate::language_model::{Ngram, lm_log_probability};
 
     fn model(floor: f32) -> CasedLm {
         let charset = Charset::english();

@@ -1,8 +1,16 @@
-//! The quality of recognition results: the published word accuracy, edit distances, calibration.
+//! The quality of recognition results: the published word accuracy, lines of any script, edit
+//! distances, calibration.
+//!
+//! The published protocol compares what is left in lower case of 0-9 and a-z, and does not count
+//! anything else. [`UnicodeRule`] compares texts of every script.
+
+mod unicode;
 
 use std::time::Duration;
 
 use unicode_normalization::UnicodeNormalization;
+
+pub use unicode::{LineErrors, UnicodeRule};
 
 /// Labels with more characters than this are not counted by the published protocol.
 const MAX_LABEL: usize = 25;
@@ -39,12 +47,15 @@ pub fn normalized_edit_distance(a: &str, b: &str) -> f64 {
 
 /// When a recognition result counts as right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Correctness {
     /// By the published protocol: letter case and everything but 0-9 and a-z aside.
     #[default]
     Protocol,
     /// Only if it is the label.
     Exact,
+    /// If a rule makes it equal to the label.
+    Unicode(UnicodeRule),
 }
 
 impl Correctness {
@@ -52,6 +63,7 @@ impl Correctness {
     pub fn judge(self, label: &str, text: &str) -> Option<bool> {
         match self {
             Correctness::Exact => Some(label == text),
+            Correctness::Unicode(rule) => Some(rule.normalized(label) == rule.normalized(text)),
             Correctness::Protocol => {
                 protocol_label(label).map(|label| label == protocol_text(text))
             }
@@ -111,10 +123,14 @@ pub const CALIBRATION_BINS: usize = 15;
 #[derive(Debug, Clone, Default)]
 pub struct Accumulator {
     correctness: Correctness,
+    rule: UnicodeRule,
     images: usize,
     words: usize,
     right_words: usize,
     exact: usize,
+    exact_lines: usize,
+    /// Summed over the lines.
+    errors: LineErrors,
     similarity: f64,
     confidence: f64,
     judged: Vec<(f32, bool)>,
@@ -122,9 +138,19 @@ pub struct Accumulator {
 }
 
 impl Accumulator {
-    /// Without results. Calibration is judged by the given correctness.
+    /// Without results. Calibration is judged by the given correctness, and lines by its rule, if it
+    /// has one, or by the default one.
     pub fn new(correctness: Correctness) -> Self {
-        Accumulator { correctness, ..Accumulator::default() }
+        let rule = match correctness {
+            Correctness::Unicode(rule) => rule,
+            _ => UnicodeRule::default(),
+        };
+        Accumulator { correctness, rule, ..Accumulator::default() }
+    }
+
+    /// The same with another rule for lines.
+    pub fn with_rule(self, rule: UnicodeRule) -> Self {
+        Accumulator { rule, ..self }
     }
 
     /// Adds the result of one crop: its label, the text found, the confidence (0..=1), and the time it
@@ -136,6 +162,14 @@ impl Accumulator {
             self.right_words += usize::from(right);
         }
         self.exact += usize::from(label == text);
+        let LineErrors { characters, distance, label_spaces, text_spaces, right_spaces } =
+            self.rule.compare(label, text);
+        self.exact_lines += usize::from(distance == 0);
+        self.errors.characters += characters;
+        self.errors.distance += distance;
+        self.errors.label_spaces += label_spaces;
+        self.errors.text_spaces += text_spaces;
+        self.errors.right_spaces += right_spaces;
         self.similarity += 1.0 - normalized_edit_distance(label, text);
         self.confidence += f64::from(confidence);
         if let Some(right) = self.correctness.judge(label, text) {
@@ -152,6 +186,8 @@ impl Accumulator {
     /// The figures; without results they are 0.
     pub fn metrics(&self) -> Metrics {
         let images = self.images.max(1) as f64;
+        let LineErrors { label_spaces, text_spaces, right_spaces, .. } = self.errors;
+        let spaces = label_spaces + text_spaces;
         Metrics {
             images: self.images,
             words: self.words,
@@ -161,6 +197,9 @@ impl Accumulator {
             mean_confidence: self.confidence / images,
             calibration_error: expected_calibration_error(&self.judged, CALIBRATION_BINS),
             milliseconds: self.time.as_secs_f64() * 1e3 / images,
+            line_accuracy: ratio(self.exact_lines, self.images),
+            character_error_rate: ratio(self.errors.distance, self.errors.characters),
+            space_f1: (spaces > 0).then(|| ratio(2 * right_spaces, spaces)),
         }
     }
 }
@@ -185,14 +224,27 @@ pub struct Metrics {
     pub calibration_error: f64,
     /// Mean time of a crop, in milliseconds.
     pub milliseconds: f64,
+    /// The share (0..=1) of crops whose text equals the label by the [`UnicodeRule`].
+    #[serde(default)]
+    pub line_accuracy: f64,
+    /// Edits by the [`UnicodeRule`] over the characters of the labels, both summed over the crops;
+    /// above 1 if the texts are far longer.
+    #[serde(default)]
+    pub character_error_rate: f64,
+    /// The harmonic mean (0..=1) of the precision and the recall of spaces
+    /// ([`LineErrors::right_spaces`]); `None` if neither labels nor texts have any, or spaces do not
+    /// count.
+    #[serde(default)]
+    pub space_f1: Option<f64>,
 }
 
 impl Metrics {
     /// The unweighted mean over data sets, as published averages are; `images` and `words` are
-    /// sums. `None` if there are no sets.
+    /// sums, and `space_f1` is that of the sets which have one. `None` if there are no sets.
     pub fn average(sets: &[Metrics]) -> Option<Metrics> {
         let count = sets.len() as f64;
         let mean = |value: fn(&Metrics) -> f64| sets.iter().map(value).sum::<f64>() / count;
+        let f1: Vec<f64> = sets.iter().filter_map(|set| set.space_f1).collect();
         (!sets.is_empty()).then(|| Metrics {
             images: sets.iter().map(|set| set.images).sum(),
             words: sets.iter().map(|set| set.words).sum(),
@@ -202,6 +254,9 @@ impl Metrics {
             mean_confidence: mean(|set| set.mean_confidence),
             calibration_error: mean(|set| set.calibration_error),
             milliseconds: mean(|set| set.milliseconds),
+            line_accuracy: mean(|set| set.line_accuracy),
+            character_error_rate: mean(|set| set.character_error_rate),
+            space_f1: (!f1.is_empty()).then(|| f1.iter().sum::<f64>() / f1.len() as f64),
         })
     }
 }
@@ -256,6 +311,31 @@ mod tests {
         assert_eq!(expected_calibration_error(&[], 15), 0.0);
         let bins = reliability(&recognitions, 10);
         assert_eq!((bins[8].count, bins[8].right, bins[9].count), (10, 7, 10));
+    }
+
+    #[test]
+    fn lines_of_any_script() {
+        let rule = UnicodeRule { fold_punctuation: true, ..UnicodeRule::default() };
+        let mut accumulator = Accumulator::new(Correctness::Unicode(rule));
+        for (label, text) in
+            [("漢字 “ok”", "漢字 \"ok\""), ("Ａ one two", "A onetwo"), ("Straße", "Strase")]
+        {
+            accumulator.add(label, text, 0.5, Duration::ZERO);
+        }
+        let metrics = accumulator.metrics();
+        assert_eq!(accumulator.judged().iter().filter(|(_, right)| *right).count(), 1);
+        assert!((metrics.line_accuracy - 1.0 / 3.0).abs() < 1e-12);
+        // One space is lost, and one letter replaced, of 7 + 9 + 6 characters.
+        assert!((metrics.character_error_rate - 2.0 / 22.0).abs() < 1e-12, "{metrics:?}");
+        // Two of two spaces are right, of three.
+        assert_eq!(metrics.space_f1, Some(0.8));
+        assert_eq!(Accumulator::default().metrics().space_f1, None);
+        let dense = UnicodeRule { spaces: false, ..rule };
+        let mut accumulator = Accumulator::new(Correctness::Exact).with_rule(dense);
+        accumulator.add("a b", "ab", 0.5, Duration::ZERO);
+        let metrics = accumulator.metrics();
+        assert_eq!((metrics.line_accuracy, metrics.space_f1), (1.0, None));
+        assert_eq!(metrics.exact_accuracy, 0.0);
     }
 
     #[test]

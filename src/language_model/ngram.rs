@@ -249,7 +249,7 @@ impl Ngram {
 ///
 /// ```
 /// use svtrv2::Charset;
-/// use svtrv2::decode::{LanguageModel, Ngram, SymbolLm, lm_log_probability};
+/// use svtrv2::language_model::{LanguageModel, Ngram, SymbolLm, lm_log_probability};
 ///
 /// let charset = Charset::english();
 /// let words = [("open", 5), ("often", 3), ("pen", 1)];

@@ -1,0 +1,91 @@
+//! The largest of a row, and the sum of its exponentials: what normalises thousands of classes.
+
+use super::dispatch::{Isa, Kernel, dispatch};
+use super::math::exp2_non_positive;
+use super::simd::{Simd, sum_by};
+
+/// Elements whose exponentials are summed in f32; the sums are added in f64.
+const BLOCK: usize = 256;
+
+/// The largest element of a row; NaN is skipped. `-inf` for an empty row.
+pub(crate) fn largest(row: &[f32]) -> f32 {
+    let larger = |a: f32, b: f32| if b > a { b } else { a };
+    let (chunks, rest) = row.as_chunks::<32>();
+    let mut lanes = [f32::NEG_INFINITY; 32];
+    for chunk in chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = larger(*lane, x);
+        }
+    }
+    rest.iter().chain(&lanes).copied().fold(f32::NEG_INFINITY, larger)
+}
+
+/// The sum of `exp((x - largest) * scale)` over a row whose largest element is `largest`, for a
+/// `scale` above 0: relative error below 3e-6. The same bits on every instruction set that fuses
+/// products with sums.
+///
+/// An element at a distance of 87 or more counts as 1.2e-38.
+pub(crate) fn sum_of_exponentials(row: &[f32], largest: f32, scale: f32) -> f64 {
+    sum_of_exponentials_for(Isa::best(), row, largest, scale)
+}
+
+fn sum_of_exponentials_for(isa: Isa, row: &[f32], largest: f32, scale: f32) -> f64 {
+    dispatch(isa, SumOfExponentials { row, largest, factor: scale * std::f32::consts::LOG2_E })
+}
+
+struct SumOfExponentials<'a> {
+    row: &'a [f32],
+    largest: f32,
+    /// From the base e to the base 2, times the scale.
+    factor: f32,
+}
+
+impl Kernel for SumOfExponentials<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> f64 {
+        let (largest, factor) = (simd.splat(self.largest), simd.splat(self.factor));
+        let power = |x| exp2_non_positive(simd, simd.mul(simd.sub(x, largest), factor));
+        let sum = |block| sum_by(simd, block, f32::NEG_INFINITY, |sum, x| simd.add(sum, power(x)));
+        self.row.chunks(BLOCK).map(|block| f64::from(sum(block))).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::linear::tests::noise;
+    use super::*;
+
+    #[test]
+    fn equals_the_plain_version() {
+        for isa in Isa::all() {
+            for len in [1, 7, 8, 31, 32, 33, 255, 256, 257, 18_710] {
+                for scale in [1.0f32, 0.6, 2.5] {
+                    let mut row: Vec<f32> = noise(1, len).iter().map(|x| 9.0 * x).collect();
+                    if len > 9 {
+                        row[5] = f32::NEG_INFINITY;
+                    }
+                    let plain = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    assert_eq!(largest(&row), plain);
+                    let terms = row.iter().map(|x| (f64::from(x - plain) * f64::from(scale)).exp());
+                    let expected: f64 = terms.sum();
+                    let found = sum_of_exponentials_for(isa, &row, plain, scale);
+                    let error = (found / expected - 1.0).abs();
+                    assert!(error < 3e-6, "{isa:?}, {len}, {scale}: {error}");
+                }
+            }
+        }
+        assert_eq!(largest(&[]), f32::NEG_INFINITY);
+        assert_eq!(largest(&[f32::NAN, 1.0]), 1.0);
+    }
+
+    #[test]
+    fn instruction_sets_agree_to_the_bit() {
+        let row = noise(2, 18_710);
+        let top = largest(&row);
+        let sums = Isa::fused().into_iter().map(|isa| sum_of_exponentials_for(isa, &row, top, 0.7));
+        let sums: Vec<u64> = sums.map(f64::to_bits).collect();
+        assert!(sums.windows(2).all(|pair| pair[0] == pair[1]), "{sums:?}");
+    }
+}
