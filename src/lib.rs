@@ -157,7 +157,9 @@ pub use image;
 pub use candle_core;
 
 pub use charset::Charset;
-pub use crop::{Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation};
+pub use crop::{
+    Conversion, Crop, DecodeOptions, Page, PageCrop, PixelFormat, Placement, Region, Rotation,
+};
 pub use emissions::{Attention, Emissions};
 pub use error::{
     CharsetError, ComputeError, ConfigError, DecoderOptionsError, EmissionsError, Error,

@@ -2,14 +2,20 @@
 
 mod support;
 
+#[path = "support/crafted.rs"]
+mod crafted;
+#[path = "support/pictures.rs"]
+mod pictures;
+
 use std::io::Cursor;
 
 use image::{DynamicImage, ImageFormat, RgbImage};
+use pictures::{Chunks, png, png_chunks};
 use support::{pattern_weights, random_crop, toy_config, toy_file};
 use svtrv2::weights::Weights;
 use svtrv2::{
-    Charset, Crop, Device, Error, ImageError, Options, Orientation, PixelFormat, Recognizer,
-    Rotation,
+    Charset, Conversion, Crop, DecodeOptions, Device, Error, ImageError, Options, Orientation,
+    PixelFormat, Recognizer, Rotation,
 };
 
 fn recognizer() -> Recognizer {
@@ -73,18 +79,19 @@ fn damaged_files() {
     let jpeg = encoded(&image, ImageFormat::Jpeg);
     assert_eq!(Crop::decode(&png).unwrap().rgb(), image.as_raw().as_slice());
     assert!(Crop::decode(&jpeg).is_ok());
-    let cases: [(&str, &[u8]); 6] = [
+    let cases: [(&str, &[u8]); 5] = [
         ("nothing", b""),
         ("text", b"not an image"),
         ("half a PNG", &png[..png.len() / 2]),
         ("a PNG's signature", &png[..8]),
         ("a JPEG's start", &jpeg[..20]),
-        ("another format", b"GIF89a\x01\x00\x01\x00\x00\x00\x00;"),
     ];
     for (name, bytes) in cases {
         let result = Crop::decode(bytes);
         assert!(matches!(result, Err(Error::Image(ImageError::Decode(_)))), "{name}: {result:?}");
     }
+    let result = Crop::decode(b"GIF89a\x01\x00\x01\x00\x00\x00\x00;");
+    assert!(matches!(result, Err(Error::Image(ImageError::Format { found: "GIF" }))), "{result:?}");
     let result = Crop::open("no/such/file.png");
     assert!(matches!(&result, Err(Error::Image(ImageError::Io { .. }))), "{result:?}");
     assert!(result.unwrap_err().to_string().contains("no/such/file.png"));
@@ -178,4 +185,205 @@ fn options_out_of_range() {
         let result = Recognizer::new(&weights, Options { charset: charset.clone(), ..options });
         assert!(matches!(&result, Err(Error::Config(e)) if e.field == name), "{result:?}");
     }
+}
+
+/// The chunks of an image of this colour type and depth whose rows are these bytes.
+fn chunks((width, height): (u32, u32), depth: u8, color: u8, rows: &[u8]) -> Chunks {
+    let mut bytes = rows.iter().copied();
+    let mut source = || bytes.next().unwrap_or(0);
+    png_chunks((width, height), depth, color, false, &mut source)
+}
+
+/// Two pixels: ink that is seen, and one that is not, of the same colour.
+#[test]
+fn transparency_is_seen() {
+    let opaque_or_not = |mut chunks: Chunks, transparency: &[u8]| {
+        let pixels = chunks.iter().position(|(kind, _)| kind == b"IDAT").unwrap();
+        chunks.insert(pixels, (*b"tRNS", transparency.to_vec()));
+        png(&chunks)
+    };
+    // A palette of black and black, or of white and white, and the rows: filter 0, then 0 and 1.
+    let palette = |level: u8| chunks((2, 1), 8, 3, &[&[level; 768][..], &[0, 0, 1]].concat());
+    let black_on_white = [[0; 3], [255; 3]].concat();
+    let white_on_black = [[255; 3], [0; 3]].concat();
+    let red_on_white = [[200, 0, 0], [255; 3]].concat();
+    let cases = [
+        (
+            "RGBA, black",
+            png(&chunks((2, 1), 8, 6, &[0, 0, 0, 0, 255, 0, 0, 0, 0])),
+            &black_on_white,
+        ),
+        (
+            "RGBA, white",
+            png(&chunks((2, 1), 8, 6, &[0, 255, 255, 255, 255, 255, 255, 255, 0])),
+            &white_on_black,
+        ),
+        (
+            "RGBA, red",
+            png(&chunks((2, 1), 8, 6, &[0, 200, 0, 0, 255, 200, 0, 0, 0])),
+            &red_on_white,
+        ),
+        ("grey with alpha", png(&chunks((2, 1), 8, 4, &[0, 0, 255, 0, 0])), &black_on_white),
+        (
+            "grey with alpha of 16 bits",
+            png(&chunks((2, 1), 16, 4, &[0, 0, 9, 255, 255, 0, 9, 0, 0])),
+            &black_on_white,
+        ),
+        ("palette, black", opaque_or_not(palette(0), &[255, 0]), &black_on_white),
+        ("palette, white", opaque_or_not(palette(255), &[255, 0]), &white_on_black),
+        ("grey key", opaque_or_not(chunks((2, 1), 8, 0, &[0, 0, 7]), &[0, 7]), &black_on_white),
+        (
+            "grey key of 16 bits",
+            opaque_or_not(chunks((2, 1), 16, 0, &[0, 0, 0, 255, 255]), &[255, 255]),
+            &black_on_white,
+        ),
+        (
+            "colour key",
+            opaque_or_not(chunks((2, 1), 8, 2, &[0, 200, 0, 0, 1, 2, 3]), &[0, 1, 0, 2, 0, 3]),
+            &red_on_white,
+        ),
+    ];
+    for (name, bytes, expected) in cases {
+        assert_eq!(Crop::decode(&bytes).unwrap().rgb(), expected.as_slice(), "{name}");
+    }
+    let reference = DecodeOptions { conversion: Conversion::Reference, ..DecodeOptions::default() };
+    let bytes = png(&chunks((2, 1), 8, 6, &[0, 0, 0, 0, 255, 1, 2, 3, 0]));
+    assert_eq!(Crop::decode_with(&bytes, reference).unwrap().rgb(), [0, 0, 0, 1, 2, 3]);
+    let bytes = opaque_or_not(palette(9), &[255, 0]);
+    assert_eq!(Crop::decode_with(&bytes, reference).unwrap().rgb(), [9; 6]);
+}
+
+#[test]
+fn grey_of_16_bits_keeps_the_bits_that_are_used() {
+    let row = |samples: [u16; 3]| {
+        let mut row = vec![0];
+        row.extend(samples.iter().flat_map(|sample| sample.to_be_bytes()));
+        png(&chunks((3, 1), 16, 0, &row))
+    };
+    let levels = |bytes: &[u8], conversion| {
+        let options = DecodeOptions { conversion, ..DecodeOptions::default() };
+        let crop = Crop::decode_with(bytes, options).unwrap();
+        crop.rgb().iter().step_by(3).copied().collect::<Vec<_>>()
+    };
+    let cases = [
+        ([0, 30_000, 60_000], [0, 117, 234], [0, 255, 255]),
+        ([0, 2048, 4095], [0, 128, 255], [0, 255, 255]),
+        ([0, 128, 255], [0, 128, 255], [0, 128, 255]),
+        ([0, 0, 0], [0; 3], [0; 3]),
+    ];
+    for (samples, visible, reference) in cases {
+        let bytes = row(samples);
+        assert_eq!(levels(&bytes, Conversion::Visible), visible, "{samples:?}");
+        assert_eq!(levels(&bytes, Conversion::Reference), reference, "{samples:?}");
+    }
+}
+
+/// Whatever the palette, transparency and order of chunks: an error or an image, no panic.
+#[test]
+fn chunks_that_decoders_trip_over() {
+    let palette = |bytes: usize| {
+        let mut chunks = chunks((4, 2), 8, 3, &[3; 900]);
+        chunks[1].1 = vec![5; bytes];
+        chunks
+    };
+    for (bytes, is_read) in [
+        (0, false),
+        (1, false),
+        (3, true),
+        (4, false),
+        (5, false),
+        (768, true),
+        (771, false),
+        (769, false),
+    ] {
+        let result = Crop::decode(&png(&palette(bytes)));
+        assert_eq!(result.is_ok(), is_read, "a palette of {bytes} bytes: {result:?}");
+    }
+    let changed = |change: &dyn Fn(&mut Chunks)| {
+        let mut chunks = palette(6);
+        change(&mut chunks);
+        Crop::decode(&png(&chunks))
+    };
+    type Change<'a> = &'a dyn Fn(&mut Chunks);
+    let cases: [(&str, bool, Change); 13] = [
+        ("no palette", false, &|c| drop(c.remove(1))),
+        ("two palettes", false, &|c| c.insert(1, c[1].clone())),
+        ("a palette behind the pixels", false, &|c| c.swap(1, 2)),
+        ("no pixels", false, &|c| drop(c.remove(2))),
+        ("no end", true, &|c| drop(c.pop())),
+        ("more transparency than colours", true, &|c| c.insert(2, (*b"tRNS", vec![0; 300]))),
+        ("transparency before the palette", true, &|c| c.insert(1, (*b"tRNS", vec![0; 2]))),
+        ("an unknown chunk", true, &|c| c.insert(1, (*b"QUIZ", vec![0; 2]))),
+        ("a second header", true, &|c| c.insert(1, c[0].clone())),
+        ("a header of 12 bytes", false, &|c| drop(c[0].1.pop())),
+        ("16 bits of a palette", false, &|c| c[0].1[8] = 16),
+        ("colour type 5", false, &|c| c[0].1[9] = 5),
+        ("interlace 2", false, &|c| c[0].1[12] = 2),
+    ];
+    for (name, is_read, change) in cases {
+        let result = changed(change);
+        assert_eq!(result.is_ok(), is_read, "{name}: {result:?}");
+    }
+    let empty = png(&chunks((0, 3), 8, 2, &[]));
+    let result = Crop::decode(&empty);
+    assert!(
+        matches!(result, Err(Error::Image(ImageError::Empty { width: 0, height: 3 }))),
+        "{result:?}"
+    );
+    // Pixels that are split, and a wrong checksum of them: the data's own sum is right.
+    let mut split = palette(6);
+    let second = split[2].1.split_off(7);
+    split.insert(3, (*b"IDAT", second));
+    assert_eq!(Crop::decode(&png(&split)).unwrap(), Crop::decode(&png(&palette(6))).unwrap());
+    let mut bytes = png(&palette(6));
+    let sum = bytes.len() - 12 - 4;
+    bytes[sum] ^= 1;
+    assert!(Crop::decode(&bytes).is_ok());
+    // A wrong pixel with a wrong checksum.
+    bytes[sum - 6] ^= 1;
+    assert!(Crop::decode(&bytes).is_err());
+}
+
+#[test]
+fn jpeg_files_that_lack_something() {
+    let image = random_crop(9, 40, 24);
+    let jpeg = encoded(&image, ImageFormat::Jpeg);
+    let whole = Crop::decode(&jpeg).unwrap();
+    let differs = |bytes: &[u8]| {
+        let found = Crop::decode(bytes).unwrap();
+        found.rgb().iter().zip(whole.rgb()).map(|(a, b)| a.abs_diff(*b)).max().unwrap()
+    };
+    // Without Huffman tables: the encoder's are those of the standard.
+    let mut bare = Vec::new();
+    let mut at = 2;
+    bare.extend_from_slice(&jpeg[..2]);
+    while jpeg[at + 1] != 0xda {
+        let length = 2 + usize::from(u16::from_be_bytes([jpeg[at + 2], jpeg[at + 3]]));
+        if jpeg[at + 1] != 0xc4 {
+            bare.extend_from_slice(&jpeg[at..at + length]);
+        }
+        at += length;
+    }
+    bare.extend_from_slice(&jpeg[at..]);
+    assert!(bare.len() + 400 < jpeg.len());
+    assert_eq!(Crop::decode(&bare).unwrap(), whole);
+    assert!(differs(&jpeg[..jpeg.len() - 2]) <= 9, "without an end marker");
+    assert_eq!(differs(&[b"\n", jpeg.as_slice()].concat()), 0, "a byte before the start");
+    assert_eq!(differs(&[&jpeg[..jpeg.len() - 2], b"\xff\xff\xff\xd9"].concat()), 0, "fill bytes");
+    assert_eq!(differs(&[&jpeg, b"more".as_slice()].concat()), 0, "bytes behind the end");
+}
+
+/// A codec that the tests switch on in the crate `image`.
+#[test]
+fn formats_by_the_codecs_of_image() {
+    let image = random_crop(10, 9, 5);
+    let bmp = encoded(&image, ImageFormat::Bmp);
+    assert_eq!(Crop::decode(&bmp).unwrap().rgb(), image.as_raw().as_slice());
+    let small = DecodeOptions { max_pixels: 44, ..DecodeOptions::default() };
+    let result = Crop::decode_with(&bmp, small);
+    assert!(matches!(result, Err(Error::Image(ImageError::TooLarge { .. }))), "{result:?}");
+    assert!(Crop::decode(&bmp[..40]).is_err());
+    let webp = b"RIFF\x1a\0\0\0WEBPVP8L\x0d\0\0\0\x2f\0\0\0\x10\x07\x10\x11\x11\x88\x88\xfe\x07\0";
+    let error = Crop::decode(webp).unwrap_err();
+    assert!(error.to_string().contains("WebP"), "{error}");
 }

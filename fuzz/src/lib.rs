@@ -6,6 +6,8 @@ pub mod checkpoints;
 pub mod crafted;
 #[path = "../../tests/support/graphs.rs"]
 pub mod graphs;
+#[path = "../../tests/support/pictures.rs"]
+pub mod pictures;
 pub mod quantized;
 pub mod seeds;
 

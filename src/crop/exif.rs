@@ -14,8 +14,9 @@ pub(crate) struct Orientation {
 
 /// The tag of the orientation (EXIF 2.32, section 4.6.4).
 const ORIENTATION: u16 = 0x0112;
-/// The type of a value of 16 bits.
+/// The types of values of 16 and of 32 bits. The standard wants 16; some writers use 32.
 const SHORT: u16 = 3;
+const LONG: u16 = 4;
 
 impl Exif<'_> {
     /// What the first directory says; `None` if that is nothing or leaves the image as it is.
@@ -35,10 +36,12 @@ impl Exif<'_> {
         let first = directory.checked_add(2).filter(|&first| first <= self.0.len())?;
         let mut entries = (0..usize::from(short(directory)?)).map(|entry| first + 12 * entry);
         let entry = entries.find(|&entry| short(entry) == Some(ORIENTATION))?;
-        if short(entry + 2)? != SHORT {
-            return None;
-        }
-        let (transpose, mirror_x, mirror_y) = match short(entry + 8)? {
+        let value = match (short(entry + 2)?, little) {
+            (SHORT, _) | (LONG, true) => short(entry + 8)?,
+            (LONG, false) => short(entry + 10)?,
+            _ => return None,
+        };
+        let (transpose, mirror_x, mirror_y) = match value {
             2 => (false, true, false),
             3 => (false, true, true),
             4 => (false, false, true),
@@ -67,6 +70,10 @@ mod tests {
                 assert_eq!(Exif(&exif[..cut]).orientation(), None, "{cut} bytes of {exif:?}");
             }
         }
+        let long = b"MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x04\0\0\0\x01\0\0\0\x06";
+        assert_eq!(Exif(long).orientation(), Some(expected));
+        let long = b"II\x2a\0\x08\0\0\0\x01\0\x12\x01\x04\0\x01\0\0\0\x06\0\0\0";
+        assert_eq!(Exif(long).orientation(), Some(expected));
         let far = b"II\x2a\0\xff\xff\xff\xff\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0";
         assert_eq!(Exif(far).orientation(), None);
     }

@@ -3,16 +3,19 @@
 //! A page's regions become crops in `page.rs`: `region.rs` checks them, `warp.rs` maps them,
 //! `rectify.rs` resamples them. Encoded files are read in `decode.rs`.
 //!
-//! Every other kind of image is converted as Pillow's `convert("RGB")` does (Pillow up to 12), so
-//! that a picture gives the same pixels here as in the reference implementation: grey is
-//! replicated, alpha is dropped, 16-bit colour keeps its high byte, and 16-bit grey is *clipped*
-//! at 255 (Pillow's rule for mode `I;16`; scale such images yourself if they use the full range).
+//! Every other kind of image is converted to what is seen of it: grey is replicated, 16-bit colour keeps
+//! its high byte, 16-bit grey its highest used bits, and transparent images lie on white or black
+//! ([`Conversion::Visible`]). The reference implementation drops alpha and clips 16-bit grey
+//! ([`Conversion::Reference`]); images of other kinds have the same pixels either way.
 
 mod convert;
 mod decode;
+mod decoded;
 mod exif;
-mod jpeg_markers;
+mod format;
+mod jpeg;
 mod page;
+mod png_file;
 mod rectify;
 mod region;
 mod warp;
@@ -25,10 +28,10 @@ use image::{DynamicImage, RgbImage};
 
 use crate::error::{ImageError, Result};
 
-pub use convert::PixelFormat;
 #[cfg(feature = "image")]
 use convert::to_rgb;
-pub use decode::DecodeOptions;
+pub use convert::{Conversion, PixelFormat};
+pub use decoded::DecodeOptions;
 pub use page::{Page, PageCrop, Placement};
 pub use region::Region;
 
@@ -62,16 +65,25 @@ impl<'a> Crop<'a> {
         Ok(Crop { width, height, rgb })
     }
 
-    /// Converts an image; 8-bit RGB is borrowed.
+    /// Converts an image to what is seen of it ([`Conversion::Visible`]); 8-bit RGB is borrowed.
     ///
     /// # Errors
     /// [`ImageError::Empty`].
     #[cfg(feature = "image")]
     pub fn from_image(image: &'a DynamicImage) -> Result<Self> {
+        Self::from_image_with(image, Conversion::default())
+    }
+
+    /// Converts an image; 8-bit RGB is borrowed.
+    ///
+    /// # Errors
+    /// [`ImageError::Empty`].
+    #[cfg(feature = "image")]
+    pub fn from_image_with(image: &'a DynamicImage, conversion: Conversion) -> Result<Self> {
         let (width, height) = (image.width(), image.height());
         let rgb = match image {
             DynamicImage::ImageRgb8(image) => Cow::Borrowed(image.as_raw().as_slice()),
-            other => Cow::Owned(to_rgb(other)),
+            other => Cow::Owned(to_rgb(other, conversion)),
         };
         Self::checked(width, height, rgb)
     }
@@ -172,8 +184,9 @@ impl<'a> Crop<'a> {
 }
 
 impl Crop<'static> {
-    /// Decodes an image file's bytes (PNG or JPEG), with default options: the image is turned as
-    /// its EXIF orientation says, unlike in the reference implementation.
+    /// Decodes an image file's bytes, with default options: the image is turned as its EXIF
+    /// orientation says, and transparent ones lie on white or black, unlike in the reference
+    /// implementation.
     ///
     /// # Errors
     /// As [`Crop::decode_with`].
@@ -181,13 +194,18 @@ impl Crop<'static> {
         Self::decode_with(bytes, DecodeOptions::default())
     }
 
-    /// Decodes an image file's bytes (PNG or JPEG).
+    /// Decodes an image file's bytes: PNG and JPEG, and with the feature `image` what the codecs that
+    /// the program has switched on in the crate `image` read.
+    ///
+    /// A missing end (PNG's `IEND`, JPEG's end marker) and missing Huffman tables do no harm if all
+    /// pixels are there.
     ///
     /// # Errors
-    /// [`ImageError::Decode`] if the bytes are damaged, truncated or of another format;
-    /// [`ImageError::TooLarge`].
+    /// [`ImageError::Decode`] if the bytes are damaged, truncated or no image;
+    /// [`ImageError::Format`] for an image of a format that is not read; [`ImageError::TooLarge`];
+    /// [`ImageError::Empty`].
     pub fn decode_with(bytes: &[u8], options: DecodeOptions) -> Result<Self> {
-        let decode::Decoded { width, height, rgb } = decode::decode(bytes, options)?;
+        let decoded::Decoded { width, height, rgb } = decode::decode(bytes, options)?;
         Self::checked(width, height, Cow::Owned(rgb))
     }
 

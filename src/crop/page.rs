@@ -40,7 +40,7 @@ pub struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    /// Takes an image; grey, RGB and RGBA of 8 bits are borrowed, others are converted as
+    /// Takes an image; grey, RGB and opaque RGBA of 8 bits are borrowed, others are converted as
     /// [`Crop::from_image`] does.
     ///
     /// # Errors
@@ -54,7 +54,9 @@ impl<'a> Page<'a> {
         match image {
             DynamicImage::ImageLuma8(image) => borrow(PixelFormat::Grey8, image.as_raw()),
             DynamicImage::ImageRgb8(image) => borrow(PixelFormat::Rgb8, image.as_raw()),
-            DynamicImage::ImageRgba8(image) => borrow(PixelFormat::Rgba8, image.as_raw()),
+            DynamicImage::ImageRgba8(image) if image.pixels().all(|pixel| pixel.0[3] == 255) => {
+                borrow(PixelFormat::Rgba8, image.as_raw())
+            }
             other => Ok(Crop::from_image(other)?.into()),
         }
     }
@@ -97,8 +99,8 @@ impl<'a> Page<'a> {
 
     /// The region's pixels, upright: the text runs from left to right.
     ///
-    /// A rectangle with whole coordinates gives the page's own pixels. Any other region is
-    /// resampled: quadrilaterals and turned rectangles through a homography, polygons along their
+    /// A rectangle with whole coordinates and at most 2^26 pixels gives the page's own pixels. Any
+    /// other region is resampled: quadrilaterals and turned rectangles through a homography, polygons along their
     /// centre line. Such a crop is as wide and high as the region's longer edges (a polygon's
     /// centre line and mean height); one that is at least six times as high as the network's
     /// input is shrunk to three to six times that height.
@@ -134,7 +136,7 @@ impl<'a> Page<'a> {
     }
 
     /// Crops many regions, on the threads of the current rayon pool; results are in the order of
-    /// the regions.
+    /// the regions. All crops are held at once: a rectangle of the whole page is a copy of it.
     pub fn crops(&self, regions: &[Region]) -> Vec<Result<PageCrop<'_>>> {
         regions.par_iter().map(|region| self.crop(region)).collect()
     }

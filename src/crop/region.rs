@@ -99,6 +99,8 @@ impl From<Vec<[f32; 2]>> for Region {
 
 /// The most points of a polygon.
 pub(crate) const MAX_POINTS: usize = 1024;
+/// The most pixels of a rectangle that is the page's own pixels; a larger one is resampled.
+const MAX_OWN_PIXELS: f64 = (1 << 26) as f64;
 /// A region covers at least this many square pixels.
 const MIN_AREA: f64 = 1.0;
 /// At least this share of a region lies inside the page.
@@ -119,6 +121,24 @@ pub(crate) enum Outline {
 }
 
 impl Region {
+    /// The most bytes that its crop takes.
+    pub(crate) fn max_crop_bytes(&self) -> usize {
+        let edge = |a: Point, b: Point| f64::from(a.distance(b));
+        let (width, height) = match self {
+            Region::Rect(rect) => (rect.width().into(), rect.height().into()),
+            &Region::RotatedRect { width, height, .. } => (width.into(), height.into()),
+            &Region::Quad(Quad([a, b, c, d])) => {
+                (edge(a, b).max(edge(d, c)), edge(a, d).max(edge(b, c)))
+            }
+            Region::Polygon(points) => {
+                let length: f64 = points.windows(2).map(|pair| edge(pair[0], pair[1])).sum();
+                (length, length)
+            }
+        };
+        // What is resampled is smaller than that.
+        (3.0 * (width + 1.0) * (height + 1.0)).min(3.0 * MAX_OWN_PIXELS) as usize
+    }
+
     /// Checks the region against a page of `width` x `height` pixels.
     pub(crate) fn outline(&self, width: u32, height: u32) -> Result<Outline, RegionError> {
         let corners = match self {
@@ -195,12 +215,15 @@ fn whole_pixels([a, b, c, d]: [PointF64; 4]) -> Option<Outline> {
     let upright = a.1 == b.1 && b.0 == c.0 && c.1 == d.1 && d.0 == a.0 && a.0 < c.0 && a.1 < c.1;
     // Beyond this, numbers of 32 bits tell no pixels apart.
     let whole = |x: f64| x.fract() == 0.0 && x.abs() < f64::from(1 << 24);
-    (upright && [a.0, a.1, c.0, c.1].into_iter().all(whole)).then_some(Outline::Pixels {
-        x: a.0 as i64,
-        y: a.1 as i64,
-        width: (c.0 - a.0) as u32,
-        height: (c.1 - a.1) as u32,
-    })
+    let is_small = (c.0 - a.0) * (c.1 - a.1) <= MAX_OWN_PIXELS;
+    (upright && is_small && [a.0, a.1, c.0, c.1].into_iter().all(whole)).then_some(
+        Outline::Pixels {
+            x: a.0 as i64,
+            y: a.1 as i64,
+            width: (c.0 - a.0) as u32,
+            height: (c.1 - a.1) as u32,
+        },
+    )
 }
 
 fn check_convex(corners: [PointF64; 4], area: f64) -> Result<(), RegionError> {
@@ -254,6 +277,26 @@ mod tests {
         let six: Vec<_> = six.into_iter().map(|(x, y)| (x as f32, y as f32)).collect();
         let lower = vec![(0.0, 9.0), (10.0, 11.0), (20.0, 9.0)];
         assert!(matches!(outline(six), Ok(Outline::Edges(_, found)) if found == lower));
+    }
+
+    #[test]
+    fn bytes_of_crops() {
+        let square = [(0.0, 0.0), (9.0, 0.0), (9.0, 9.0), (0.0, 9.0)];
+        let most = 3 * (1 << 26);
+        let cases: [(&str, Region, usize); 5] = [
+            ("a rectangle", Rect::new(0.0, 0.0, 9.0, 4.0).into(), 3 * 10 * 5),
+            ("a square", square.into(), 3 * 10 * 10),
+            ("a polygon", square.map(Point::from).to_vec().into(), 3 * 28 * 28),
+            ("a large rectangle", Rect::new(0.0, 0.0, 1e9, 1e9).into(), most),
+            ("NaN", Rect::new(0.0, 0.0, f32::NAN, 1.0).into(), most),
+        ];
+        for (name, region, bytes) in cases {
+            assert_eq!(region.max_crop_bytes(), bytes, "{name}");
+        }
+        let large = Region::from(Rect::new(0.0, 0.0, 8193.0, 8192.0)).outline(9000, 9000);
+        assert!(matches!(large, Ok(Outline::Quad(_))), "{large:?}");
+        let large = Region::from(Rect::new(0.0, 0.0, 8192.0, 8192.0)).outline(9000, 9000);
+        assert!(matches!(large, Ok(Outline::Pixels { .. })), "{large:?}");
     }
 
     #[test]

@@ -22,9 +22,18 @@ pub enum ImageError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// The bytes are not an image of a known format, or are truncated or damaged.
+    /// The bytes are no image of a known format, or are truncated or damaged.
     #[error("cannot decode the image: {0}")]
     Decode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The bytes are an image of a format that this build does not read. The feature `image` reads the
+    /// formats whose codecs the program has switched on in the crate `image`.
+    #[error(
+        "the image is a {found} file; PNG and JPEG are read, others by the codecs of the crate `image`"
+    )]
+    Format {
+        /// The format's name.
+        found: &'static str,
+    },
     /// The path names a folder, a pipe or a device.
     #[error("{} is not a regular file", path.display())]
     NotAFile {

@@ -5,16 +5,25 @@ use crate::crop::{Crop, Page, Region};
 use crate::error::Result;
 use crate::recognition::Recognition;
 
-/// Regions that are cropped and recognised together, which bounds the memory of their crops.
+/// The most regions that are cropped and recognised together, and the most bytes of their crops.
 const AT_ONCE: usize = 256;
+const BYTES_AT_ONCE: usize = 64 << 20;
 
 impl Recognizer {
     /// Recognises the text in many regions of a page; results are in the order of the regions.
     ///
     /// As [`Page::crops`] and [`recognize_batch`](Self::recognize_batch), but the characters' quadrilaterals
     /// and bounds are in pixels of the page. A region that fails leaves the others alone.
+    ///
+    /// Crops of at most 64 MiB are held at a time, or a single larger one.
     pub fn recognize_regions(&self, page: &Page, regions: &[Region]) -> Vec<Result<Recognition>> {
-        regions.chunks(AT_ONCE).flat_map(|regions| self.recognize_some(page, regions)).collect()
+        let (mut results, mut rest) = (Vec::with_capacity(regions.len()), regions);
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(together(rest));
+            results.extend(self.recognize_some(page, now));
+            rest = later;
+        }
+        results
     }
 
     fn recognize_some(&self, page: &Page, regions: &[Region]) -> Vec<Result<Recognition>> {
@@ -41,4 +50,14 @@ impl Recognizer {
         });
         results.collect()
     }
+}
+
+/// How many of the first regions are cropped together, at least one.
+fn together(regions: &[Region]) -> usize {
+    let mut bytes = 0usize;
+    let fits = regions.iter().take(AT_ONCE).take_while(|region| {
+        bytes = bytes.saturating_add(region.max_crop_bytes());
+        bytes <= BYTES_AT_ONCE
+    });
+    fits.count().max(1)
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::coefficients::filter;
+use super::reduce::{factor, reduce};
 use crate::cpu::resample;
 use crate::crop::Crop;
 use crate::error::{ImageError, Result};
@@ -12,6 +13,10 @@ use crate::error::{ImageError, Result};
 /// The result is bit-identical to `PIL.Image.resize((width, height), BICUBIC)` of Pillow up to
 /// version 12: a cubic kernel (a = -0.5), widened by the scale when shrinking, weights in fixed
 /// point with 22 fractional bits, horizontal pass first, each pass rounded to 8 bits.
+///
+/// That holds for sides of up to 32 768 pixels, and longer ones that shrink to no less than an eighth.
+/// Longer ones are first shrunk by a whole factor, to the mean of their pixels, so that memory and time
+/// are proportional to the crop's pixels whatever its shape.
 ///
 /// ```
 /// use svtrv2::{Crop, PixelFormat, resize::resize_bicubic};
@@ -37,9 +42,20 @@ pub(crate) fn resize_rgb(crop: &Crop, width: u32, height: u32) -> Result<Vec<u8>
     let (in_width, in_height) = (crop.width() as usize, crop.height() as usize);
     let (out_width, out_height) = (width as usize, height as usize);
 
+    let factors = (factor(in_width, out_width), factor(in_height, out_height));
+    if factors != (1, 1) {
+        let (reduced, in_width) = reduce(crop.rgb(), in_width, factors);
+        return Ok(passes(&reduced, in_width, (out_width, out_height)));
+    }
+    Ok(passes(crop.rgb(), in_width, (out_width, out_height)))
+}
+
+/// Both passes over rows of `in_width` RGB pixels.
+fn passes(rgb: &[u8], in_width: usize, (out_width, out_height): (usize, usize)) -> Vec<u8> {
+    let in_height = rgb.len() / (3 * in_width);
     let horizontal = (in_width != out_width).then(|| filter(in_width, out_width));
     let vertical = (in_height != out_height).then(|| filter(in_height, out_height));
-    Ok(resample(crop.rgb(), in_width, horizontal.as_deref(), vertical.as_deref()))
+    resample(rgb, in_width, horizontal.as_deref(), vertical.as_deref())
 }
 
 #[cfg(test)]
@@ -146,6 +162,26 @@ mod tests {
         check(&wide, (20_000, 1), (128, 2));
         check(&wide, (1, 20_000), (2, 64));
         check(&[7, 8, 9], (1, 1), (64, 64));
+    }
+
+    #[test]
+    fn very_long_sides_are_reduced_first() {
+        // Dark, then light: the edge lies in the middle of the result.
+        let long: Vec<u8> =
+            (0..3 * 1_000_000).map(|i| if i < 1_500_000 { 40 } else { 200 }).collect();
+        for (size, out) in [((1_000_000, 1), (64, 4)), ((1, 1_000_000), (4, 64))] {
+            let crop =
+                Crop::from_raw(PixelFormat::Rgb8, size.0, size.1, size.0 as usize * 3, &long);
+            let resized = resize_rgb(&crop.unwrap(), out.0, out.1).unwrap();
+            for (at, pixel) in resized.as_chunks::<3>().0.iter().enumerate() {
+                let place = if out.0 == 64 { at % 64 } else { at / 4 };
+                match place {
+                    0..30 => assert_eq!(pixel, &[40; 3], "{place}"),
+                    34..64 => assert_eq!(pixel, &[200; 3], "{place}"),
+                    _ => {}
+                }
+            }
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod bilinear;
 mod coefficients;
 mod line_size;
 mod normalize;
+mod reduce;
 mod resized_crop;
 mod resizing;
 mod target;

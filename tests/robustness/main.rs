@@ -118,15 +118,72 @@ fn images() {
     let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     let mut large = jpeg.clone();
     large[frame + 5..frame + 9].copy_from_slice(&[0x4e, 0x20, 0x4e, 0x20]);
+    let mut claimed = jpeg.clone();
+    claimed[frame + 5..frame + 9].copy_from_slice(&[0x1f, 0x40, 0x1f, 0x40]);
     let mut cut = jpeg.clone();
-    cut.truncate(jpeg.len() - 2);
+    cut.truncate(jpeg.len() - 3);
     let cases = vec![
         case("JPEG of 20 000 x 20 000", large, "20000x20000 pixels, more than", MB),
         case("PNG of 22 000 x 22 000, one bit", png_of_size(22_000, 22_000, 1, 0), "more than", MB),
         case("PNG of 2^31 x 2^31", png_of_size(1 << 31, 1 << 31, 8, 2), "", MB),
         case("truncated JPEG", cut, "truncated", MB),
+        case("PNG of 8000 x 8000, without pixels", png_of_size(8000, 8000, 8, 2), "truncated", MB),
+        case("JPEG of 8000 x 8000, without pixels", claimed, "truncated", MB),
     ];
     check("image", cases, |bytes| Crop::decode(&bytes).map_err(|error| error.to_string()));
+}
+
+fn recognizer() -> Recognizer {
+    let folder = tempfile::tempdir().unwrap();
+    Recognizer::open(toy_file(folder.path())).unwrap()
+}
+
+/// Sides from one pixel to 2^24: four times the decoded bytes, and 16 MB.
+#[test]
+fn images_of_any_shape() {
+    let _alone = alone();
+    let recognizer = recognizer();
+    let long = 1 << 24;
+    for (width, height) in [(1, long), (long, 1), (2, long / 2), (long / 2, 2), (4096, 4096)] {
+        let image = image::GrayImage::from_fn(width, height, |x, y| image::Luma([(x ^ y) as u8]));
+        let mut png = std::io::Cursor::new(Vec::new());
+        image.write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let (png, decoded) = (png.into_inner(), 3 * width as usize * height as usize);
+        drop(image);
+        let start = Instant::now();
+        let (most, crop) = peak(|| Crop::decode(&png).unwrap());
+        let decoding = start.elapsed();
+        // The file once more, and the decoder's own tables.
+        let bound = 4 * decoded + png.len() + MB;
+        assert!(most <= bound, "{width}x{height}: {most} bytes to decode, more than {bound}");
+        let start = Instant::now();
+        let (resizing, _) = peak(|| recognizer.resize(&crop).unwrap());
+        let time = start.elapsed();
+        println!(
+            "| {width} x {height} | {} | {decoded} | {most} | {:.2} | {resizing} | {:.2} |",
+            png.len(),
+            decoding.as_secs_f64(),
+            time.as_secs_f64()
+        );
+        assert!(resizing <= decoded + 16 * MB, "{width}x{height}: {resizing} bytes to resize");
+        assert!(decoding + time < Duration::from_secs(10), "{width}x{height}");
+    }
+}
+
+/// Crops of a page are held 64 MB at a time.
+#[test]
+fn regions_as_large_as_the_page() {
+    let _alone = alone();
+    let recognizer = recognizer();
+    let pixels = vec![200; 2000 * 2000];
+    let page =
+        svtrv2::Page::from_raw(svtrv2::PixelFormat::Grey8, 2000, 2000, 2000, &pixels).unwrap();
+    let region = svtrv2::Region::from(svtrv2::Rect::new(0.0, 0.0, 1999.0, 2000.0));
+    let regions = vec![region; 64];
+    let (most, results) = peak(|| recognizer.recognize_regions(&page, &regions));
+    assert!(results.iter().all(|result| result.is_ok()));
+    println!("| 64 regions of 1999 x 2000 | {most} |");
+    assert!(most <= 128 * MB, "{most} bytes");
 }
 
 /// Found by fuzzing: points that coincide, and one at the end of the range of f32.
