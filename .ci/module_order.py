@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 # One crop's way, then data, evaluation and training.
-ORDER = """error files system geometry rans cpu crop resize charset ops model inference weights quantize language_model decode emissions locate recognition
+ORDER = """error files system geometry rans cpu crop resize charset ops model inference weights quantize language_model decode emissions locate recognition words
 recognizer data evaluation train""".split()
 
 SRC = Path(__file__).resolve().parent.parent / "src"

@@ -76,6 +76,16 @@ impl Rect {
     pub fn height(&self) -> f32 {
         self.y1 - self.y0
     }
+
+    /// The smallest rectangle around both.
+    pub fn union(&self, other: &Rect) -> Rect {
+        Rect {
+            x0: self.x0.min(other.x0),
+            y0: self.y0.min(other.y0),
+            x1: self.x1.max(other.x1),
+            y1: self.y1.max(other.y1),
+        }
+    }
 }
 
 /// A quadrilateral of an image, in pixels: its corners clockwise, as seen on the screen, from the

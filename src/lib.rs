@@ -147,6 +147,7 @@ mod system;
 #[cfg(feature = "train")]
 pub mod train;
 pub mod weights;
+mod words;
 
 /// The crate whose images [`Crop`] and [`Page`] take.
 #[cfg(feature = "image")]
@@ -171,6 +172,7 @@ pub use recognition::{Alternative, Character, Recognition};
 
 pub use recognizer::{Lines, Options, Orientation, RecognitionStream, Recognizer};
 pub use resize::ResizedCrop;
+pub use words::Word;
 
 /// Compiles the README's examples.
 #[cfg(doctest)]

@@ -8,7 +8,7 @@ use crate::decode::{Calibrated, Decoder, ForwardBackward, align, text_log_probab
 use crate::emissions::Emissions;
 use crate::error::Result;
 use crate::geometry::{Point, Quad, Rect};
-use crate::locate::locate;
+use crate::locate::{Evidence, locate};
 use crate::resize::{ResizedCrop, TargetSize};
 
 /// The result of recognition.
@@ -76,11 +76,12 @@ pub struct Character {
     /// Its frames in the most probable alignment; never empty.
     pub frames: Range<usize>,
     /// The upright rectangle around it, in pixels of the crop as it was given (resizing and
-    /// rotation undone): around the ink where the crop shows two colours, estimated from the
-    /// network's attention elsewhere (spaces, textures).
+    /// rotation undone): around the ink where the crop shows two colours, the gap for a space,
+    /// estimated from the network's output elsewhere (textures). It is never empty.
     pub bounds: Rect,
     /// The same along the line of text, for text that is slanted or curved; the first corner is
-    /// the character's own upper left. It equals `bounds` where the text is level.
+    /// the character's own upper left. It equals `bounds` where the text is level. Along the line,
+    /// the left edges of a text's characters ascend, and so do the right ones.
     pub quad: Quad,
 }
 
@@ -167,7 +168,15 @@ impl Recognition {
             Rotation::None | Rotation::HalfTurn => source,
             Rotation::CounterClockwise | Rotation::Clockwise => (source.1, source.0),
         };
-        let places = locate(&frames, &emissions.attention, crop, turned);
+        let symbols: Vec<&str> =
+            text.iter().map(|&class| charset.symbol(class).unwrap_or_default()).collect();
+        let evidence = Evidence {
+            symbols: &symbols,
+            frames: &frames,
+            frame_count: emissions.log_probs.frames(),
+            attention: Some(&emissions.attention),
+        };
+        let places = locate(evidence, crop, turned);
         let back = |quad: Quad| Quad(quad.0.map(|p| turned_back(p, crop.rotation, source)));
         let chars = text.iter().zip(frames).zip(places).enumerate();
         recognition.chars = chars

@@ -9,26 +9,12 @@ pub(super) struct Ink {
     coverage: Vec<f32>,
 }
 
-/// A pixel of ink, in pixels of the crop before it was resized.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Dot {
-    /// The middle.
-    pub(super) x: f32,
-    pub(super) y: f32,
-    pub(super) coverage: f32,
-    /// The connected component.
-    pub(super) component: usize,
-}
-
 /// The smallest contrast in steps of an 8-bit sample, as a standard deviation of the pixels: less
 /// is noise.
 const MIN_CONTRAST: f64 = 4.0;
 
 /// Of the crop's variance, the share between the two colours: less is a texture, not text.
 const MIN_SEPARATION: f64 = 0.5;
-
-/// Ink from this coverage on belongs to a character: its faint edges do.
-const MIN_COVERAGE: f32 = 0.3;
 
 /// Bins of the histogram that the two colours are told apart in.
 const BINS: usize = 64;
@@ -89,49 +75,32 @@ impl Ink {
         Some(Ink { width, coverage: values })
     }
 
-    /// The pixels of ink with their connected components, and how many components there are.
-    /// `pixel` is the width and height of a pixel of the resized crop.
-    ///
-    /// Pixels that are more ink than background hang together with their eight neighbours; faint
-    /// pixels around a component belong to it.
-    pub(super) fn dots(&self, pixel: (f32, f32)) -> (Vec<Dot>, usize) {
-        let mut seen = vec![false; self.coverage.len()];
-        let mut dots = Vec::new();
-        let mut component = 0;
-        let mut pending = Vec::new();
-        for seed in 0..seen.len() {
-            if seen[seed] || self.coverage[seed] < 0.5 {
-                continue;
-            }
-            seen[seed] = true;
-            pending.push(seed);
-            while let Some(at) = pending.pop() {
-                let (column, row) = (at % self.width, at / self.width);
-                let coverage = self.coverage[at];
-                let (x, y) = (column as f32 + 0.5, row as f32 + 0.5);
-                dots.push(Dot { x: x * pixel.0, y: y * pixel.1, coverage, component });
-                if coverage < 0.5 {
-                    continue;
-                }
-                for next in self.neighbours(at) {
-                    if !seen[next] && self.coverage[next] >= MIN_COVERAGE {
-                        seen[next] = true;
-                        pending.push(next);
-                    }
-                }
-            }
-            component += 1;
-        }
-        (dots, component)
+    pub(super) fn width(&self) -> usize {
+        self.width
     }
 
-    /// The pixel and its up to eight neighbours.
-    fn neighbours(&self, at: usize) -> impl Iterator<Item = usize> + use<> {
-        let (width, height) = (self.width, self.coverage.len() / self.width);
-        let (x, y) = (at % width, at / width);
-        let rows = y.saturating_sub(1)..(y + 2).min(height);
-        let columns = x.saturating_sub(1)..(x + 2).min(width);
-        rows.flat_map(move |y| columns.clone().map(move |x| y * width + x))
+    pub(super) fn height(&self) -> usize {
+        self.coverage.len() / self.width
+    }
+
+    /// The coverage of a pixel, 0 beyond the edges.
+    pub(super) fn at(&self, x: usize, y: usize) -> f32 {
+        let inside = x < self.width;
+        inside.then(|| self.coverage.get(y * self.width + x)).flatten().copied().unwrap_or(0.0)
+    }
+
+    /// The coverage between the middles of pixels, in pixels from the left upper corner.
+    pub(super) fn sample(&self, x: f32, y: f32) -> f32 {
+        let (x, y) = (x - 0.5, y - 0.5);
+        let (left, top) = (x.floor(), y.floor());
+        let at = |dx: f32, dy: f32| {
+            let (x, y) = (left + dx, top + dy);
+            if x < 0.0 || y < 0.0 { 0.0 } else { self.at(x as usize, y as usize) }
+        };
+        let (right, lower) = (x - left, y - top);
+        let upper = (1.0 - right) * at(0.0, 0.0) + right * at(1.0, 0.0);
+        let under = (1.0 - right) * at(0.0, 1.0) + right * at(1.0, 1.0);
+        (1.0 - lower) * upper + lower * under
     }
 }
 

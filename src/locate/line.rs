@@ -9,29 +9,50 @@ pub(super) struct Line {
     coefficients: [f32; 3],
 }
 
-/// The least rise of a slanted line from the first character to the last, in half heights of the
-/// text: attention to level text rises by up to 1 where ascenders follow descenders.
-const MIN_RISE: f32 = 1.2;
-
-/// The least sagitta of a curved line, in half heights of the text; of level text it is up to 0.5.
-const MIN_SAGITTA: f32 = 0.7;
-
 impl Line {
-    /// The least-squares line through the middles of the characters, for text of a given half
-    /// height: level unless the middles clearly lie on a slant or on a curve.
-    pub(super) fn new(middles: &[(f32, f32)], half_height: f32) -> Self {
+    /// The straight line through the middles of characters, by least squares; `None` if they do not
+    /// tell it.
+    pub(super) fn slanted(middles: &[(f32, f32)]) -> Option<Self> {
+        Self::polynomial(middles, 2)
+    }
+
+    /// The parabola through the middles of at least four characters, by least squares.
+    pub(super) fn curved(middles: &[(f32, f32)]) -> Option<Self> {
+        (middles.len() >= 4).then(|| Self::polynomial(middles, 3)).flatten()
+    }
+
+    fn polynomial(middles: &[(f32, f32)], terms: usize) -> Option<Self> {
+        let origin = middles.iter().map(|m| m.0).sum::<f32>() / middles.len().max(1) as f32;
+        let coefficients = least_squares(middles, origin, terms)?;
+        Some(Line { origin, coefficients })
+    }
+
+    /// The same line with another slope at its origin and another bend.
+    pub(super) fn bent(self, slope: f32, bend: f32) -> Self {
+        let [c0, c1, c2] = self.coefficients;
+        Line { coefficients: [c0, c1 + slope, c2 + bend], ..self }
+    }
+
+    /// Where the polynomial has its origin.
+    pub(super) fn origin(&self) -> f32 {
+        self.origin
+    }
+
+    /// How far the line rises or falls between the points `reach` left and right of its origin.
+    pub(super) fn rise(&self, reach: f32) -> f32 {
+        (2.0 * self.coefficients[1] * reach).abs()
+    }
+
+    /// The height of the arc between these points.
+    pub(super) fn sagitta(&self, reach: f32) -> f32 {
+        (self.coefficients[2] * reach * reach).abs()
+    }
+
+    /// A level line through the mean of the middles.
+    pub(super) fn level(middles: &[(f32, f32)]) -> Self {
         let count = middles.len().max(1) as f32;
-        let origin = middles.iter().map(|m| m.0).sum::<f32>() / count;
         let level = middles.iter().map(|m| m.1).sum::<f32>() / count;
-        let reach = middles.iter().map(|m| (m.0 - origin).abs()).fold(0.0, f32::max);
-        let fit = |terms: usize| least_squares(middles, origin, terms);
-        let curved = fit(3).filter(|[_, _, c2]| {
-            middles.len() >= 4 && (c2 * reach * reach).abs() > MIN_SAGITTA * half_height
-        });
-        let slanted =
-            || fit(2).filter(|[_, c1, _]| (2.0 * c1 * reach).abs() > MIN_RISE * half_height);
-        let coefficients = curved.or_else(slanted).unwrap_or([level, 0.0, 0.0]);
-        Line { origin, coefficients }
+        Line { origin: 0.0, coefficients: [level, 0.0, 0.0] }
     }
 
     /// The point of the line at `x`.
@@ -112,24 +133,28 @@ mod tests {
 
     #[test]
     fn degrees() {
-        let level = Line::new(&[(0.0, 5.0), (10.0, 6.0), (20.0, 5.0), (30.0, 6.0)], 8.0);
+        let level = Line::level(&[(0.0, 5.0), (10.0, 6.0), (20.0, 5.0), (30.0, 6.0)]);
         assert!(level.is_level());
         assert_eq!(level.at(7.0), (7.0, 5.5));
-        let slanted = Line::new(&[(0.0, 0.0), (10.0, 5.0), (20.0, 10.0)], 8.0);
+        let slanted = Line::slanted(&[(0.0, 0.0), (10.0, 5.0), (20.0, 10.0)]).unwrap();
         assert!((slanted.at(30.0).1 - 15.0).abs() < 1e-4);
+        assert!((slanted.rise(10.0) - 10.0).abs() < 1e-4 && slanted.sagitta(10.0) == 0.0);
         let curve = |x: f32| (x, x * x / 40.0);
         let points: Vec<_> = (-4..=4).map(|i| curve(10.0 * i as f32)).collect();
-        let curved = Line::new(&points, 8.0);
+        let curved = Line::curved(&points).unwrap();
         assert!((curved.at(25.0).1 - curve(25.0).1).abs() < 1e-3);
-        assert!(Line::new(&[], 1.0).is_level() && Line::new(&[(3.0, 4.0)], 1.0).is_level());
+        assert!((curved.sagitta(40.0) - 40.0).abs() < 1e-2);
+        assert!(Line::level(&[]).is_level());
+        assert_eq!(Line::slanted(&[(3.0, 4.0)]), None);
+        assert_eq!(Line::curved(&points[..3]), None);
         // One above the other: no line runs through them.
-        assert!(Line::new(&[(3.0, 4.0), (3.0, 90.0)], 1.0).is_level());
+        assert_eq!(Line::slanted(&[(3.0, 4.0), (3.0, 90.0)]), None);
     }
 
     #[test]
     fn places() {
         let points: Vec<_> = (-4..=4).map(|i| (10.0 * i as f32, (i * i) as f32)).collect();
-        let line = Line::new(&points, 4.0);
+        let line = Line::curved(&points).unwrap();
         for x in [-35.0, -3.0, 0.0, 22.0] {
             for distance in [-8.0, 0.0, 8.0] {
                 let (on, (dx, dy)) = (line.at(x), line.direction(x));

@@ -2,96 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::encoder::EncoderConfig;
 use super::encoder::repvit::RepVitConfig;
-use super::encoder::svtr::{HEAD_DIM, LocalMixer, StageConfig, SvtrConfig};
+use super::encoder::svtr_config::{HEAD_DIM, LocalMixer, StageConfig, SvtrConfig};
+use super::head::HeadConfig;
 use super::head::frm::FrmConfig;
 use super::head::light_svtr::LightSvtrConfig;
 use super::head::pooled::PooledConfig;
 use super::head::svtr_neck::SvtrNeckConfig;
+use super::limits::MLP_RATIO;
 use crate::charset::Charset;
 use crate::error::{ConfigError, Result};
 use crate::resize::{Resizing, check_max_ratio};
-
-/// Hidden units of an MLP per channel in the published variants.
-pub(crate) const MLP_RATIO: usize = 4;
-
-/// The encoder of a network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum EncoderConfig {
-    /// SVTRv2's: convolutions and attention over all positions.
-    Svtr(SvtrConfig),
-    /// RepViT's kind: depthwise and pointwise convolutions.
-    #[serde(rename = "repvit")]
-    RepVit(RepVitConfig),
-}
-
-impl EncoderConfig {
-    /// Channels of the features.
-    pub fn feature_dim(&self) -> usize {
-        match self {
-            EncoderConfig::Svtr(config) => config.feature_dim(),
-            EncoderConfig::RepVit(config) => config.feature_dim(),
-        }
-    }
-
-    fn blocks(&self) -> usize {
-        match self {
-            EncoderConfig::Svtr(config) => config.stages.iter().map(StageConfig::blocks).sum(),
-            EncoderConfig::RepVit(config) => config.blocks.len(),
-        }
-    }
-
-    fn validate(&self) -> Result<(), ConfigError> {
-        match self {
-            EncoderConfig::Svtr(config) => config.validate(),
-            EncoderConfig::RepVit(config) => config.validate(),
-        }
-    }
-}
-
-/// The head of a network: what makes the logits of each frame.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum HeadConfig {
-    /// The feature rearrangement module: SVTRv2. A frame a column of the features.
-    Frm(FrmConfig),
-    /// The SVTR neck: OpenOCR's multilingual models. A frame two columns.
-    SvtrNeck(SvtrNeckConfig),
-    /// LightSVTR: PP-OCRv6 small. A frame two columns.
-    LightSvtr(LightSvtrConfig),
-    /// Convolutions of the frames alone: PP-OCRv6 tiny. A frame two columns.
-    Pooled(PooledConfig),
-}
-
-impl HeadConfig {
-    /// Columns of the features that make a frame.
-    fn columns(&self) -> usize {
-        match self {
-            HeadConfig::Frm(_) => 1,
-            HeadConfig::SvtrNeck(_) | HeadConfig::LightSvtr(_) | HeadConfig::Pooled(_) => 2,
-        }
-    }
-
-    fn blocks(&self) -> usize {
-        match self {
-            HeadConfig::SvtrNeck(config) => config.blocks,
-            HeadConfig::LightSvtr(config) => config.blocks,
-            HeadConfig::Frm(_) | HeadConfig::Pooled(_) => 1,
-        }
-    }
-
-    fn validate(&self, feature_dim: usize) -> Result<(), ConfigError> {
-        match self {
-            HeadConfig::Frm(config) => config.validate(feature_dim),
-            HeadConfig::SvtrNeck(config) => config.validate(feature_dim),
-            HeadConfig::LightSvtr(config) => config.validate(),
-            HeadConfig::Pooled(config) => config.validate(),
-        }
-    }
-}
 
 /// The configuration of a network (the named constructors are the published ones).
 ///
@@ -297,51 +219,11 @@ impl Config {
     }
 }
 
-/// Pixels of the input's width that a column of every encoder's features covers.
-const PATCH: usize = 4;
-
-// Far beyond any useful network; they keep a damaged file from asking for all memory.
-const MAX_DIM: usize = 1 << 14;
-const MAX_MLP_DIM: usize = MLP_RATIO * MAX_DIM;
-pub(super) const MAX_BLOCKS: usize = 1 << 10;
 /// Every code point of Unicode that stands for a character has room.
 const MAX_CLASSES: usize = Charset::MAX_SYMBOLS + 1;
 
-pub(super) fn check_dim(field: &'static str, dim: usize) -> Result<(), ConfigError> {
-    if (1..=MAX_DIM).contains(&dim) {
-        Ok(())
-    } else {
-        Err(ConfigError::new(field, format!("{dim} is not in 1..={MAX_DIM}")))
-    }
-}
-
-pub(super) fn check_blocks(field: &'static str, blocks: usize) -> Result<(), ConfigError> {
-    if blocks <= MAX_BLOCKS {
-        Ok(())
-    } else {
-        Err(ConfigError::new(field, format!("{blocks} is not in 0..={MAX_BLOCKS}")))
-    }
-}
-
-pub(super) fn check_mlp(field: &'static str, mlp_dim: usize) -> Result<(), ConfigError> {
-    if (1..=MAX_MLP_DIM).contains(&mlp_dim) {
-        Ok(())
-    } else {
-        Err(ConfigError::new(field, format!("{mlp_dim} is not in 1..={MAX_MLP_DIM}")))
-    }
-}
-
-pub(super) fn check_heads(
-    field: &'static str,
-    heads: usize,
-    dim: usize,
-) -> Result<(), ConfigError> {
-    if heads >= 1 && dim.is_multiple_of(heads) {
-        Ok(())
-    } else {
-        Err(ConfigError::new(field, format!("{heads} does not divide the dimension {dim}")))
-    }
-}
+/// Pixels of the input's width that a column of every encoder's features covers.
+const PATCH: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -10,6 +10,7 @@ mod config;
 mod encoder;
 mod head;
 pub(crate) mod layers;
+mod limits;
 mod parameters;
 
 use crate::error::Result;
@@ -17,12 +18,14 @@ use crate::ops::{Grid, Layers, Ops, Scope};
 use encoder::Encoder;
 use head::Head;
 
-pub use config::{Config, EncoderConfig, HeadConfig};
+pub use config::Config;
+pub use encoder::EncoderConfig;
 pub(crate) use encoder::Features;
 pub use encoder::repvit::{RepVitBlock, RepVitConfig, RepVitKind, RepVitStem};
-pub(crate) use encoder::svtr::{HEAD_DIM, block_index};
-pub use encoder::svtr::{LocalMixer, StageConfig, SvtrConfig};
+pub(crate) use encoder::svtr_config::{HEAD_DIM, block_index};
+pub use encoder::svtr_config::{LocalMixer, StageConfig, SvtrConfig};
 pub(crate) use head::FrameLogits;
+pub use head::HeadConfig;
 pub use head::frm::FrmConfig;
 pub use head::light_svtr::LightSvtrConfig;
 pub use head::pooled::PooledConfig;

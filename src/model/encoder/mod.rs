@@ -2,14 +2,53 @@
 
 mod patch_embed;
 pub(super) mod repvit;
-pub(super) mod svtr;
+mod svtr;
 mod svtr_block;
+pub(super) mod svtr_config;
 
-use super::config::EncoderConfig;
-use crate::error::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ConfigError, Result};
 use crate::ops::{Grid, Layers, Ops, Scope};
-use repvit::RepVit;
+use repvit::{RepVit, RepVitConfig};
 use svtr::Svtr;
+use svtr_config::{StageConfig, SvtrConfig};
+
+/// The encoder of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EncoderConfig {
+    /// SVTRv2's: convolutions and attention over all positions.
+    Svtr(SvtrConfig),
+    /// RepViT's kind: depthwise and pointwise convolutions.
+    #[serde(rename = "repvit")]
+    RepVit(RepVitConfig),
+}
+
+impl EncoderConfig {
+    /// Channels of the features.
+    pub fn feature_dim(&self) -> usize {
+        match self {
+            EncoderConfig::Svtr(config) => config.feature_dim(),
+            EncoderConfig::RepVit(config) => config.feature_dim(),
+        }
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        match self {
+            EncoderConfig::Svtr(config) => config.stages.iter().map(StageConfig::blocks).sum(),
+            EncoderConfig::RepVit(config) => config.blocks.len(),
+        }
+    }
+
+    pub(super) fn validate(&self) -> Result<(), ConfigError> {
+        match self {
+            EncoderConfig::Svtr(config) => config.validate(),
+            EncoderConfig::RepVit(config) => config.validate(),
+        }
+    }
+}
 
 /// What an encoder gives out.
 pub(crate) struct Features<T> {

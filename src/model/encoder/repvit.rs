@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::Features;
 use crate::error::{ConfigError, Result};
 use crate::model::attention::Mlp;
-use crate::model::config::{MAX_BLOCKS, check_dim};
 use crate::model::layers;
+use crate::model::limits::{MAX_BLOCKS, check_dim};
 use crate::ops::{
     Activation, ConvConfig, ConvShape, Epilogue, Gate, Grid, Layers, Ops, Padding, Scope,
 };

@@ -2,7 +2,7 @@
 //!
 //! Both are post-norm: `x = norm1(x + mixer(x))`, `x = norm2(x + mlp(x))`.
 
-use super::svtr::{LocalMixer, StageConfig};
+use super::svtr_config::{LocalMixer, StageConfig};
 use crate::error::Result;
 use crate::model::attention::{Mlp, SelfAttention};
 use crate::model::layers;

@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Result};
 use crate::model::attention::PreNormBlock;
-use crate::model::config::{check_heads, check_mlp};
 use crate::model::layers;
+use crate::model::limits::{check_heads, check_mlp};
 use crate::ops::{Activation, Grid, Layers, Ops, Scope, VerticalAttentionParameters};
 
 /// Epsilon of the norms of the horizontal block.

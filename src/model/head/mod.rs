@@ -6,15 +6,58 @@ pub(super) mod light_svtr;
 pub(super) mod pooled;
 pub(super) mod svtr_neck;
 
-use super::config::HeadConfig;
-use crate::error::Result;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ConfigError, Result};
 use crate::model::layers;
 use crate::ops::{Epilogue, Grid, Layers, Ops, Scope};
 use frames::pool_columns;
-use frm::Frm;
-use light_svtr::LightSvtr;
-use pooled::Pooled;
-use svtr_neck::SvtrNeck;
+use frm::{Frm, FrmConfig};
+use light_svtr::{LightSvtr, LightSvtrConfig};
+use pooled::{Pooled, PooledConfig};
+use svtr_neck::{SvtrNeck, SvtrNeckConfig};
+
+/// The head of a network: what makes the logits of each frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum HeadConfig {
+    /// The feature rearrangement module: SVTRv2. A frame a column of the features.
+    Frm(FrmConfig),
+    /// The SVTR neck: OpenOCR's multilingual models. A frame two columns.
+    SvtrNeck(SvtrNeckConfig),
+    /// LightSVTR: PP-OCRv6 small. A frame two columns.
+    LightSvtr(LightSvtrConfig),
+    /// Convolutions of the frames alone: PP-OCRv6 tiny. A frame two columns.
+    Pooled(PooledConfig),
+}
+
+impl HeadConfig {
+    /// Columns of the features that make a frame.
+    pub(super) fn columns(&self) -> usize {
+        match self {
+            HeadConfig::Frm(_) => 1,
+            HeadConfig::SvtrNeck(_) | HeadConfig::LightSvtr(_) | HeadConfig::Pooled(_) => 2,
+        }
+    }
+
+    pub(super) fn blocks(&self) -> usize {
+        match self {
+            HeadConfig::SvtrNeck(config) => config.blocks,
+            HeadConfig::LightSvtr(config) => config.blocks,
+            HeadConfig::Frm(_) | HeadConfig::Pooled(_) => 1,
+        }
+    }
+
+    pub(super) fn validate(&self, feature_dim: usize) -> Result<(), ConfigError> {
+        match self {
+            HeadConfig::Frm(config) => config.validate(feature_dim),
+            HeadConfig::SvtrNeck(config) => config.validate(feature_dim),
+            HeadConfig::LightSvtr(config) => config.validate(),
+            HeadConfig::Pooled(config) => config.validate(),
+        }
+    }
+}
 
 /// The logits of a batch.
 pub(crate) struct FrameLogits<T> {

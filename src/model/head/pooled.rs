@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::frames::{FrameConv, check_taps};
 use crate::error::{ConfigError, Result};
-use crate::model::config::check_dim;
 use crate::model::layers;
+use crate::model::limits::check_dim;
 use crate::ops::{Activation, Epilogue, Grid, Layers, Ops, Scope};
 
 const HARD_SWISH: Activation = Activation::HardSwish;

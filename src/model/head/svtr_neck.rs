@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::frames::FrameConv;
 use crate::error::{ConfigError, Result};
 use crate::model::attention::PreNormBlock;
-use crate::model::config::{check_blocks, check_dim, check_heads, check_mlp};
 use crate::model::layers;
+use crate::model::limits::{check_blocks, check_dim, check_heads, check_mlp};
 use crate::ops::{Activation, Epilogue, Grid, Layers, Ops, Scope};
 
 /// Epsilon of the norms inside the blocks, and behind them.

@@ -1,0 +1,87 @@
+//! Which line a text runs along: what the middles of its characters suggest, refined by the ink.
+
+use super::ink::Ink;
+use super::line::Line;
+
+/// How much more concentrated the ink's rows must be along a bent line than along a level one.
+const GAIN: f32 = 1.12;
+
+/// The least rise from the first character to the last, or the least sagitta, in half heights: less
+/// is level text with ascenders and descenders.
+const MIN_BEND: f32 = 0.5;
+
+/// Steps of the refinement, in half heights.
+const STEPS: [f32; 5] = [0.6, 0.3, 0.3, 0.15, 0.08];
+
+/// Pixels of ink with their coverage, in pixels of the crop.
+struct Dots {
+    dots: Vec<(f32, f32, f32)>,
+    /// Height of a row.
+    row: f32,
+    rows: usize,
+}
+
+/// The line through the middles of characters, for text of a given half height: level unless the
+/// ink clearly runs along a slant or a curve. `step` is the width and height of a pixel of `ink`.
+pub(super) fn fit(ink: &Ink, middles: &[(f32, f32)], half_height: f32, step: (f32, f32)) -> Line {
+    let level = Line::level(middles);
+    let dots = Dots::new(ink, step);
+    let flat = dots.concentration(&level);
+    let candidates = [Line::slanted(middles), Line::curved(middles)];
+    let concentrations =
+        candidates.into_iter().flatten().map(|line| (dots.concentration(&line), line));
+    let best = concentrations.max_by(|a, b| a.0.total_cmp(&b.0));
+    let Some((mut best, mut line)) = best.filter(|(most, _)| *most > flat) else { return level };
+    let reach = middles.iter().map(|m| (m.0 - line.origin()).abs()).fold(step.0, f32::max);
+    for size in STEPS {
+        let by = size * half_height;
+        let moves = [(by / reach, 0.0), (-by / reach, 0.0)]
+            .into_iter()
+            .chain([(0.0, by / reach.powi(2)), (0.0, -by / reach.powi(2))]);
+        for (slope, bend) in moves {
+            // Curves need characters between the first and the last one.
+            if bend != 0.0 && middles.len() < 3 {
+                continue;
+            }
+            let moved = line.bent(slope, bend);
+            let concentration = dots.concentration(&moved);
+            if concentration > best {
+                (best, line) = (concentration, moved);
+            }
+        }
+    }
+    let bend = line.rise(reach).max(line.sagitta(reach));
+    if best > GAIN * flat && bend > MIN_BEND * half_height { line } else { level }
+}
+
+impl Dots {
+    fn new(ink: &Ink, step: (f32, f32)) -> Self {
+        let (width, height) = (ink.width(), ink.height());
+        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
+        let dots = pixels
+            .map(|(x, y)| ((x as f32 + 0.5) * step.0, (y as f32 + 0.5) * step.1, ink.at(x, y)))
+            .filter(|dot| dot.2 >= 0.5)
+            .collect();
+        Dots { dots, row: step.1, rows: height }
+    }
+
+    /// The sum of the squares of the shares of ink in rows along a line.
+    fn concentration(&self, line: &Line) -> f32 {
+        let mut rows = vec![0.0f32; 2 * self.rows + 2];
+        let mut total = 0.0;
+        let last = rows.len() as f32 - 2.0;
+        for &(x, y, covered) in &self.dots {
+            let across = (y - line.at(x).1) * line.direction(x).0;
+            let at = (across / self.row + self.rows as f32).clamp(0.0, last);
+            let (row, part) = (at as usize, at.fract());
+            rows[row] += (1.0 - part) * covered;
+            rows[row + 1] += part * covered;
+            total += covered;
+        }
+        if total > 0.0 {
+            rows.iter().map(|row| row * row).sum::<f32>() / (total * total)
+        } else {
+            0.0
+        }
+    }
+}
