@@ -315,7 +315,7 @@ fn chunks_that_decoders_trip_over() {
         ("transparency before the palette", true, &|c| c.insert(1, (*b"tRNS", vec![0; 2]))),
         ("an unknown chunk", true, &|c| c.insert(1, (*b"QUIZ", vec![0; 2]))),
         ("a second header", true, &|c| c.insert(1, c[0].clone())),
-        ("a header of 12 bytes", false, &|c| drop(c[0].1.pop())),
+        ("a header of 12 bytes", false, &|c| _ = c[0].1.pop()),
         ("16 bits of a palette", false, &|c| c[0].1[8] = 16),
         ("colour type 5", false, &|c| c[0].1[9] = 5),
         ("interlace 2", false, &|c| c[0].1[12] = 2),

@@ -13,6 +13,9 @@ const MIN_BEND: f32 = 0.5;
 /// Steps of the refinement, in half heights.
 const STEPS: [f32; 5] = [0.6, 0.3, 0.3, 0.15, 0.08];
 
+/// How far the line may lie from the middle of a character, in half heights.
+const MAX_OFF: f32 = 0.75;
+
 /// Pixels of ink with their coverage, in pixels of the crop.
 struct Dots {
     dots: Vec<(f32, f32, f32)>,
@@ -44,6 +47,11 @@ pub(super) fn fit(ink: &Ink, middles: &[(f32, f32)], half_height: f32, step: (f3
                 continue;
             }
             let moved = line.bent(slope, bend);
+            // Strokes that lean are concentrated along steep lines, too: the line stays near the middles.
+            let off = |middle: &(f32, f32)| (moved.at(middle.0).1 - middle.1).abs();
+            if middles.iter().map(off).fold(0.0, f32::max) > MAX_OFF * half_height {
+                continue;
+            }
             let concentration = dots.concentration(&moved);
             if concentration > best {
                 (best, line) = (concentration, moved);

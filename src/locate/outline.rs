@@ -5,6 +5,9 @@ use std::ops::Range;
 use super::pieces::NOBODY;
 use super::strip::Strip;
 
+/// Columns and rows.
+type PixelBox = (Range<usize>, Range<usize>);
+
 /// Where the ink of a character begins and ends in a strip.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Extent {
@@ -32,7 +35,7 @@ pub(super) fn extents(strip: &Strip, owners: &[u32], count: usize) -> Vec<Option
         (across.start, across.end) = (across.start.min(x), across.end.max(x + 1));
         (down.start, down.end) = (down.start.min(y), down.end.max(y + 1));
     }
-    let extent = |(character, own): (usize, Option<(Range<usize>, Range<usize>)>)| {
+    let extent = |(character, own): (usize, Option<PixelBox>)| {
         let (across, down) = own?;
         // Faint pixels around the ink count as well, if they are nobody else's.
         let start = (across.start.saturating_sub(1), down.start.saturating_sub(1));

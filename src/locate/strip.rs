@@ -132,7 +132,7 @@ impl Strip {
         }
         let mean = sum / total;
         let deviation = (squares / total - mean * mean).max(0.0).sqrt();
-        (total > 0.0).then(|| (self.top + mean * self.step.1, deviation * self.step.1))
+        (total > 0.0).then_some((self.top + mean * self.step.1, deviation * self.step.1))
     }
 }
 
@@ -143,12 +143,14 @@ fn edges(line: &Line, (width, reach): (f32, f32), step: f32) -> Vec<f32> {
         let count = (width / step).round().max(1.0) as usize;
         return (0..=count).map(|edge| edge as f32 * step).collect();
     }
-    let mut edges = vec![-reach];
-    let mut edge = -reach;
-    while edge < width + reach {
+    // Bounded, whatever the scale of the two axes: what lies farther out is not the crop's.
+    let margin = reach.min(width);
+    let mut edges = vec![-margin];
+    let mut edge = -margin;
+    while edge < width + margin {
         // The midpoint rule; a line is never vertical.
         let half = edge + line.direction(edge).0 * step / 2.0;
-        edge += (line.direction(half).0 * step).max(step / 16.0);
+        edge += (line.direction(half).0 * step).max(step / 4.0);
         edges.push(edge);
     }
     edges

@@ -331,9 +331,9 @@ mod tests {
                 false,
             ),
             (
-                "a short line below",
+                "a line below with little ink",
                 [none, text, text, text, text, none, short, short, short, short, none, none],
-                true,
+                false,
             ),
             (
                 "a word that falls",

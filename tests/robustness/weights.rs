@@ -126,7 +126,8 @@ fn onnx_files() {
     let conv = |input: &str, output: &str| operation("Conv", &[input, "w"], &[output], &[]);
     let ends = [field(11, &field(1, b"x")), field(12, &field(1, b"y"))];
     let kernel = initializer("w", &[1, 1, 1, 1], &[0; 4]);
-    let structure = |nodes: Vec<Vec<u8>>| onnx(&[&ends[..], &[kernel.clone()], &nodes].concat());
+    let structure =
+        |nodes: Vec<Vec<u8>>| onnx(&[&ends[..], std::slice::from_ref(&kernel), &nodes].concat());
     let copies = |kind: &str, count: usize| {
         let value = |i: usize| if i == 0 { "x".to_owned() } else { format!("{i:x}") };
         let copy = |i: usize| operation(kind, &[&value(i)], &[&value(i + 1)], &[]);

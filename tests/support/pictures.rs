@@ -329,9 +329,9 @@ fn block(bits: &mut Bits, values: &[i16; 64], sum: &mut i32, band: Band) {
         bits.symbol(0);
         return;
     };
-    for place in usize::from(start.max(1))..=last {
-        let value = shifted(values[place], low);
-        if high > 0 && shifted(values[place], high) != 0 {
+    for &coefficient in &values[usize::from(start.max(1))..=last] {
+        let value = shifted(coefficient, low);
+        if high > 0 && shifted(coefficient, high) != 0 {
             corrections.push(value.unsigned_abs() & 1);
             continue;
         }

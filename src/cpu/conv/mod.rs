@@ -331,8 +331,8 @@ pub(super) mod tests {
             for top in (0..last(height, padding.top, padding.bottom, kernel.0)).step_by(stride.0) {
                 let columns = last(width, padding.left, padding.right, kernel.1);
                 for left in (0..columns).step_by(stride.1) {
-                    for o in 0..out_dim {
-                        let mut sum = f64::from(bias[o]);
+                    for (o, &bias) in bias.iter().enumerate().take(out_dim) {
+                        let mut sum = f64::from(bias);
                         for tap in 0..kernel.0 * kernel.1 {
                             let row = (top + tap / kernel.1).wrapping_sub(padding.top);
                             let column = (left + tap % kernel.1).wrapping_sub(padding.left);

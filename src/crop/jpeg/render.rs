@@ -71,7 +71,11 @@ impl Plane {
         let line = |at: usize| &self.samples[at * self.stride..][..self.width];
         let own = y / self.covers.1;
         // The row on the other side of the pixel.
-        let near = if y % 2 == 0 { own.saturating_sub(1) } else { (own + 1).min(self.height - 1) };
+        let near = if y.is_multiple_of(2) {
+            own.saturating_sub(1)
+        } else {
+            (own + 1).min(self.height - 1)
+        };
         let weighted = |sums: &mut Vec<u16>| {
             sums.clear();
             let pairs = line(own).iter().zip(line(near));
@@ -90,7 +94,7 @@ impl Plane {
             }
             (1, 2) => {
                 weighted(sums);
-                let half = if y % 2 == 0 { 1 } else { 2 };
+                let half = if y.is_multiple_of(2) { 1 } else { 2 };
                 for (pixel, sum) in row.iter_mut().zip(sums) {
                     *pixel = ((*sum + half) >> 2) as u8;
                 }

@@ -16,7 +16,7 @@ use svtr_config::{StageConfig, SvtrConfig};
 
 /// The encoder of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EncoderConfig {
     /// SVTRv2's: convolutions and attention over all positions.

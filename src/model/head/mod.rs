@@ -19,7 +19,7 @@ use svtr_neck::{SvtrNeck, SvtrNeckConfig};
 
 /// The head of a network: what makes the logits of each frame.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "type", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HeadConfig {
     /// The feature rearrangement module: SVTRv2. A frame a column of the features.

@@ -34,10 +34,10 @@ pub(super) fn is_named(file: &[u8], graph: Range<usize>) -> Result<bool> {
     let (mut nodes, mut convolutions) = (0usize, false);
     for field in Fields::new(file, graph) {
         match field.map_err(malformed)? {
-            (GRAPH_INITIALIZER, Value::Bytes(message)) => {
-                if of_encoder(super::constants::name(file, message)?) {
-                    return Ok(true);
-                }
+            (GRAPH_INITIALIZER, Value::Bytes(message))
+                if of_encoder(super::constants::name(file, message.clone())?) =>
+            {
+                return Ok(true);
             }
             (GRAPH_NODE, Value::Bytes(node)) => {
                 nodes += 1;

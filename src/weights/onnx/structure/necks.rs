@@ -44,7 +44,7 @@ impl Walk<'_, '_> {
         self.put_neck_conv("point", point);
         let conv = graph.hard_swish(value).and_then(|value| graph.conv(value));
         let mix = self.find(
-            conv.filter(|conv| is_row(conv)),
+            conv.filter(is_row),
             value,
             "the neck's depthwise convolution with hard swish",
         )?;
@@ -76,7 +76,7 @@ impl Walk<'_, '_> {
         let what = "the sum of a convolution with swish and its input, or a block of attention";
         let [a, b] = self.find(graph.sum(value), value, what)?;
         let mixed = [(a, b), (b, a)].into_iter().find_map(|(input, branch)| {
-            let conv = graph.conv(graph.swish(branch)?).filter(|conv| is_row(conv))?;
+            let conv = graph.conv(graph.swish(branch)?).filter(is_row)?;
             (conv.input == input).then_some(conv)
         });
         let mix =
@@ -145,7 +145,6 @@ impl Walk<'_, '_> {
     }
 
     /// `x + linear(y)`: x, the layer, and y.
-    #[expect(clippy::type_complexity, reason = "read at once by the caller above")]
     fn residual_linear(
         &self,
         value: ValueId,
