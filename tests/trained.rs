@@ -4,7 +4,7 @@ mod support;
 
 use support::{Reference, max_difference, reference_folder, trained_weights};
 use svtrv2::weights::Weights;
-use svtrv2::{Crop, Options, Recognizer};
+use svtrv2::{Crop, Lines, Options, Recognizer};
 
 /// Absolute, on probabilities.
 const TOLERANCE: f32 = 1e-4;
@@ -17,7 +17,8 @@ fn reference_probabilities_and_texts() {
     let json = std::fs::read_to_string(folder.join("crops_expected.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_str(&json).unwrap();
     let weights = Weights::open(trained_weights()).unwrap();
-    let options = Options { max_ratio: Some(12), ..Options::default() };
+    let (max_ratio, lines) = (Some(12), Lines::Squeeze);
+    let options = Options { max_ratio, lines, trim_margins: false, ..Options::default() };
     let recognizer = Recognizer::new(&weights, options).unwrap();
 
     let names = probabilities.names();

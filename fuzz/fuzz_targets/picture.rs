@@ -5,9 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use svtrv2::resize::resize_bicubic;
 use svtrv2::{Conversion, Crop, DecodeOptions, Rotation};
-use svtrv2_fuzz::pictures::{
-    Chunks, Jpeg, Segments, jpeg, jpeg_segments, png, png_chunks, zlib,
-};
+use svtrv2_fuzz::pictures::{Chunks, Jpeg, Segments, jpeg, jpeg_segments, png, png_chunks, zlib};
 use svtrv2_fuzz::{Bytes, MB, within};
 
 /// Pixels that are decoded. Few, so that images are many.
@@ -53,8 +51,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     let file = &file[..end];
     let conversion = if kind & 4 == 0 { Conversion::Visible } else { Conversion::Reference };
-    let options =
-        DecodeOptions { exif: kind & 8 == 0, max_pixels: PIXELS as u64, conversion };
+    let options = DecodeOptions { exif: kind & 8 == 0, max_pixels: PIXELS as u64, conversion };
     let crop = within(BUDGET + 4 * file.len(), || Crop::decode_with(file, options));
     if let Ok(crop) = crop {
         let (width, height) = (crop.width(), crop.height());

@@ -91,7 +91,8 @@ pub struct CalibratedLayer {
 
 impl Int8Calibration {
     /// Adds the layers that stay in f32, and what was found for the others, to options for
-    /// [`Weights::save_quantized`]. Layers whose input has 12 bits get a bit more for their weights, of 8 at most.
+    /// [`Weights::save_quantized`]. Layers whose input has 12 bits get a bit more for their weights, of 8 at most,
+    /// and so does a vertical attention, which computes in f32.
     pub fn apply(&self, options: &mut QuantizeOptions) {
         for layer in &self.layers {
             let name = layer.name.clone();
@@ -108,8 +109,16 @@ impl Int8Calibration {
             options.input_covariances.insert(name.clone(), layer.input_covariances.clone());
             options.input_means.insert(name, layer.input_means.clone());
         }
+        if !self.layers.iter().any(|layer| layer.name == CLASSIFIER) {
+            // The vertical attention computes in f32 with what the file holds: no kernel limits its bits.
+            options.extra_bits.push((VERTICAL_ATTENTION.to_owned(), 1.0));
+        }
     }
 }
+
+/// The classifier's weight, and what the names of the vertical attention's weights start with.
+const CLASSIFIER: &str = "decoder.fc.weight";
+const VERTICAL_ATTENTION: &str = "decoder.fc";
 
 impl Weights {
     /// Tries every layer in int8 on crops ([`Recognizer::resize`](crate::Recognizer::resize) makes

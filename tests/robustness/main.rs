@@ -21,7 +21,7 @@ use crafted::png_of_size;
 use support::{pattern_weights, random_crop, toy_file};
 use svtrv2::model::Config;
 use svtrv2::weights::{StorageType, Weights};
-use svtrv2::{Charset, Crop, Error, Options, Page, PixelFormat, Recognizer};
+use svtrv2::{Charset, Crop, Error, Lines, Options, Page, PixelFormat, Recognizer};
 
 /// Counts the bytes that are allocated now, and the most since [`Peak::start`].
 struct Counting;
@@ -138,11 +138,19 @@ fn recognizer() -> Recognizer {
     Recognizer::open(toy_file(folder.path())).unwrap()
 }
 
+/// One that squeezes long lines.
+fn squeezing(max_ratio: u32) -> svtrv2::Result<Recognizer> {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = Weights::open(toy_file(folder.path())).unwrap();
+    let max_ratio = Some(max_ratio);
+    Recognizer::new(&weights, Options { max_ratio, lines: Lines::Squeeze, ..Options::default() })
+}
+
 /// Sides from one pixel to 2^24: four times the decoded bytes, and 16 MB.
 #[test]
 fn images_of_any_shape() {
     let _alone = alone();
-    let recognizer = recognizer();
+    let recognizer = squeezing(4).unwrap();
     let long = 1 << 24;
     for (width, height) in [(1, long), (long, 1), (2, long / 2), (long / 2, 2), (4096, 4096)] {
         let image = image::GrayImage::from_fn(width, height, |x, y| image::Luma([(x ^ y) as u8]));
@@ -214,14 +222,9 @@ fn a_region_with_far_points_is_no_large_crop() {
 #[test]
 fn the_widest_crop() {
     let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let weights = Weights::open(toy_file(folder.path())).unwrap();
-    let with = |max_ratio| {
-        Recognizer::new(&weights, Options { max_ratio: Some(max_ratio), ..Options::default() })
-    };
-    assert!(matches!(with(129), Err(Error::Config(error)) if error.field == "max_ratio"));
+    assert!(matches!(squeezing(257), Err(Error::Config(error)) if error.field == "max_ratio"));
     let crop = random_crop(1, 32_768, 32);
-    let recognizer = with(128).unwrap();
+    let recognizer = squeezing(128).unwrap();
     let (most, recognition) = peak(|| recognizer.recognize(&crop).unwrap());
     println!("| crop of 32768x32, max_ratio 128 | {} | {most} | {} | |", crop.len(), 128 * MB);
     assert_eq!(recognition.size.width, 4096);

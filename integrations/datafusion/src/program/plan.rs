@@ -141,7 +141,10 @@ mod tests {
     fn a_folder_of_tables_gives_a_file_each() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("texts");
-        touch(folder.path(), &["in/b.parquet", "in/a.parquet", "in/.c.parquet.1.0.partial", "in/x.md"]);
+        touch(
+            folder.path(),
+            &["in/b.parquet", "in/a.parquet", "in/.c.parquet.1.0.partial", "in/x.md"],
+        );
         let input = folder.path().join("in");
         let found = parts(std::slice::from_ref(&input), &output, 10).unwrap();
         assert_eq!(outputs(&found), ["a.parquet", "b.parquet"]);
