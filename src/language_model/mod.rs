@@ -7,7 +7,7 @@
 //! |---|---|
 //! | n-grams with backoff; over the symbols of a charset | [`Ngram`], [`SymbolLm`] |
 //! | estimated from words (Kneser-Ney) | [`Ngram::from_words`], [`Smoothing`] |
-//! | from and to ARPA files | [`Ngram::open`], [`Ngram::to_arpa`] |
+//! | from and to ARPA files | [`Ngram::open`], [`Ngram::save`] |
 //! | with fewer n-grams | [`Ngram::pruned`] |
 //! | in about a byte and a half an n-gram | [`CompactNgram`] |
 //! | in any letter case | [`CasedLm`] |
