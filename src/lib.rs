@@ -149,6 +149,16 @@ pub mod train;
 pub mod weights;
 mod words;
 
+/// What the tests in `tests/` make their files with.
+#[cfg(test)]
+#[path = "../tests/support"]
+mod support {
+    pub mod crafted;
+    #[cfg(feature = "onnx")]
+    pub mod graphs;
+    pub mod pictures;
+}
+
 /// The crate whose images [`Crop`] and [`Page`] take.
 #[cfg(feature = "image")]
 pub use image;

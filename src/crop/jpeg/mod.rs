@@ -143,16 +143,9 @@ fn decode_fast(file: &[u8], header: &Header) -> Result<Vec<u8>, ImageError> {
 }
 
 #[cfg(test)]
-#[path = "../../../tests/support/crafted.rs"]
-mod crafted;
-#[cfg(test)]
-#[path = "../../../tests/support/pictures.rs"]
-mod pictures;
-
-#[cfg(test)]
 mod tests {
-    use super::pictures::{Jpeg, jpeg, jpeg_segments};
     use super::*;
+    use crate::support::pictures::{Jpeg, Segments, jpeg, jpeg_segments};
 
     fn header(bytes: &[u8]) -> Header<'_> {
         Header::read(bytes, |_, _| Ok(())).unwrap()
@@ -302,13 +295,13 @@ mod tests {
     #[test]
     fn faults_are_named() {
         let good = spec(&[(2, 2), (1, 1), (1, 1)]);
-        let with = |change: &dyn Fn(&mut pictures::Segments)| {
+        let with = |change: &dyn Fn(&mut Segments)| {
             let mut source = || 7;
             let mut segments = jpeg_segments(&good, &mut source);
             change(&mut segments);
             jpeg(&segments)
         };
-        type Change<'a> = &'a dyn Fn(&mut pictures::Segments);
+        type Change<'a> = &'a dyn Fn(&mut Segments);
         let cases: [(&str, Change); 12] = [
             ("do not divide", &|s| s[1].1[10] = 0x31),
             ("0 x 1, not 1 to 4", &|s| s[1].1[10] = 0x01),

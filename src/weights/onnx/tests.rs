@@ -1,18 +1,13 @@
 //! Graphs that are told by their structure.
 
-#[path = "../../../tests/support/crafted.rs"]
-mod crafted;
-#[path = "../../../tests/support/graphs.rs"]
-mod graphs;
-
 use std::collections::BTreeMap;
 
 use super::super::buffer::Buffer;
 use super::super::tensor::StoredTensor;
 use super::super::{fold, names};
 use super::*;
-use crafted::{initializer, onnx};
-use graphs::{
+use crate::support::crafted::{initializer, onnx};
+use crate::support::graphs::{
     CLASSES, Network, attribute_int, attribute_ints, metadata, operation, pp_ocr, pp_ocr_graph,
 };
 
