@@ -149,16 +149,6 @@ pub mod train;
 pub mod weights;
 mod words;
 
-/// What the tests in `tests/` make their files with.
-#[cfg(test)]
-#[path = "../tests/support"]
-mod support {
-    pub mod crafted;
-    #[cfg(feature = "onnx")]
-    pub mod graphs;
-    pub mod pictures;
-}
-
 /// The crate whose images [`Crop`] and [`Page`] take.
 #[cfg(feature = "image")]
 pub use image;
@@ -188,3 +178,13 @@ pub use words::Word;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// What the tests in `tests/` make their files with.
+#[cfg(test)]
+#[path = "../tests/support"]
+mod support {
+    pub mod crafted;
+    #[cfg(feature = "onnx")]
+    pub mod graphs;
+    pub mod pictures;
+}
