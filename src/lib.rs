@@ -89,7 +89,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `image` (default) | takes the images of the crate `image`; files and raw pixels do not need it |
-//! | `candle` (default) | inference with candle: 16-bit numbers, other devices |
+//! | `candle` | inference with candle: 16-bit numbers, other devices |
 //! | `cuda`, `metal` | candle's NVIDIA and Apple GPU devices |
 //! | `accelerate`, `mkl` | candle's CPU matrix products by Apple's Accelerate and Intel's MKL |
 //! | `embedded` | the English model and language model inside the program: `Recognizer::embedded`, [`decode::Decoder`]`::english` |

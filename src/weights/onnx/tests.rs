@@ -6,7 +6,7 @@ use super::super::buffer::Buffer;
 use super::super::tensor::StoredTensor;
 use super::super::{fold, names};
 use super::*;
-use crate::support::crafted::{initializer, onnx};
+use crate::support::crafted::{field, initializer, onnx};
 use crate::support::graphs::{
     CLASSES, Network, attribute_int, attribute_ints, metadata, operation, pp_ocr, pp_ocr_graph,
 };
@@ -250,5 +250,5 @@ fn kernels_that_do_not_fit_their_weights() {
 
 /// The name of a graph's input (11) or output (12).
 fn graphs_field(number: u64, name: &str) -> Vec<u8> {
-    crafted::field(number, &crafted::field(1, name.as_bytes()))
+    field(number, &field(1, name.as_bytes()))
 }
