@@ -174,10 +174,20 @@ pub use recognizer::{Lines, Options, Orientation, RecognitionStream, Recognizer}
 pub use resize::ResizedCrop;
 pub use words::Word;
 
-/// Compiles the README's examples.
+/// Compiles the examples of the README and of the pages in `docs/`.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+    #[doc = include_str!("../docs/decoding.md")]
+    struct Decoding;
+    #[doc = include_str!("../docs/images.md")]
+    struct Images;
+    #[doc = include_str!("../docs/lines.md")]
+    struct Lines;
+    #[doc = include_str!("../docs/usage.md")]
+    struct Usage;
+}
 
 /// What the tests in `tests/` make their files with.
 #[cfg(test)]

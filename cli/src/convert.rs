@@ -128,7 +128,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let config = weights.config();
     say(format!(
-        "{}: {:?}, SVTRv2-{}, {} classes, max_ratio {}",
+        "{}: {:?}, {}, {} classes, max_ratio {}",
         arguments.input.display(),
         weights.format(),
         config.variant().unwrap_or("(custom)"),

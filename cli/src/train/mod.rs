@@ -33,12 +33,12 @@ use crate::failure::{Failure, Result, say, warn};
 #[derive(Args)]
 #[command(after_help = "\
 Examples: start or resume; a shorter training; weights for inference
-    svtrv2 train docs/small.toml
-    svtrv2 train docs/small.toml --set recipe.steps=100 --set out=short
-    svtrv2 train docs/small.toml --export small.safetensors
+    svtrv2 train training/small/small.toml
+    svtrv2 train training/small/small.toml --set recipe.steps=100 --set out=short
+    svtrv2 train training/small/small.toml --export small.safetensors
 
 What the network sees: fifty crops, rendered and augmented
-    svtrv2 train docs/small.toml --samples look --count 50")]
+    svtrv2 train training/small/small.toml --samples look --count 50")]
 pub struct Arguments {
     /// The settings, a TOML file
     settings: PathBuf,
@@ -57,7 +57,8 @@ pub struct Arguments {
     /// Write crops as the training receives them, with labels.tsv, and stop
     #[arg(long, value_name = "FOLDER")]
     samples: Option<PathBuf>,
-    /// Write batches to standard output, for a training elsewhere: docs/torch/train.py reads them
+    /// Write batches to standard output, for a training elsewhere:
+    /// training/english/torch/train.py reads them
     #[arg(long, conflicts_with = "samples")]
     stream: bool,
     /// The number of these crops; 100 in a folder, without end in a stream if it is not given

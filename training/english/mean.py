@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The mean of two weights files in f32 of one shape: 1 - SHARE of the first, SHARE of the second.
 
-    python3 docs/mean.py FIRST SECOND SHARE OUT
+    python3 training/english/mean.py FIRST SECOND SHARE OUT
 
 Metadata are those of the first. Needs numpy.
 """
