@@ -5,7 +5,7 @@
         pyctcdecode pygtrie fast-ctc-decode
     weights/venv/bin/python benches/compare.py [SECTION ..]
 
-Sections: network and int8 (of this CPU's instruction set), neighbour, resizer, end-to-end, decoding, training
+Sections: network, int8 and lines (of this CPU's instruction set), neighbour, resizer, end-to-end, decoding, training
 (needs Debian's python3-torch and libopenblas0-pthread); those that are not named keep what
 BENCHMARKS.md says of them. Without any, all are measured.
 
@@ -14,7 +14,8 @@ for B; T and S run on pattern weights in graphs that benches/reference_graph.py 
 also takes files of `svtrv2 convert --int8` that are there: weights/svtrv2_b_int8.safetensors (with
 weights of 8 bits, of earlier versions), and with weights of 7 bits svtrv2_b_int8_7 (`--calibrate`),
 normal_s_int8_7 and normal_t_int8_7 (`--english` of normal_s and normal_t, which the section writes).
-Decoding takes the word list of Debian's package wamerican for its language model. Everything runs in turn,
+Lines takes weights/ppocrv6_small.safetensors (examples/fetch_weights.sh ppocrv6-small) and
+weights/ppocrv6_small_int8.safetensors (`svtrv2 convert --int8` of it). Decoding takes the word list of Debian's package wamerican for its language model. Everything runs in turn,
 round after round; times are medians over rounds, and ratios medians of the rounds' ratios.
 """
 
@@ -47,6 +48,9 @@ INT8_FILES = {
     "S": {"S, 7 bits": "normal_s_int8_7"},
     "T": {"T, 7 bits": "normal_t_int8_7"},
 }
+SMALL_ONNX = WEIGHTS / "package/rapidocr/models/PP-OCRv6_rec_small.onnx"
+SMALL_OWN = WEIGHTS / "ppocrv6_small.safetensors"
+SMALL_INT8 = WEIGHTS / "ppocrv6_small_int8.safetensors"
 SAMPLE = ROOT / "examples/crops/harbour.png"
 SIZES = [(32, 128), (40, 112), (48, 96), (64, 64)]
 # Runtimes' threads go on spinning for a while after a run: none may run beside the next one.
@@ -281,6 +285,60 @@ def network(crate):
     return out
 
 
+def without_softmax(path):
+    """A model of PP-OCRv6 whose output are the logits, which is what ours gives here."""
+    import onnx
+
+    model = onnx.load(path)
+    (last,) = [n for n in model.graph.node if model.graph.output[0].name in n.output]
+    assert last.op_type == "Softmax"
+    model.graph.output[0].name = last.input[0]
+    model.graph.node.remove(last)
+    return model.SerializeToString()
+
+
+def lines(crate):
+    """PP-OCRv6 small, in f32 and from an int8 file, beside ONNX Runtime in f32."""
+    avx2 = Crate(executable("serve", flags='--cfg svtrv2_isa="avx2"'))
+    model = without_softmax(SMALL_ONNX)
+    out = [SECTIONS["lines"][0], ""]
+    out += [
+        "PP-OCRv6 small to the logits of its 18 710 classes; int8 is a file of `svtrv2 convert --int8`;",
+        "with AVX2 alone both are this crate built with `--cfg svtrv2_isa=\"avx2\"`.",
+        "",
+        "| batch | size | threads | f32 | int8 | ONNX Runtime | f32, AVX2 | int8, AVX2 | f32 / ONNX Runtime"
+        " | int8 / f32 | int8 / f32, AVX2 |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for batch in (1, 8):
+        for width in (192, 320, 960):
+            x = images(batch, 48, width)
+            for threads in (1, 2):
+                systems = []
+                for kind, own, program in [
+                    ("network", SMALL_OWN, crate),
+                    ("network-int8", SMALL_INT8, crate),
+                    (None, None, None),
+                    ("network", SMALL_OWN, avx2),
+                    ("network-int8", SMALL_INT8, avx2),
+                ]:
+                    if kind is None:
+                        run = onnx_runtime(model, threads)
+                        run(x)
+                        systems.append(lambda n, run=run: timed(run, x, n))
+                        continue
+                    words = (kind, own, 48, width, batch, threads)
+                    ask = lambda n, words=words, program=program: program.ask(*words, n)[0]
+                    ask(1)
+                    systems.append(ask)
+                times = rounds(systems, ROUNDS, 3 if batch == 1 else 1)
+                cells = [f"{t:.2f}" for t in np.median(times, axis=0)]
+                cells += [f"{ratio(times, a, b):.3f}" for a, b in ((0, 2), (1, 0), (4, 3))]
+                out.append(f"| {batch} | 48x{width} | {threads} | {' | '.join(cells)} |")
+                print(out[-1], flush=True)
+    return out
+
+
 def resizer(crate):
     out = ["## Resizer", "", "fast_image_resize 6 is not bit-identical to Pillow.", ""]
     out += ["| from | to | svtrv2 | fast_image_resize | ratio |", "|---|---|---|---|---|"]
@@ -351,6 +409,7 @@ def in_int8(crate):
 SECTIONS = {
     "network": (f"## Network, {cpu_name().split()[-1]}", network),
     "int8": (f"## int8, {cpu_name().split()[-1]}", in_int8),
+    "lines": (f"## PP-OCRv6, {cpu_name().split()[-1]}", lines),
     "neighbour": ("## Beside a busy neighbour", neighbour),
     "resizer": ("## Resizer", resizer),
     "end-to-end": ("## End to end", end_to_end),

@@ -179,6 +179,11 @@ impl Config {
         .map(|(name, _)| name)
     }
 
+    /// Whether the layer of a parameter computes in f32 where the network runs in int8.
+    pub(crate) fn computes_in_f32(&self, name: &str) -> bool {
+        self.encoder.f32_scope().is_some_and(|scope| name.starts_with(scope))
+    }
+
     /// Channels of the encoder's output.
     pub fn feature_dim(&self) -> usize {
         self.encoder.feature_dim()

@@ -4,8 +4,8 @@
 //! A weight is an integer times the scale of its output channel. What it is multiplied with is
 //! rounded when it is there: each row of a linear layer, in groups of at most 512, and each image of a
 //! convolution, to 255 or 4095 steps of its own range ([`ActivationBits`]). The first convolution, whose input
-//! are the three channels of the image, and the classifier compute in f32, and so does a layer whose
-//! weight is [kept in f32](Values::KeepF32).
+//! are the three channels of the image, the classifier of the FRM head, depthwise convolutions and squeeze-excite
+//! compute in f32, and so does a layer whose weight is [kept in f32](Values::KeepF32).
 
 use std::convert::Infallible;
 

@@ -152,7 +152,8 @@ impl Weights {
             }
         }
         check_bits("weight_bits", options.weight_bits)?;
-        let inputs = self.observe(&Images::new(self.config().resizing, crops))?;
+        let mut inputs = self.observe(&Images::new(self.config().resizing, crops))?;
+        inputs.retain(|name, _| !self.config().computes_in_f32(name));
         let count = options.trial_crops.clamp(1, crops.len());
         let spread = (0..count).map(|i| &crops[i * crops.len() / count]);
         let trials =

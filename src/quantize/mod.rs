@@ -30,6 +30,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::error::{ConfigError, Result};
+use crate::inference::Precision;
 use crate::ops::quantized::{ActivationBits, QuantizedTensor};
 use crate::weights::{self, Weights};
 use matrix::Matrix;
@@ -57,7 +58,7 @@ pub struct QuantizeOptions {
     /// counts.
     pub extra_bits: Vec<(String, f64)>,
     /// Parameters whose name holds one of the texts are not rounded but stored in f16. Inference in int8 computes
-    /// their layers in f32.
+    /// their layers in f32. (The stem of a RepViT encoder is kept for int8 without being named.)
     pub keep: Vec<String>,
     /// What int8 inference multiplies the input of a layer with before it is rounded, by the name of
     /// the layer's weight: a factor above 0 an input channel. The weight is divided by them before it
@@ -143,7 +144,8 @@ fn quantized_file(weights: &Weights, options: &QuantizeOptions) -> Result<Vec<u8
     let mut matrices = Vec::new();
     for name in weights.names() {
         let (values, shape) = weights.tensor(name)?.unwrap_or_default();
-        let keep = options.keep.iter().any(|part| name.contains(part.as_str()));
+        let keep = options.keep.iter().any(|part| name.contains(part.as_str()))
+            || (weights.precision() == Precision::Int8 && weights.config().computes_in_f32(name));
         if shape.len() > 1 && shape[0] > 1 && !values.is_empty() && !keep {
             matrices.push(Matrix::new(name, values, shape, options)?);
         } else {

@@ -401,7 +401,9 @@ impl ParameterSource<int8::Values> for Weights {
         let tensor = self.parameter(name, shape)?;
         Ok(match tensor.quantized_values(name)? {
             Some(quantized) => int8::Values::Int8(quantized),
-            None if tensor.is_kept_f32() => int8::Values::KeepF32(tensor.values(name)?),
+            None if tensor.is_kept_f32() || self.config.computes_in_f32(name) => {
+                int8::Values::KeepF32(tensor.values(name)?)
+            }
             None => int8::Values::F32(tensor.values(name)?),
         })
     }

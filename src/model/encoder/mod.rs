@@ -42,6 +42,15 @@ impl EncoderConfig {
         }
     }
 
+    /// What the names of the parameters start with whose layers compute in f32 where the network runs in
+    /// int8.
+    pub(crate) fn f32_scope(&self) -> Option<&'static str> {
+        match self {
+            EncoderConfig::Svtr(_) => None,
+            EncoderConfig::RepVit(_) => Some(repvit::STEM_SCOPE),
+        }
+    }
+
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         match self {
             EncoderConfig::Svtr(config) => config.validate(),
