@@ -177,9 +177,16 @@ fn in_parts<S: Copy + Send, const N: usize>(
     let Some(&(out_shape, _)) = parts.first() else {
         return Err(ComputeError::Images { shape: shape.to_vec(), values: images.len() }.into());
     };
-    let joined = std::array::from_fn(|output| {
-        let values = parts.iter().map(|(_, outputs)| &outputs[output][..]);
-        values.collect::<Vec<&[f32]>>().concat()
-    });
+    // A part is freed when it has been copied: with many classes they are large.
+    let count = parts.len();
+    let mut joined: [Vec<f32>; N] = std::array::from_fn(|_| Vec::new());
+    for (_, outputs) in parts {
+        for (joined, output) in joined.iter_mut().zip(outputs) {
+            if joined.is_empty() {
+                joined.reserve_exact(count * output.len());
+            }
+            joined.extend_from_slice(&output);
+        }
+    }
     Ok((batch, out_shape, joined))
 }
