@@ -2,7 +2,7 @@
 //!
 //! [`Weights::save_quantized`] rounds as [`QuantizeOptions`] say and writes a file (docs/weights_format.md).
 //! [`Weights::calibrate_int8`] runs the network on crops and finds options with which inference in int8
-//! ([`Precision::Int8`](crate::Precision::Int8)) errs less:
+//! ([`Precision::Int8`]) errs less:
 //!
 //! ```no_run
 //! use svtrv2::quantize::{CalibrationOptions, QuantizeOptions};
