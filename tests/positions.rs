@@ -14,6 +14,8 @@ struct Accumulator {
     words: usize,
     read: usize,
     glyphs: usize,
+    /// Boxes without an area.
+    empty: usize,
     inside: usize,
     inside_x: usize,
     inside_y: usize,
@@ -39,11 +41,14 @@ fn boxes_fit_the_glyphs() {
         let recognition = recognizer.recognize(Crop::open(folder.join(file)).unwrap()).unwrap();
         let accumulator = tallies.entry(kind.to_owned()).or_default();
         accumulator.words += 1;
-        if recognition.text != text {
+        // Spaces, which some networks do not know, have no glyph.
+        if recognition.text.replace(' ', "") != text.replace(' ', "") {
             continue;
         }
         accumulator.read += 1;
-        for (c, glyph) in recognition.chars.iter().zip(boxes.split(' ')) {
+        let chars = recognition.chars.iter().filter(|c| c.symbol != " ");
+        for (c, glyph) in chars.zip(boxes.split(' ')) {
+            accumulator.empty += usize::from(c.bounds.width() <= 0.0 || c.bounds.height() <= 0.0);
             let edges: Vec<f32> = glyph.split(',').map(|edge| edge.parse().unwrap()).collect();
             let [x0, y0, x1, y1] = edges[..] else { panic!("{line:?}") };
             let Point { x, y } = c.bounds.center();
@@ -58,12 +63,12 @@ fn boxes_fit_the_glyphs() {
             accumulator.y_error += (y - (y0 + y1) / 2.0) / (y1 - y0);
         }
     }
-    assert_eq!(tallies.len(), 3);
+    assert!(!tallies.is_empty());
     for (kind, accumulator) in tallies {
         let share = |part: usize| 100.0 * part as f32 / accumulator.glyphs as f32;
         println!(
             "{kind}: {} of {} words read; centres inside {:.1} % (x {:.1} %, y {:.1} %); \
-             mean error {:.2} widths, {:.2} heights; intersection over union {:.3}",
+             mean error {:.2} widths, {:.2} heights; intersection over union {:.3}; {} empty",
             accumulator.read,
             accumulator.words,
             share(accumulator.inside),
@@ -71,8 +76,10 @@ fn boxes_fit_the_glyphs() {
             share(accumulator.inside_y),
             accumulator.x_error / accumulator.glyphs as f32,
             accumulator.y_error / accumulator.glyphs as f32,
-            accumulator.overlap / accumulator.glyphs as f32
+            accumulator.overlap / accumulator.glyphs as f32,
+            accumulator.empty
         );
+        assert_eq!(accumulator.empty, 0, "{kind}");
         assert!(accumulator.read * 10 >= accumulator.words * 7, "{kind}");
         assert!(share(accumulator.inside) >= 97.0, "{kind}");
         let overlap = accumulator.overlap / accumulator.glyphs as f32;
