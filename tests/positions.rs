@@ -81,8 +81,11 @@ fn boxes_fit_the_glyphs() {
         );
         assert_eq!(accumulator.empty, 0, "{kind}");
         assert!(accumulator.read * 10 >= accumulator.words * 7, "{kind}");
-        assert!(share(accumulator.inside) >= 97.0, "{kind}");
+        // Letters on an arc overlap in every direction in which a crop could be cut.
+        let (least_inside, least_overlap) =
+            if kind == "curved" { (95.0, 0.75) } else { (99.0, 0.85) };
+        assert!(share(accumulator.inside) >= least_inside, "{kind}");
         let overlap = accumulator.overlap / accumulator.glyphs as f32;
-        assert!(overlap >= if kind == "straight" { 0.8 } else { 0.75 }, "{kind}: {overlap}");
+        assert!(overlap >= least_overlap, "{kind}: {overlap}");
     }
 }
