@@ -4,7 +4,7 @@ mod support;
 
 use support::{Reference, outside, reference_folder};
 use svtrv2::weights::Weights;
-use svtrv2::{Crop, Lines, Options, Recognizer};
+use svtrv2::{Lines, Options, Recognizer};
 
 /// Absolute, on probabilities.
 const TOLERANCE: f32 = 1e-4;
@@ -30,7 +30,7 @@ fn reference_probabilities_and_texts() {
     assert_eq!(crops.len(), 39);
     let mut largest = (0.0f32, "");
     for (name, expected) in crops {
-        let crop = Crop::open(folder.join("crops").join(name)).unwrap();
+        let crop = support::reference_crop(name);
         let resized = recognizer.resize(&crop).unwrap();
         let number = |field: &str| expected[field].as_u64().unwrap();
         assert_eq!(u64::from(resized[0].width), number("resized_width"), "{name}");

@@ -17,7 +17,7 @@ fn reference_crops_to_the_byte() {
     let names = expected.names();
     assert_eq!(names.len(), 39);
     for name in names {
-        let crop = Crop::open(folder.join("crops").join(&name)).unwrap();
+        let crop = support::reference_crop(&name);
         let size = target_size(crop.width(), crop.height(), MAX_RATIO).unwrap();
         let resized = resize_bicubic(&crop, size.width, size.height).unwrap();
         let (shape, expected) = expected.u8(&name);
@@ -36,7 +36,7 @@ fn reference_lines_to_the_byte() {
     let names = expected.names();
     assert_eq!(names.len(), 39);
     for name in names {
-        let crop = Crop::open(folder.join("crops").join(&name)).unwrap();
+        let crop = support::reference_crop(&name);
         let (shape, expected) = expected.u8(&name);
         let size = line_size(crop.width(), crop.height(), 48, 320, 128).unwrap();
         // The reference has no limit on the ratio.

@@ -25,7 +25,7 @@ fn reference_probabilities_and_texts() {
     assert_eq!(names.len(), 39);
     let mut largest = 0.0f32;
     for name in names {
-        let crop = Crop::open(folder.join("crops").join(&name)).unwrap();
+        let crop = support::reference_crop(&name);
         let resized = recognizer.resize(&crop).unwrap();
         let all_scores = &recognizer.emissions(&resized).unwrap()[0];
         let emissions = &all_scores.log_probs;

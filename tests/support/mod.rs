@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use svtrv2::Charset;
 use svtrv2::model::{
     Config, EncoderConfig, FrmConfig, LocalMixer, StageConfig, SvtrConfig, parameter_shapes,
 };
 use svtrv2::weights::{StorageType, Weights};
+use svtrv2::{Charset, Conversion, Crop, DecodeOptions};
 
 /// The value in [-1, 1) of element `i` (from 1) of the pattern tensor `name`.
 fn pattern(name: &str, i: u64) -> f64 {
@@ -194,6 +194,12 @@ pub fn outside(variable: &str) -> PathBuf {
 /// The folder with the reference implementation's numbers and crops.
 pub fn reference_folder() -> PathBuf {
     outside("SVTRV2_REFERENCE")
+}
+
+/// One of the reference's crops, converted to RGB as the reference implementation does.
+pub fn reference_crop(name: &str) -> Crop {
+    let options = DecodeOptions { conversion: Conversion::Reference, ..DecodeOptions::default() };
+    Crop::open_with(reference_folder().join("crops").join(name), options).unwrap()
 }
 
 /// The trained SVTRv2-B in this crate's format.
