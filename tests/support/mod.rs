@@ -197,7 +197,7 @@ pub fn reference_folder() -> PathBuf {
 }
 
 /// One of the reference's crops, converted to RGB as the reference implementation does.
-pub fn reference_crop(name: &str) -> Crop {
+pub fn reference_crop(name: &str) -> Crop<'static> {
     let options = DecodeOptions { conversion: Conversion::Reference, ..DecodeOptions::default() };
     Crop::open_with(reference_folder().join("crops").join(name), options).unwrap()
 }
