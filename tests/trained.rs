@@ -4,7 +4,7 @@ mod support;
 
 use support::{Reference, max_difference, reference_folder, trained_weights};
 use svtrv2::weights::Weights;
-use svtrv2::{Crop, Lines, Options, Recognizer};
+use svtrv2::{Lines, Options, Recognizer};
 
 /// Absolute, on probabilities.
 const TOLERANCE: f32 = 1e-4;
@@ -60,6 +60,7 @@ fn reference_probabilities_and_texts() {
 fn word_accuracy() {
     use std::time::Duration;
 
+    use svtrv2::Crop;
     use svtrv2::data::{Dataset, Sample};
     use svtrv2::evaluation::{Accumulator, Correctness};
 
