@@ -8,11 +8,14 @@ use proptest::prelude::*;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
-use support::{max_difference, pattern_weight, pattern_weights, random_crop, toy_config};
+use support::{
+    max_difference, pattern_checkpoint, pattern_input, pattern_weight, pattern_weights,
+    random_crop, to_safetensors, toy_config,
+};
 use svtrv2::model::{Config, FrmConfig, StageConfig, SvtrConfig};
 use svtrv2::quantize::{Coding, QuantizeOptions, Rate};
 use svtrv2::weights::{ActivationBits, QuantizedTensor, Weights};
-use svtrv2::{Charset, Crop, Error, Options, Recognizer, WeightsError};
+use svtrv2::{Charset, Crop, Error, Options, Precision, Recognizer, WeightsError};
 
 /// A linear layer of the toy network.
 const LAYER: &str = "encoder.stages.0.blocks.0.mlp.fc1.weight";
@@ -82,6 +85,46 @@ fn weights_come_back_rounded() {
         );
     }
     assert!(errors.is_sorted() && errors[0] > 0.0 && errors[0] < 0.1, "{errors:?}");
+}
+
+/// The stem of a RepViT encoder computes in f32 wherever the network runs in int8.
+#[test]
+fn stems_compute_in_f32() {
+    let config = Config { num_classes: 95, ..Config::pp_ocr_v6_tiny() };
+    // Without the weights behind the stem that int8 would round, its features are the stem's.
+    let mut checkpoint = pattern_checkpoint(&config);
+    for (name, _, values) in &mut checkpoint {
+        if name.contains("channel_mixer") && name.ends_with(".c.weight") {
+            values.fill(0.0);
+        }
+    }
+    let exact = Weights::from_bytes(to_safetensors(&checkpoint)).unwrap();
+    let exact = exact.with_charset(Charset::english()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let save = |weights: &Weights, options: &QuantizeOptions| {
+        let path = folder.path().join("quantized.safetensors");
+        weights.save_quantized(&path, options).unwrap();
+        open(&std::fs::read(path).unwrap()).unwrap()
+    };
+    let rounded = save(&exact, &options(Rate::Bits(8), Coding::Entropy));
+    let int8 =
+        save(&exact.clone().with_precision(Precision::Int8).unwrap(), &QuantizeOptions::int8());
+    for (name, is_quantized) in [
+        ("encoder.features.0.0.c.weight", false),
+        ("encoder.features.0.2.c.weight", false),
+        ("encoder.features.1.channel_mixer.m.0.c.weight", true),
+    ] {
+        assert!(rounded.quantized_tensor(name).unwrap().is_some(), "{name}");
+        assert_eq!(int8.quantized_tensor(name).unwrap().is_some(), is_quantized, "{name}");
+    }
+    let (image, shape) = pattern_input(1, 48, 96);
+    for (kind, weights) in [("exact", exact), ("rounded", rounded), ("int8", int8)] {
+        let expected = weights.model().unwrap().features(&image, shape).unwrap().values;
+        let found = weights.int8_model().unwrap().features(&image, shape).unwrap().values;
+        let scale = expected.iter().fold(0.0f32, |scale, x| scale.max(x.abs()));
+        let difference = max_difference(&found, &expected);
+        assert!(difference <= 1e-6 * scale, "{kind}: {difference} of {scale}");
+    }
 }
 
 #[test]

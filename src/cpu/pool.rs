@@ -73,27 +73,30 @@ fn pool_for(isa: Isa, pool: Pool, x: &[f32], sizes: Sizes) -> Vec<f32> {
         let image = &x[row / out.0 * image_len..][..image_len];
         let row = row % out.0;
         match pool {
-            Pool::Average => dispatch(isa, AverageRow { image, sizes, row, pooled }),
-            Pool::Max => dispatch(isa, MaxRow { image, sizes, row, pooled }),
+            Pool::Average => dispatch(isa, AverageRow(Row { image, sizes, row, pooled })),
+            Pool::Max => dispatch(isa, MaxRow(Row { image, sizes, row, pooled })),
         }
     });
     pooled
 }
 
-/// A row of the output, which is 0 before. Compiled for the instruction set, the loop over channels is vectors.
-struct AverageRow<'a> {
+/// A row of the output, which is 0 before, and the image that it is of.
+struct Row<'a> {
     image: &'a [f32],
     sizes: Sizes,
     row: usize,
     pooled: &'a mut [f32],
 }
 
+/// A row of means. Compiled for the instruction set, the loop over channels is vectors.
+struct AverageRow<'a>(Row<'a>);
+
 impl Kernel for AverageRow<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NV: usize>(self, _: S) {
-        let AverageRow { image, sizes, row, pooled } = self;
+        let Row { image, sizes, row, pooled } = self.0;
         let Sizes { width, channels, kernel, .. } = sizes;
         let factor = mean_factor(kernel);
         for row in row * kernel.0..(row + 1) * kernel.0 {
@@ -109,19 +112,14 @@ impl Kernel for AverageRow<'_> {
 }
 
 /// A row of the largest values. A row shifted by a column is one slice with all its positions.
-struct MaxRow<'a> {
-    image: &'a [f32],
-    sizes: Sizes,
-    row: usize,
-    pooled: &'a mut [f32],
-}
+struct MaxRow<'a>(Row<'a>);
 
 impl Kernel for MaxRow<'_> {
     type Output = ();
 
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
-        let MaxRow { image, sizes, row, pooled } = self;
+        let Row { image, sizes, row, pooled } = self.0;
         let Sizes { height, width, channels, kernel } = sizes;
         let len = width * channels;
         let rows = &image[row * len..height.min(row + kernel.0) * len];

@@ -14,8 +14,8 @@ pub enum WeightsError {
         /// What the operating system said.
         source: std::io::Error,
     },
-    /// The file was changed or cut off since it was opened: what was read may be part old, part new.
-    #[error("{} was changed or cut off while it was open", path.display())]
+    /// The file was changed or truncated since it was opened: the parameters may be part old, part new.
+    #[error("{} was changed or truncated while it was open", path.display())]
     Changed {
         /// The file.
         path: PathBuf,

@@ -186,3 +186,54 @@ fn place(order: &[Pruned], gram: &Gram) -> usize {
 fn natural(log10: f32) -> f64 {
     f64::from(log10) * std::f64::consts::LN_10
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::charset::Charset;
+    use crate::language_model::Smoothing;
+
+    const WORDS: [(&str, u64); 6] =
+        [("hotel", 5), ("hostel", 2), ("motel", 1), ("tell", 3), ("ee", 1), ("lot", 2)];
+
+    #[test]
+    fn pruning_keeps_what_matters() {
+        let charset = Charset::english();
+        let sequences = || {
+            WORDS.into_iter().map(|(word, count)| {
+                let symbols: Vec<&str> = word.split("").filter(|part| !part.is_empty()).collect();
+                (symbols, count)
+            })
+        };
+        let full = Ngram::estimate_with(Smoothing::Absolute, sequences(), 5).unwrap();
+        let total = |model: &Ngram| (1..=5).map(|order| model.count(order)).sum::<usize>();
+        let loss = |model: &Ngram| -> f64 {
+            -sequences().map(|(word, count)| model.score(word) * count as f64).sum::<f64>()
+        };
+        let mut losses = vec![loss(&full)];
+        for grams in [60, 40, 20] {
+            let pruned = full.pruned(sequences(), grams);
+            assert!(total(&pruned) <= grams, "{}", total(&pruned));
+            losses.push(loss(&pruned));
+            // Still a distribution behind every history.
+            for history in [&["h"][..], &["h", "o", "t"], &["e", "l"], &["t", "e"]] {
+                let prefix = |tokens: &[&str]| -> f64 {
+                    (1..=tokens.len()).map(|len| pruned.step(&tokens[..len])).product()
+                };
+                let mut sum = pruned.score(history).exp() / prefix(history);
+                for symbol in charset.symbols() {
+                    let longer: Vec<&str> =
+                        history.iter().copied().chain([symbol.as_str()]).collect();
+                    let known = pruned.vocabulary().contains(symbol);
+                    sum += if known { pruned.step(&longer) } else { 0.0 };
+                }
+                let unknown: Vec<&str> = history.iter().copied().chain(["<unk>"]).collect();
+                sum += pruned.step(&unknown);
+                assert!((sum - 1.0).abs() < 1e-4, "{grams}, {history:?}: {sum}");
+            }
+        }
+        assert!(losses.is_sorted(), "{losses:?}");
+        // The cheapest n-grams go first: a random half would cost far more.
+        assert!(losses[1] < 1.15 * losses[0], "{losses:?}");
+    }
+}

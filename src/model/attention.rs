@@ -112,45 +112,39 @@ pub(super) struct PreNormBlock<L: Layers> {
     mlp: Mlp<L>,
 }
 
+/// The size of a [`PreNormBlock`].
+#[derive(Clone, Copy)]
+pub(super) struct BlockShape {
+    pub dim: usize,
+    pub heads: usize,
+    /// Units between the two layers of the MLP.
+    pub mlp_dim: usize,
+    pub activation: Activation,
+    /// Of the layer norms.
+    pub eps: f64,
+}
+
 impl<L: Layers> PreNormBlock<L> {
     /// With the names of SVTR's blocks: the attention is `mixer`, its first projection has a bias.
-    pub(super) fn new(
-        dim: usize,
-        heads: usize,
-        mlp_dim: usize,
-        activation: Activation,
-        eps: f64,
-        scope: &Scope<L::Parameter>,
-    ) -> Result<Self> {
-        let attention = SelfAttention::new(dim, heads, true, &scope.below("mixer"))?;
-        Self::with_attention(attention, dim, mlp_dim, activation, eps, scope)
+    pub(super) fn new(shape: BlockShape, scope: &Scope<L::Parameter>) -> Result<Self> {
+        Self::with_attention(shape, "mixer", true, scope)
     }
 
     /// With the names of the feature rearrangement module's block: the attention is `attn`, its first
     /// projection has no bias.
-    pub(super) fn frm(
-        dim: usize,
-        heads: usize,
-        mlp_dim: usize,
-        activation: Activation,
-        eps: f64,
-        scope: &Scope<L::Parameter>,
-    ) -> Result<Self> {
-        let attention = SelfAttention::new(dim, heads, false, &scope.below("attn"))?;
-        Self::with_attention(attention, dim, mlp_dim, activation, eps, scope)
+    pub(super) fn frm(shape: BlockShape, scope: &Scope<L::Parameter>) -> Result<Self> {
+        Self::with_attention(shape, "attn", false, scope)
     }
 
     fn with_attention(
-        attention: SelfAttention<L>,
-        dim: usize,
-        mlp_dim: usize,
-        activation: Activation,
-        eps: f64,
+        BlockShape { dim, heads, mlp_dim, activation, eps }: BlockShape,
+        name: &'static str,
+        qkv_bias: bool,
         scope: &Scope<L::Parameter>,
     ) -> Result<Self> {
         Ok(PreNormBlock {
             norm1: layers::layer_norm::<L>(dim, eps, &scope.below("norm1"))?,
-            attention,
+            attention: SelfAttention::new(dim, heads, qkv_bias, &scope.below(name))?,
             norm2: layers::layer_norm::<L>(dim, eps, &scope.below("norm2"))?,
             mlp: Mlp::new(dim, mlp_dim, activation, &scope.below("mlp"))?,
         })

@@ -87,7 +87,7 @@ impl Weights {
     /// Opens a weights file of any known format.
     ///
     /// The file stays open, and parameters are read when they are asked for: a network that is built from
-    /// them is never in memory twice. If the file is changed or cut off meanwhile, what is read later gives
+    /// them is never in memory twice. If the file is changed or truncated meanwhile, what is read later gives
     /// [`WeightsError::Changed`] (as far as the file's length and time of change tell). Renaming another file to
     /// `path` changes nothing.
     ///
@@ -399,11 +399,11 @@ impl ParameterSource<Vec<f32>> for Weights {
 impl ParameterSource<int8::Values> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<int8::Values> {
         let tensor = self.parameter(name, shape)?;
+        if tensor.is_kept_f32() || self.config.computes_in_f32(name) {
+            return Ok(int8::Values::KeepF32(tensor.values(name)?));
+        }
         Ok(match tensor.quantized_values(name)? {
             Some(quantized) => int8::Values::Int8(quantized),
-            None if tensor.is_kept_f32() || self.config.computes_in_f32(name) => {
-                int8::Values::KeepF32(tensor.values(name)?)
-            }
             None => int8::Values::F32(tensor.values(name)?),
         })
     }

@@ -13,7 +13,7 @@ The kinds straight, rotated and curved are words that are rendered glyph by glyp
 kerning, one crop in five with wider spacing, and go through all fonts in turn:
 
     find /usr/share/fonts -name '*.ttf' | sort | xargs python tests/reference/render_positions.py \\
-        --kinds words digits lines --count 300 --out /tmp/positions --fonts
+        --kinds words digits lines --count 300 --out positions --fonts
 """
 
 import argparse

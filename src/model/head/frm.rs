@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{ConfigError, Result};
-use crate::model::attention::PreNormBlock;
+use crate::model::attention::{BlockShape, PreNormBlock};
 use crate::model::layers;
 use crate::model::limits::{check_heads, check_mlp};
 use crate::ops::{Activation, Grid, Layers, Ops, Scope, VerticalAttentionParameters};
@@ -44,14 +44,8 @@ impl<L: Layers> Frm<L> {
         scope: &Scope<L::Parameter>,
     ) -> Result<Self> {
         let FrmConfig { heads, mlp_dim } = *config;
-        let horizontal = PreNormBlock::frm(
-            dim,
-            heads,
-            mlp_dim,
-            Activation::Gelu,
-            EPS,
-            &scope.below("w_atten_block"),
-        )?;
+        let shape = BlockShape { dim, heads, mlp_dim, activation: Activation::Gelu, eps: EPS };
+        let horizontal = PreNormBlock::frm(shape, &scope.below("w_atten_block"))?;
         let vertical = L::vertical_attention(VerticalAttentionParameters {
             token: scope.get("char_token", &[1, 1, dim], layers::LINEAR_INIT)?,
             key_value: layers::linear_parameters(dim, 2 * dim, &scope.below("fc_kv"))?,

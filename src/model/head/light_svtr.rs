@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frames::{FrameConv, check_taps};
 use crate::error::{ConfigError, Result};
-use crate::model::attention::PreNormBlock;
+use crate::model::attention::{BlockShape, PreNormBlock};
 use crate::model::layers;
 use crate::model::limits::{check_blocks, check_dim, check_heads, check_mlp};
 use crate::ops::{Activation, Epilogue, Grid, Layers, Ops, Scope};
@@ -63,10 +63,9 @@ impl<L: Layers> LightSvtr<L> {
     ) -> Result<Self> {
         let LightSvtrConfig { dim, heads, mlp_dim, blocks, taps } = *config;
         let conv = |name: &str| scope.below(name).below("conv");
-        let block = |index: usize| {
-            let scope = scope.below("svtr_block").below(index);
-            PreNormBlock::new(dim, heads, mlp_dim, SWISH, BLOCK_EPS, &scope)
-        };
+        let shape = BlockShape { dim, heads, mlp_dim, activation: SWISH, eps: BLOCK_EPS };
+        let block =
+            |index: usize| PreNormBlock::new(shape, &scope.below("svtr_block").below(index));
         Ok(LightSvtr {
             skip: layers::linear::<L>(features, dim, &conv("skip"))?,
             reduce: layers::linear::<L>(features, dim, &conv("reduce"))?,

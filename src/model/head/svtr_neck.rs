@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::frames::FrameConv;
 use crate::error::{ConfigError, Result};
-use crate::model::attention::PreNormBlock;
+use crate::model::attention::{BlockShape, PreNormBlock};
 use crate::model::layers;
 use crate::model::limits::{check_blocks, check_dim, check_heads, check_mlp};
 use crate::ops::{Activation, Epilogue, Grid, Layers, Ops, Scope};
@@ -72,10 +72,9 @@ impl<L: Layers> SvtrNeck<L> {
         let SvtrNeckConfig { dim, heads, mlp_dim, blocks } = *config;
         let narrow = features / REDUCTION;
         let conv = |name: &str| scope.below(name).below("conv");
-        let block = |index: usize| {
-            let scope = scope.below("svtr_block").below(index);
-            PreNormBlock::new(dim, heads, mlp_dim, SWISH, BLOCK_EPS, &scope)
-        };
+        let shape = BlockShape { dim, heads, mlp_dim, activation: SWISH, eps: BLOCK_EPS };
+        let block =
+            |index: usize| PreNormBlock::new(shape, &scope.below("svtr_block").below(index));
         Ok(SvtrNeck {
             narrow: FrameConv::dense(features, narrow, TAPS, &conv("conv1"))?,
             widen: layers::linear::<L>(narrow, dim, &conv("conv2"))?,
