@@ -75,7 +75,7 @@ pub(crate) fn decode(bytes: &[u8], alphabet: usize, count: usize) -> Result<Vec<
     check_count(bytes.len(), count)?;
     let (table, bytes) = read_table(bytes, alphabet)?;
     let (states, bytes) =
-        bytes.split_first_chunk::<{ 4 * LANES }>().ok_or("the states are cut off")?;
+        bytes.split_first_chunk::<{ 4 * LANES }>().ok_or("the states are truncated")?;
     let (words, rest) = bytes.as_chunks::<2>();
     if !rest.is_empty() {
         return Err("half a word is left");
@@ -165,7 +165,7 @@ fn read_table(
     for symbol in 0..alphabet {
         let mut frequency = 0;
         for shift in [0, 7] {
-            let (&byte, rest) = bytes.split_first().ok_or("the frequencies are cut off")?;
+            let (&byte, rest) = bytes.split_first().ok_or("the frequencies are truncated")?;
             bytes = rest;
             frequency |= u32::from(byte & 127) << shift;
             if byte < 128 {

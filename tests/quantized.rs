@@ -385,7 +385,7 @@ fn hostile_files() {
         with_factors(0.5, columns)(&mut parts);
         fault(&parts.bytes()).is_none()
     });
-    let no_fit = "input factors do not fit";
+    let no_fit = "smoothing scales do not fit";
     type Attack<'a> = &'a dyn Fn(&mut Parts);
     let attacks: &[(&str, &Parts, Attack, &str)] = &[
         (

@@ -30,7 +30,7 @@ impl Tensors {
     }
 }
 
-/// A file; of no input a good one, in int8 without input factors.
+/// A file; of no input a good one, in int8 without smoothing scales.
 pub fn file(input: &mut Bytes) -> Vec<u8> {
     static SHAPES: OnceLock<Vec<(String, Vec<usize>)>> = OnceLock::new();
     // Convolutions of four channels a group are the smallest in int8.

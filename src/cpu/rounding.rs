@@ -58,7 +58,7 @@ pub(super) fn group_count(k: usize, group: usize) -> usize {
 }
 
 /// How an input is rounded whose numbers, and 0, lie between `least` and `largest`: what a step stands
-/// for, its inverse, and the integers. Where a bound is infinite or none, so is the step, and the inverse
+/// for, its inverse, and the integers. Where a bound is infinite or NaN, so is the step, and the inverse
 /// is 0.
 #[inline(always)]
 pub(super) fn input_scale(

@@ -85,7 +85,7 @@ pub(crate) enum PackedInt8 {}
 fn check_factors(factors: Option<&[f32]>, in_dim: usize) -> Result<()> {
     match factors {
         Some(factors) if factors.len() != in_dim => {
-            Err(ComputeError::operand("input factors", [1, factors.len()], [1, in_dim]))
+            Err(ComputeError::operand("smoothing scales", [1, factors.len()], [1, in_dim]))
         }
         _ => Ok(()),
     }

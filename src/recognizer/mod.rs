@@ -153,7 +153,7 @@ impl Recognizer {
         Ok(Recognizer { decoder, ..self.clone() })
     }
 
-    /// Reads one crop: an image, a [`Crop`], or a reference to either.
+    /// Recognises one crop: an image, a [`Crop`], or a reference to either.
     ///
     /// # Errors
     /// [`ImageError::Empty`](crate::ImageError::Empty) for an image without pixels;
@@ -230,7 +230,7 @@ impl Recognizer {
         4 * line.max(64 * 64)
     }
 
-    /// Second stage: what the network says of resized crops, in their order.
+    /// Second stage: the emissions of resized crops, in their order.
     ///
     /// # Errors
     /// [`Error::Compute`] if the device fails; [`Error::Emissions`] if the network's output is not

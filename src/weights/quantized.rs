@@ -28,9 +28,9 @@ use crate::rans;
 pub(super) const CODED: &str = ".rans";
 pub(super) const SCALES: &str = ".scales";
 pub(super) const SMOOTHING_SCALES: &str = ".input_factors";
-/// The version of the layout without input factors.
+/// The version of the layout without smoothing scales.
 pub(super) const PLAIN_VERSION: u32 = 1;
-/// The version of the layout with input factors.
+/// The version of the layout with smoothing scales.
 pub(super) const SMOOTHING_VERSION: u32 = 2;
 /// The version of the layout with inputs of 12 bits; the latest one.
 pub(super) const ACTIVATION_BITS_VERSION: u32 = 3;
@@ -99,7 +99,7 @@ pub(super) fn take(
             return Err(damaged(name, "it has not a scale a row"));
         }
         if smoothing_scales.as_ref().is_some_and(|factors| !factors_fit(factors, shape)) {
-            return Err(damaged(name, "its input factors do not fit its shape"));
+            return Err(damaged(name, "its smoothing scales do not fit its shape"));
         }
         let Listed { bytes, dtype, shape: listed_shape } = levels;
         if bytes.end > buffer.len() {
@@ -147,9 +147,9 @@ fn vector(
 ) -> Result<Vec<f32>> {
     let Listed { bytes, dtype, shape } = listed;
     let Some(kind) = ElementType::from_dtype(dtype).filter(|_| shape.len() == 1) else {
-        return Err(damaged(name, "its scales or input factors are no floating-point vector"));
+        return Err(damaged(name, "its scales or smoothing scales are no floating-point vector"));
     };
     let vector = StoredTensor::contiguous(buffer, bytes, kind, shape)
-        .ok_or_else(|| damaged(name, "its scales or input factors are out of place"))?;
+        .ok_or_else(|| damaged(name, "its scales or smoothing scales are out of place"))?;
     vector.values(&format!("{name}{suffix}"))
 }

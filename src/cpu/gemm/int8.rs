@@ -5,7 +5,7 @@ use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::rounding::group_count;
 use super::super::simd::{Int8Product, MAX_NUMBERS, Simd};
 use super::super::tile::Tile;
-use super::outlier_rows::PackedRemainders;
+use super::outlier_rows::PackedOutlierRows;
 use super::packed::padded;
 use super::{Epilogue, Gemm, Integers, Matrix, Origin, Panels, RowScale, RowScales, Rows};
 
@@ -20,7 +20,7 @@ pub(crate) struct Int8Matrix {
     /// `[panel][word][width]`; a word is two bytes or four.
     panels: AlignedBuffer<u16>,
     /// What is left of large weights where the instruction set has only room for small ones.
-    outlier_rows: Option<PackedRemainders>,
+    outlier_rows: Option<PackedOutlierRows>,
     /// The sums of the columns, as bits of i32, `[groups, panel * width]`.
     sums: AlignedBuffer,
     /// `[panel * width]`
@@ -75,7 +75,7 @@ impl Int8Matrix {
         }
         let outlier_rows = isa
             .most_of_four()
-            .map(|most| PackedRemainders::split_off(panels.bytes_mut(), words, width, most));
+            .map(|most| PackedOutlierRows::split_off(panels.bytes_mut(), words, width, most));
         let scale = padded(scales, n, width);
         let bias = padded(bias.unwrap_or_default(), n, width);
         Int8Matrix { isa, k, group, n, panels, outlier_rows, sums, scale, bias }
@@ -163,11 +163,11 @@ impl<R: Rows<Element = u32>> Int8Kernel for Int8Gemm<'_, R> {
             rows: scales,
         };
         let data = matrix.panels.view::<P::Right>();
-        let outlier_rows = matrix.outlier_rows.as_ref().map(PackedRemainders::rows);
+        let outlier_rows = matrix.outlier_rows.as_ref().map(PackedOutlierRows::rows);
         let width = matrix.isa.panel_width();
         let bias = Some(matrix.bias.as_slice());
         let matrix = Panels::new(Matrix::k(matrix), matrix.n, width, data, bias);
-        let matrix = matrix.with_integers(integers).with_remainders(outlier_rows);
+        let matrix = matrix.with_integers(integers).with_outlier_rows(outlier_rows);
         let Origin { first_row, first_panel } = origin;
         Gemm { rows, first_row, matrix, first_panel, epilogue, out }
             .multiply::<S, P, MR, NV>(simd, product);

@@ -138,7 +138,7 @@ where
 {
     let numbers = P::WORDS.numbers();
     let (least, largest) = range(simd, x);
-    // Where a number is infinite or none, everything that comes of the group is none either.
+    // Where a number is infinite or NaN, everything that comes of the group is NaN too.
     let (scale, factor, range) = input_scale(least, largest, bits);
     let (vectors, rest) = S::split(x);
     let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / numbers);
@@ -172,13 +172,13 @@ fn multiply<S: Simd>(simd: S, x: &[f32], factors: &[f32], out: &mut [f32]) {
     }
 }
 
-/// The least number, or 0, and the largest number, or 0. NaN if a number is infinite or none.
+/// The least number, or 0, and the largest number, or 0. NaN if a number is infinite or NaN.
 #[inline(always)]
 fn range<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
     let (vectors, rest) = S::split(x);
     let zero = simd.splat(0.0);
     let (mut least, mut largest) = (zero, zero);
-    // 0 unless a number is infinite or none.
+    // 0 unless a number is infinite or NaN.
     let mut odd = zero;
     for vector in vectors {
         let x = simd.load(vector);

@@ -10,7 +10,7 @@ use super::super::buffer::{AlignedBuffer, Plain};
 
 /// The rows that a packed matrix has beside those of its panels.
 #[derive(Clone)]
-pub(super) struct PackedRemainders {
+pub(super) struct PackedOutlierRows {
     /// Rows of a panel.
     k: usize,
     /// Columns of a panel.
@@ -24,7 +24,7 @@ pub(super) struct PackedRemainders {
     data: AlignedBuffer<u16>,
 }
 
-impl PackedRemainders {
+impl PackedOutlierRows {
     /// Leaves in the panels `[panel][k][width]` of four bytes weights so small that nowhere the positive ones
     /// of a pair and of the pair below it, in the next row, sum up to more than `most`, nor the negative ones
     /// to less than `-most`. In the rows that it makes of the rest this holds for every single pair.
@@ -50,11 +50,11 @@ impl PackedRemainders {
         }
         let mut aligned = AlignedBuffer::zeroed(data.len() / 2);
         aligned.bytes_mut().copy_from_slice(&data);
-        PackedRemainders { k, width, starts, at, data: aligned }
+        PackedOutlierRows { k, width, starts, at, data: aligned }
     }
 
     pub(super) fn rows<E: Plain>(&self) -> OutlierRows<'_, E> {
-        let PackedRemainders { k, width, .. } = *self;
+        let PackedOutlierRows { k, width, .. } = *self;
         OutlierRows { k, width, starts: &self.starts, at: &self.at, data: self.data.view() }
     }
 }
@@ -84,7 +84,7 @@ fn limit(weights: &mut [u8], above: &[u8], most: i32) -> Vec<u8> {
     rest
 }
 
-/// [`PackedRemainders`] for a product.
+/// [`PackedOutlierRows`] for a product.
 ///
 /// Invariant: what `starts` says of `at`.
 #[derive(Clone, Copy)]
@@ -130,7 +130,7 @@ mod tests {
         weights[(k + 4) * row_len..][..8].fill(-127);
         weights[2 * k * row_len..][..8].fill(-127);
         let mut panels: Vec<u8> = weights.iter().map(|&weight| weight as u8).collect();
-        let packed = PackedRemainders::split_off(&mut panels, k, width, most);
+        let packed = PackedOutlierRows::split_off(&mut panels, k, width, most);
         assert_eq!(packed.at, [2, 4, 4, 0]);
 
         let small = |above: &[u8], below: &[u8]| {

@@ -219,7 +219,10 @@ impl<'a, E: Plain> Panels<'a, E> {
     ///
     /// # Panics
     /// If they are those of panels of another size.
-    pub(in crate::cpu) fn with_remainders(self, outlier_rows: Option<OutlierRows<'a, E>>) -> Self {
+    pub(in crate::cpu) fn with_outlier_rows(
+        self,
+        outlier_rows: Option<OutlierRows<'a, E>>,
+    ) -> Self {
         let fit = outlier_rows.is_none_or(|outlier_rows| outlier_rows.fit(self.k, self.width));
         assert!(fit, "outlier_rows of panels of another size");
         Panels { outlier_rows, ..self }
