@@ -297,8 +297,8 @@ mod tests {
         type Spoil<'a> = &'a dyn Fn(&mut Vec<u8>);
         let cases: [(&str, Spoil, &str); 8] = [
             ("empty", &|b| b.clear(), "more symbols"),
-            ("table cut", &|b| b.truncate(4), "frequencies are cut"),
-            ("states cut", &|b| b.truncate(table + 9), "states are cut"),
+            ("table cut", &|b| b.truncate(4), "frequencies are truncated"),
+            ("states cut", &|b| b.truncate(table + 9), "states are truncated"),
             ("odd length", &|b| b.push(0), "half a word"),
             ("a word more", &|b| b.extend([0, 0]), "do not end"),
             ("a word less", &|b| b.truncate(b.len() - 2), "do not end"),
