@@ -30,6 +30,7 @@ mod gradients;
 mod loader;
 mod network;
 mod optimizer;
+mod parameter_scale;
 mod parameters;
 mod recipe;
 mod sampler;

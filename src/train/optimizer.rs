@@ -9,6 +9,7 @@ use candle_core::{
 };
 use rayon::prelude::*;
 
+use super::parameter_scale::scales;
 use super::{Gradients, Network};
 
 /// Values of a task of the update.
@@ -26,12 +27,15 @@ pub struct AdamWOptions {
     /// The decay of parameters of two or more dimensions, as a share of the learning rate; vectors
     /// (biases and norms) do not decay.
     pub weight_decay: f64,
+    /// Whether steps are relative to the size of a parameter's rows and columns: for networks whose
+    /// batch norms are folded into weights of very different scales.
+    pub relative: bool,
 }
 
 impl Default for AdamWOptions {
-    /// The published ones: 0.9, 0.999, 1e-8 and a decay of 0.05.
+    /// The published ones: 0.9, 0.999, 1e-8 and a decay of 0.05, steps of one size.
     fn default() -> Self {
-        AdamWOptions { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05 }
+        AdamWOptions { beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.05, relative: false }
     }
 }
 
@@ -150,13 +154,19 @@ impl AdamW {
         if var.shape() != gradient.shape() {
             bail!("{name}: a gradient {:?} for {:?}", gradient.shape(), var.shape());
         }
-        let AdamWOptions { beta1, beta2, eps, weight_decay } = self.options;
+        let AdamWOptions { beta1, beta2, eps, weight_decay, relative } = self.options;
         // The corrections are 1 long before.
         let step = i32::try_from(self.step).unwrap_or(i32::MAX);
         let decay = if var.rank() >= 2 { 1.0 - rate * weight_decay } else { 1.0 };
         let correction = (1.0 - beta2.powi(step)).sqrt();
         let size = rate / (1.0 - beta1.powi(step));
         let on_host = var.device().is_cpu() && var.dtype() == DType::F32;
+        let scales = if relative {
+            let values = var.to_dtype(DType::F32)?.flatten_all()?.to_vec1()?;
+            Some(scales(&values, var.dims()))
+        } else {
+            None
+        };
         let moments = match self.moments.entry(name.to_owned()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(entry) if on_host => {
@@ -184,6 +194,7 @@ impl AdamW {
                     betas: (beta1 as f32, beta2 as f32),
                     decay: decay as f32,
                     size: size as f32,
+                    scales: scales.as_deref(),
                     correction: correction as f32,
                     eps: eps as f32,
                 })
@@ -194,7 +205,12 @@ impl AdamW {
                 *square = ((&*square * beta2)? + (gradient.sqr()? * (1.0 - beta2))?)?;
                 let root = ((square.sqrt()? / correction)? + eps)?;
                 let value = var.to_dtype(DType::F32)?;
-                let value = ((value * decay)? - (mean.div(&root)? * size)?)?;
+                let mut change = (mean.div(&root)? * size)?;
+                if let Some(scales) = scales {
+                    let scales = Tensor::from_vec(scales, var.shape(), var.device())?;
+                    change = (change * scales)?;
+                }
+                let value = ((value * decay)? - change)?;
                 var.set(&value.to_dtype(var.dtype())?)
             }
         }
@@ -210,6 +226,8 @@ struct Update<'a> {
     betas: (f32, f32),
     decay: f32,
     size: f32,
+    /// What the size of every value's step is multiplied by.
+    scales: Option<&'a [f32]>,
     correction: f32,
     eps: f32,
 }
@@ -232,16 +250,19 @@ impl InplaceOp1 for Update<'_> {
             .zip(means.par_chunks_mut(BLOCK))
             .zip(squares.par_chunks_mut(BLOCK))
             .zip(self.gradient.par_chunks(BLOCK))
-            .for_each(|(((values, means), squares), gradients)| {
+            .enumerate()
+            .for_each(|(block, (((values, means), squares), gradients))| {
                 let moments = means.iter_mut().zip(squares);
-                for ((value, (mean, square)), gradient) in
-                    values.iter_mut().zip(moments).zip(gradients)
+                let scales = self.scales.map(|scales| &scales[block * BLOCK..]);
+                for (index, ((value, (mean, square)), gradient)) in
+                    values.iter_mut().zip(moments).zip(gradients).enumerate()
                 {
+                    let scale = scales.map_or(1.0, |scales| scales[index]);
                     let gradient = self.factor * gradient;
                     *mean = beta1 * *mean + (1.0 - beta1) * gradient;
                     *square = beta2 * *square + (1.0 - beta2) * gradient * gradient;
                     let root = square.sqrt() / self.correction + self.eps;
-                    *value = *value * self.decay - self.size * *mean / root;
+                    *value = *value * self.decay - scale * self.size * *mean / root;
                 }
             });
         Ok(())

@@ -18,6 +18,10 @@ pub struct Recipe {
     pub weight_decay: f64,
     /// How slowly the mean of the squared gradients moves, 0..1.
     pub beta2: f64,
+    /// Whether the learning rate is relative to the size of a parameter's rows and columns
+    /// ([`AdamWOptions::relative`](super::AdamWOptions::relative)): for networks whose batch norms are
+    /// folded, at rates about ten times as high.
+    pub relative_steps: bool,
     /// Crops of a batch: [`LoaderOptions::batch_size`](super::LoaderOptions::batch_size).
     pub batch_size: usize,
     /// Batches whose gradients make one step.
@@ -66,6 +70,7 @@ impl Default for Recipe {
             schedule: Schedule::default(),
             weight_decay: 0.05,
             beta2: 0.999,
+            relative_steps: false,
             batch_size: 1024,
             accumulate: 1,
             clip_norm: 20.0,
@@ -109,6 +114,7 @@ impl Recipe {
         AdamWOptions {
             weight_decay: self.weight_decay,
             beta2: self.beta2,
+            relative: self.relative_steps,
             ..AdamWOptions::default()
         }
     }
