@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use svtrv2::model::{
-    Config, EncoderConfig, FrmConfig, LocalMixer, StageConfig, SvtrConfig, parameter_shapes,
+    Config, EncoderConfig, FrmConfig, HeadConfig, LightSvtrConfig, LocalMixer, PooledConfig,
+    RepVitBlock, RepVitConfig, RepVitKind, RepVitStem, StageConfig, SvtrConfig, SvtrNeckConfig,
+    parameter_shapes,
 };
 use svtrv2::weights::{StorageType, Weights};
 use svtrv2::{Charset, Conversion, Crop, DecodeOptions};
@@ -112,6 +114,41 @@ pub fn toy_config() -> Config {
     let stages = [(8, 1, 0), (8, 1, 1), (16, 0, 1)]
         .map(|(dim, local, global)| StageConfig::new(dim, 1, local, global));
     Config::svtr(SvtrConfig::new(stages), FrmConfig { heads: 1, mlp_dim: 64 })
+}
+
+/// The smallest networks that take lines, of every kind of encoder, stem and head, with seven classes.
+pub fn toy_line_configs() -> Vec<(&'static str, Config)> {
+    let block = |dim, squeeze_excite, row_stride| RepVitBlock { dim, squeeze_excite, row_stride };
+    let blocks =
+        vec![block(8, true, 1), block(12, false, 2), block(12, true, 1), block(12, false, 1)];
+    let rep_vit = |kind, stem| {
+        EncoderConfig::RepVit(RepVitConfig { kind, stem, stem_dim: 8, blocks: blocks.clone() })
+    };
+    let stages = [(8, 1, 0), (8, 1, 1), (16, 0, 1)]
+        .map(|(dim, local, global)| StageConfig::new(dim, 1, local, global));
+    let svtr = SvtrConfig {
+        local_mixer: LocalMixer::One5x5,
+        row_strides: [2, 2],
+        ..SvtrConfig::new(stages)
+    };
+    let neck = SvtrNeckConfig { dim: 8, heads: 2, mlp_dim: 12, blocks: 1 };
+    let light = LightSvtrConfig { dim: 8, heads: 2, mlp_dim: 12, blocks: 1, taps: 3 };
+    let pooled = PooledConfig { dim: 8, taps: 3 };
+    let config =
+        |encoder, head| Config { encoder, head, num_classes: 7, ..Config::open_ocr_server() };
+    let (rep_svtr, pp_ocr) = (RepVitKind::RepSvtr, RepVitKind::PpOcr);
+    let (plain, branched) = (RepVitStem::Plain, RepVitStem::Branched);
+    vec![
+        ("server", config(EncoderConfig::Svtr(svtr), HeadConfig::SvtrNeck(neck))),
+        ("mobile", config(rep_vit(rep_svtr, plain), HeadConfig::SvtrNeck(neck))),
+        ("PP-OCRv6 small", config(rep_vit(pp_ocr, branched), HeadConfig::LightSvtr(light))),
+        ("PP-OCRv6 tiny", config(rep_vit(pp_ocr, plain), HeadConfig::Pooled(pooled))),
+    ]
+}
+
+/// So many different symbols.
+pub fn symbols(count: usize) -> Vec<String> {
+    ('!'..).take(count).map(String::from).collect()
 }
 
 /// The toy network with the English charset, as this crate's own file.

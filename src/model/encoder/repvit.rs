@@ -56,7 +56,7 @@ pub enum RepVitKind {
 pub struct RepVitBlock {
     /// Channels of its output.
     pub dim: usize,
-    /// Whether it has squeeze-excite.
+    /// Whether it has squeeze-excite: only blocks that keep the grid and the channels can.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub squeeze_excite: bool,
     /// Rows from one position of the output to the next, 1 or 2.
@@ -155,6 +155,7 @@ impl RepVitConfig {
             let detail = format!("{} blocks, at most {MAX_BLOCKS}", self.blocks.len());
             return Err(ConfigError::new("blocks", detail));
         }
+        let mut dim = self.stem_dim;
         for block in &self.blocks {
             check_dim("dim", block.dim)?;
             if !(1..=2).contains(&block.row_stride) {
@@ -165,6 +166,11 @@ impl RepVitConfig {
                 let detail = format!("{} channels are too few for squeeze-excite", block.dim);
                 return Err(ConfigError::new("squeeze_excite", detail));
             }
+            if block.squeeze_excite && (block.row_stride, block.dim) != (1, dim) {
+                let detail = "a block that changes the grid or the channels has none".to_owned();
+                return Err(ConfigError::new("squeeze_excite", detail));
+            }
+            dim = block.dim;
         }
         let halved = self.blocks.iter().filter(|block| block.row_stride == 2).count();
         if halved > MAX_HALVINGS {
