@@ -14,7 +14,6 @@ use svtrv2::train::{
     AdamW, AdamWOptions, BatchNormMode, Network, PassOptions, Precision, Schedule, SgmLabels,
     ctc_loss,
 };
-use svtrv2::weights::Weights;
 
 /// Relative to the largest number of a tensor.
 const TOLERANCE: f32 = 1e-4;

@@ -8,9 +8,8 @@
 //! 2. [`simd`] has the vectors of an instruction set: kernels are written once over the trait `Simd`
 //!    and contain no intrinsics. With plain arithmetic as the instruction set the same code is its
 //!    own portable version. [`math`] and [`softmax`] are functions of vectors.
-//! 3. [`parallel`] spreads tasks over the current rayon pool, where a [`team`] of threads stays together for a
-//!    crop; [`parts`] divides memory among tasks, so
-//!    that each writes to its own, and [`tile`] divides matrices into rectangles. [`buffer`] has the
+//! 3. [`threads`] says which thread computes what: jobs, and the tasks of operations. [`parts`] divides
+//!    memory among tasks, so that each writes to its own, and [`tile`] divides matrices into rectangles. [`buffer`] has the
 //!    memory: aligned, reused by a thread, uninitialised where an operation writes it in full.
 //! 4. [`gemm`] is the matrix product that most operations are made of: rows that lie anywhere
 //!    (`Rows`) times a packed matrix (`PackedMatrix`), with what follows fused in (`Epilogue`).
@@ -52,7 +51,6 @@ mod layer_norm;
 mod linear;
 mod math;
 mod mlp;
-mod parallel;
 mod parts;
 mod pool;
 mod resample;
@@ -60,7 +58,7 @@ mod rounding;
 mod simd;
 mod softmax;
 mod squeeze_excite;
-mod team;
+mod threads;
 mod tile;
 mod vertical_attention;
 
@@ -79,13 +77,13 @@ pub(crate) use gemm::{Activation, Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;
 pub(crate) use linear::{Int8Linear, linear, linear_int8, pack_linear};
 pub(crate) use mlp::{mlp, mlp_int8};
-pub(crate) use parallel::in_pool;
 pub(crate) use pool::{average_pool, max_pool};
 pub(crate) use resample::{Filter, PRECISION_BITS, resample};
 pub(crate) use rounding::{ActivationBits, Int8Input, MAX_LEVEL, weight_levels};
 #[cfg(feature = "train")]
 pub(crate) use rounding::{rounded_input, rounded_weight};
 pub(crate) use squeeze_excite::{Gate, SqueezeExcite, squeeze_excite};
+pub(crate) use threads::{in_pool, map_jobs};
 pub(crate) use vertical_attention::vertical_attention;
 
 #[cfg(test)]

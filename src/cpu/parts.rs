@@ -6,7 +6,7 @@
 
 use std::marker::PhantomData;
 
-use super::parallel::parallel;
+use super::threads::operation::parallel;
 
 /// Something that is divided into parts.
 ///

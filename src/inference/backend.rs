@@ -2,6 +2,7 @@
 
 #[cfg(feature = "candle")]
 use super::CandleModel;
+use super::native::PART_PIXELS;
 use super::{Array, Device, Model, Precision};
 use crate::error::Result;
 use crate::model::Config;
@@ -62,6 +63,15 @@ impl Backend {
         }
         let dtype = candle_core::DType::F32;
         Ok(Backend::Candle(CandleModel::new(config, parameters, device, dtype)?))
+    }
+
+    /// Input pixels that one pass through the network best takes at most.
+    pub(crate) fn pass_pixels(&self) -> usize {
+        match self {
+            Backend::Native(_) => PART_PIXELS,
+            #[cfg(feature = "candle")]
+            Backend::Candle(_) => 256 * 32 * 128,
+        }
     }
 
     /// The logits of images on the network's device, as of [`CandleModel::forward`].

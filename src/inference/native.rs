@@ -3,8 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use rayon::prelude::*;
-
 use super::{Array, Precision};
 use crate::cpu;
 use crate::error::{ComputeError, Result};
@@ -18,7 +16,7 @@ use crate::ops::{Grid, MAP_WIDTH, ParameterSource, Scope};
 ///
 /// A CPU gains nothing from batches beyond that: the activations of one crop still lie in its second-level
 /// cache, those of two do not.
-const PART_PIXELS: usize = 48 * 96;
+pub(crate) const PART_PIXELS: usize = 48 * 96;
 
 /// A network on a CPU, with packed parameters: in f32, or with the products of its linear
 /// layers and convolutions in int8.
@@ -157,7 +155,7 @@ impl Model {
 /// Runs images through `run` in parts of [`PART_PIXELS`], and joins its outputs; also returns the
 /// batch and what `run` says of the outputs' shape.
 ///
-/// Parts are spread over threads first, the work inside them second.
+/// Parts are jobs: spread over threads first, the work inside them second.
 fn in_parts<S: Copy + Send, const N: usize>(
     images: &[f32],
     shape: [usize; 4],
@@ -172,8 +170,9 @@ fn in_parts<S: Copy + Send, const N: usize>(
         let (shape, outputs) = cpu::in_pool(|| run(images))?;
         return Ok((batch, shape, outputs));
     }
+    let chunks = images.chunks(part * 3 * grid.positions()).collect();
     let parts: Vec<(S, [Vec<f32>; N])> =
-        images.par_chunks(part * 3 * grid.positions()).map(run).collect::<Result<_>>()?;
+        cpu::map_jobs(chunks, run).into_iter().collect::<Result<_>>()?;
     let Some(&(out_shape, _)) = parts.first() else {
         return Err(ComputeError::Images { shape: shape.to_vec(), values: images.len() }.into());
     };

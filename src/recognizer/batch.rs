@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use rayon::prelude::*;
-
 use super::{Recognizer, orientation};
+use crate::cpu;
 use crate::crop::Crop;
 use crate::decode::LogProbs;
 use crate::emissions::{Attention, Emissions};
@@ -53,7 +52,8 @@ impl Recognizer {
             };
             let count = rest.iter().take(MAX_TOGETHER).take_while(fits).count().max(1);
             let (together, behind) = rest.split_at(count);
-            let prepared = together.par_iter().map(|crop| self.resize(crop)).collect();
+            let crops = together.iter().collect();
+            let prepared = cpu::map_jobs(crops, |crop| self.resize(crop));
             for (result, time) in self.recognize_prepared(prepared) {
                 results.push(result);
                 times.push(time);
@@ -141,8 +141,8 @@ impl Recognizer {
         };
         let (lines, words): (Vec<usize>, Vec<usize>) =
             (0..crops.len()).partition(|&index| self.is_line(crops[index].size));
-        let mut results: Vec<(usize, Timed<T>)> =
-            self.passes(crops, words).into_par_iter().flat_map_iter(run).collect();
+        let passes = cpu::map_jobs(self.passes(crops, words), run);
+        let mut results: Vec<(usize, Timed<T>)> = passes.into_iter().flatten().collect();
         let wide: Vec<&ResizedCrop> = lines.iter().map(|&index| crops[index]).collect();
         results.extend(lines.into_iter().zip(self.run_lines(&wide, &finish)));
         results.sort_unstable_by_key(|(index, _)| *index);

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use rayon::prelude::*;
-
 use super::Recognizer;
 use super::join::Joined;
+use crate::cpu;
 use crate::decode::LogProbs;
 use crate::emissions::Emissions;
 use crate::error::{ComputeError, Error, Result};
@@ -88,9 +87,7 @@ impl Recognizer {
                 let emissions = line.joined.and_then(Joined::finish);
                 (emissions.and_then(|emissions| finish(line.crop, emissions)), line.time)
             };
-            let group: Vec<(Result<T>, Duration)> =
-                self.joined(group).into_par_iter().map(finish).collect();
-            results.extend(group);
+            results.extend(cpu::map_jobs(self.joined(group), finish));
             rest = behind;
         }
         results
@@ -115,8 +112,7 @@ impl Recognizer {
         let round = PASSES_PER_THREAD * per_pass * rayon::current_num_threads().max(1);
         for round in windows.chunks(round) {
             let run = |pass: &[Window]| self.run_windows(pass, crops);
-            let passes: Vec<Vec<(Result<Emissions>, Duration)>> =
-                round.par_chunks(per_pass).map(run).collect();
+            let passes = cpu::map_jobs(round.chunks(per_pass).collect(), run);
             // In order of the windows: the joined values depend on it.
             for (window, (emissions, time)) in round.iter().zip(passes.into_iter().flatten()) {
                 let line = &mut lines[window.line];

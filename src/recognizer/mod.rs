@@ -110,6 +110,7 @@ impl Recognizer {
         decoder.check_charset(&charset)?;
         let precision = precision.unwrap_or(weights.precision());
         let backend = weights.backend(device, precision)?;
+        let batch_pixels = batch_pixels.unwrap_or(backend.pass_pixels());
         Ok(Recognizer {
             backend,
             config,
@@ -120,7 +121,7 @@ impl Recognizer {
             orientation,
             decoder,
             temperature,
-            batch_pixels: batch_pixels.unwrap_or_else(|| options::default_batch_pixels(device)),
+            batch_pixels,
         })
     }
 

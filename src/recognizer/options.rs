@@ -103,7 +103,7 @@ pub struct Options {
     /// The most input pixels (height times width, summed over crops) of one pass through the
     /// network; a crop that alone has more gets a pass of its own. Bounds the memory in use.
     ///
-    /// By default two crops of 32 x 128 pixels on a CPU, which gains nothing from more, and 256 on
+    /// By default one crop of 32 x 128 pixels on a CPU, which gains nothing from more, and 256 on
     /// other devices.
     pub batch_pixels: Option<usize>,
     /// Where the network runs.
@@ -131,14 +131,5 @@ impl Default for Options {
             device: Device::Cpu,
             precision: None,
         }
-    }
-}
-
-/// [`Options::batch_pixels`] where none is given.
-pub(super) fn default_batch_pixels(device: Device) -> usize {
-    const CROP: usize = 32 * 128;
-    match device {
-        Device::Cpu => 2 * CROP,
-        _ => 256 * CROP,
     }
 }

@@ -3,10 +3,9 @@
 use std::iter::Fuse;
 use std::vec;
 
-use rayon::prelude::*;
-
 use super::Recognizer;
 use super::batch::Prepared;
+use crate::cpu;
 use crate::crop::Crop;
 use crate::error::{Error, Result};
 use crate::recognition::Recognition;
@@ -104,7 +103,7 @@ where
             }
         }
         let prepare = |crop: C| self.recognizer.resize(&crop.try_into()?);
-        let prepared: Vec<Prepared> = crops.into_par_iter().map(prepare).collect();
+        let prepared: Vec<Prepared> = cpu::map_jobs(crops, prepare);
         let recognized = self.recognizer.recognize_prepared(prepared).into_iter();
         let mut recognized = recognized.map(|(result, _)| result.map_err(E::from));
         let mut results = Vec::with_capacity(recognized.len() + failures.len());

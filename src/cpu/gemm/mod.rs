@@ -26,7 +26,7 @@ use super::buffer::Plain;
 use super::dispatch::Kernel;
 use super::math::{gelu, hard_swish, relu, swish};
 use super::simd::{F32, Product, Simd};
-use super::team::leads;
+use super::threads::team::leads;
 use super::tile::{Tile, load_columns};
 
 #[cfg(feature = "train")]

@@ -80,6 +80,8 @@ struct Team {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Helpers that are there or invited.
     helpers: AtomicUsize,
+    /// Invitations that nobody has taken.
+    untaken: AtomicUsize,
     /// Whether no more operations come.
     ended: AtomicBool,
 }
@@ -98,6 +100,7 @@ impl Team {
             members: AtomicUsize::new(1),
             panic: Mutex::new(None),
             helpers: AtomicUsize::new(0),
+            untaken: AtomicUsize::new(0),
             ended: AtomicBool::new(false),
         }
     }
@@ -143,7 +146,7 @@ impl Team {
             }
             self.inside.fetch_sub(1, Ordering::SeqCst);
         }
-        self.helpers.fetch_sub(1, Ordering::Relaxed);
+        self.helpers.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -175,15 +178,38 @@ fn lead_with<T: Send>(most: usize, operations: impl FnOnce() -> T + Send) -> T {
         let (team, invited) = (&team, AtomicUsize::new(0));
         let invite = || {
             let member = 1 + invited.fetch_add(1, Ordering::Relaxed) % most.max(1);
-            scope.spawn(move |_| team.help(member));
+            team.untaken.fetch_add(1, Ordering::Relaxed);
+            scope.spawn(move |_| {
+                team.untaken.fetch_sub(1, Ordering::Relaxed);
+                team.help(member);
+            });
         };
         let leader = Leader { team, invite: &invite, most, last: Cell::new(0) };
-        leader.run(operations)
+        let result = leader.run(operations);
+        dismiss(team);
+        result
     })
 }
 
+/// Waits until nobody helps: those who are there leave at once, invitations that nobody has taken are taken
+/// back. At the end of its scope a thread would look for any other work, and the result would wait for that.
+fn dismiss(team: &Team) {
+    let mut spins = 0;
+    while team.helpers.load(Ordering::Acquire) > 0 {
+        // The latest jobs of this thread are the invitations.
+        if team.untaken.load(Ordering::Relaxed) > 0 {
+            rayon::yield_local();
+        }
+        spins += 1;
+        if spins % SPINS_PER_CLOCK_READ == 0 {
+            std::thread::yield_now();
+        }
+        std::hint::spin_loop();
+    }
+}
+
 /// Whether this thread leads a team.
-pub(super) fn leads() -> bool {
+pub(in crate::cpu) fn leads() -> bool {
     LED.get().is_some()
 }
 

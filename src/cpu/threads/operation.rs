@@ -13,7 +13,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::team;
+use super::{alone, team};
 use crate::system::clock;
 
 /// Waiting longer than this for the others means that one of them does not run. (Tasks take about
@@ -70,16 +70,10 @@ impl Watch {
     }
 }
 
-/// Runs many operations in a row on a thread of the current rayon pool, with a [team](super::team) of others.
-/// From another thread each of them would be handed to the pool, and waited for, by itself.
-pub(crate) fn in_pool<T: Send>(operations: impl FnOnce() -> T + Send) -> T {
-    if rayon::current_num_threads() > 1 { team::lead(operations) } else { operations() }
-}
-
 /// Runs `task` for `0..count`, on the threads of the current rayon pool.
-pub(super) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
+pub(in crate::cpu) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
     let threads = rayon::current_num_threads().min(count);
-    if threads <= 1 || WATCH.alone() {
+    if threads <= 1 || alone() || WATCH.alone() {
         (0..count).for_each(task);
         return;
     }
@@ -142,18 +136,6 @@ mod tests {
                 }
             });
         }
-    }
-
-    #[test]
-    #[cfg_attr(target_family = "wasm", ignore = "no threads")]
-    fn operations_run_in_the_pool() {
-        let inside = || rayon::current_thread_index().is_some();
-        let several = rayon::current_num_threads() > 1;
-        assert_eq!((inside(), in_pool(inside)), (false, several));
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().unwrap();
-        let number = rayon::current_thread_index;
-        let (here, there) = pool.install(|| (number(), in_pool(number)));
-        assert!(here.is_some() && here == there, "{here:?}, {there:?}");
     }
 
     /// While a thread waits for the others, it may run a job that has nothing to do with the
