@@ -354,7 +354,7 @@ mod tests {
         let dots = "  #    #        #     ";
         let hook = "     #                ";
         let stroke = " #################### ";
-        let (short, apart) = (" ## # ##              ", " ##      #         ##  ");
+        let (short, apart) = (" ## # #               ", " ##      #          #  ");
         let (letter, part) = (" ##                   ", " ########             ");
         let (upper, lower) = (" ## # ##              ", "            ## ## ### ");
         let none = "";
