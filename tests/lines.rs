@@ -230,7 +230,7 @@ fn several_lines_are_told_from_one() {
         let found = recognizer.recognize(Crop::open(&path).unwrap()).unwrap();
         assert_eq!(found.several_lines, expected, "{name}");
     }
-    assert_eq!(counts, [17, 10]);
+    assert_eq!(counts, [18, 10]);
 }
 
 #[test]

@@ -16,12 +16,15 @@ FOLDER = Path(__file__).resolve().parent.parent / "fixtures/several_lines"
 MARGIN = 6
 
 
-def crop(lines, size=30, second=1.0, align=0.0, spacing=1.25, below=None, noise=0, dark=True):
-    """Lines of text below each other; `below` is drawn below the last: "line", "dots"."""
+def crop(lines, size=30, second=1.0, align=0.0, spacing=1.25, accents="", below=None, noise=0,
+         dark=True):
+    """Lines of text below each other. `accents` are strokes above the letters of the first, a character
+    for each: `:` two dots, `/` a stroke, `v` a caron, `o` a ring. `below` is drawn below the last:
+    "line", "dots"."""
     fonts = [ImageFont.load_default(size if i == 0 else int(size * second)) for i in range(len(lines))]
     boxes = [font.getbbox(text, anchor="ls") for font, text in zip(fonts, lines)]
     width = max(box[2] - box[0] for box in boxes)
-    baselines = [-boxes[0][1] + MARGIN]
+    baselines = [-boxes[0][1] + MARGIN + (size // 3 if accents else 0)]
     for font in fonts[1:]:
         baselines.append(baselines[-1] + int(spacing * font.size))
     bottom = baselines[-1] + max(boxes[-1][3], 0)
@@ -31,6 +34,19 @@ def crop(lines, size=30, second=1.0, align=0.0, spacing=1.25, below=None, noise=
     for font, text, box, y in zip(fonts, lines, boxes, baselines):
         x = MARGIN + int(align * (width - box[2] + box[0])) - box[0]
         draw.text((x, y), text, ink, font, anchor="ls")
+    for i, accent in enumerate(accents):
+        text, font = lines[0], fonts[0]
+        middle = MARGIN - boxes[0][0] + (font.getlength(text[:i]) + font.getlength(text[: i + 1])) / 2
+        top = baselines[0] + font.getbbox(text[i], anchor="ls")[1] - size // 4
+        if accent == ":":
+            for x in (middle - 5, middle + 2):
+                draw.rectangle((x, top, x + 3, top + 3), ink)
+        if accent == "/":
+            draw.line((middle - 2, top + 4, middle + 3, top - 1), ink, 3)
+        if accent == "v":
+            draw.line((middle - 4, top, middle, top + 4, middle + 4, top), ink, 2)
+        if accent == "o":
+            draw.ellipse((middle - 4, top - 3, middle + 4, top + 5), outline=ink, width=2)
     y = image.height - MARGIN
     if below == "line":
         draw.rectangle((MARGIN, y - 2, image.width - MARGIN, y), ink)
@@ -67,13 +83,14 @@ CROPS = {
     "one_underlined_line": crop(["Opening hours daily"], below="line"),
     "one_dotted": crop(["Total amount"], below="dots"),
     "one_leader": crop(["Chapter ........................ 23"]),
-    "one_accents": crop(["ÄÖÜ ÅÉÈ"]),
-    "one_many_accents": crop(["Žluťoučký kůň"]),
+    "one_accents": crop(["AOU AEE"], accents="::: o//"),
+    "one_many_accents": crop(["Zlutoucky kun"], accents="v    /  / ov"),
+    "one_letter_with_dots": crop(["OOOOO"], accents=":::::"),
     "one_dots": crop(["ijijij: iij"]),
     "one_equals": crop(["x = y = 2"]),
     "one_quotes": crop(['"quoted"']),
-    "one_raised": crop(["m² x² 10°C"]),
-    "one_division": crop(["12 ÷ 3 = 4"]),
+    "one_degrees": crop(["10°C 20°C"]),
+    "one_colons": crop(["12 : 3 :: 8 : 2"]),
     "one_percent": crop(["50 % 100 %"]),
 }
 
