@@ -15,9 +15,9 @@ use std::time::Duration;
 use rayon::prelude::*;
 use serde_json::json;
 use support::arguments::{Arguments, HELP, warn_of_skipped};
-use support::drawing;
+use support::drawing::{self, Drawn};
 use svtrv2::weights::Weights;
-use svtrv2::{Crop, Recognition, Recognizer, Rect, Rotation};
+use svtrv2::{Crop, Quad, Recognition, Recognizer, Rect, Rotation, Word};
 
 /// Crops that one image of `--draw` may hold.
 const MAX_DRAWN: usize = 200;
@@ -126,13 +126,15 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
                     warn(format!("{}: {error}", path.display()));
                 }
                 Ok((crop, recognition, time)) => {
+                    let words = words(&recognition, arguments.words_by_gaps);
                     if arguments.json {
-                        writeln!(out, "{}", to_json(path, &recognition, time))?;
+                        writeln!(out, "{}", to_json(path, &recognition, &words, time))?;
                     } else {
                         writeln!(out, "{}", to_row(path, &recognition, time))?;
                     }
                     if arguments.draw.is_some() {
-                        drawn.push((path.to_string_lossy().into_owned(), crop, recognition));
+                        let name = path.to_string_lossy().into_owned();
+                        drawn.push(Drawn { name, crop, recognition, words });
                     }
                 }
             }
@@ -198,7 +200,20 @@ fn to_row(path: &Path, recognition: &Recognition, time: Duration) -> String {
     row
 }
 
-fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json::Value {
+fn words(recognition: &Recognition, by_gaps: bool) -> Vec<Word> {
+    if by_gaps { recognition.words_by_gaps(Recognition::WORD_GAP) } else { recognition.words() }
+}
+
+fn points(quad: Quad) -> [[f32; 2]; 4] {
+    quad.0.map(|corner| [corner.x, corner.y])
+}
+
+fn to_json(
+    path: &Path,
+    recognition: &Recognition,
+    words: &[Word],
+    time: Duration,
+) -> serde_json::Value {
     let chars: Vec<_> = recognition
         .chars
         .iter()
@@ -207,7 +222,20 @@ fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json
             json!({
                 "symbol": c.symbol, "score": c.score, "confidence": c.confidence,
                 "x0": x0, "x1": x1, "y0": y0, "y1": y1,
-                "quad": c.quad.0.map(|corner| [corner.x, corner.y]),
+                "quad": points(c.quad),
+            })
+        })
+        .collect();
+    let words: Vec<_> = words
+        .iter()
+        .map(|w| {
+            let Rect { x0, x1, y0, y1 } = w.bounds;
+            json!({
+                "text": w.text, "confidence": w.confidence,
+                "x0": x0, "x1": x1, "y0": y0, "y1": y1,
+                "quad": points(w.quad),
+                "chars": [w.chars.start, w.chars.end],
+                "follows_gap": w.follows_gap,
             })
         })
         .collect();
@@ -231,6 +259,83 @@ fn to_json(path: &Path, recognition: &Recognition, time: Duration) -> serde_json
         },
         "ms": milliseconds(time),
         "chars": chars,
+        "words": words,
         "alternatives": alternatives,
     })
+}
+
+#[cfg(all(test, feature = "embedded"))]
+mod tests {
+    use svtrv2::PixelFormat;
+
+    use super::*;
+
+    /// A sample crop twice beside itself, as far apart as the crop's own blank ends and some columns
+    /// more.
+    fn twice(name: &str, between: usize) -> (Vec<u8>, u32, u32) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/crops");
+        let crop = Crop::open(folder.join(name)).unwrap();
+        let rows = crop.rgb().chunks_exact(3 * crop.width() as usize);
+        let joined = rows.flat_map(|row| [row, &row[..3].repeat(between), row].concat()).collect();
+        (joined, 2 * crop.width() + between as u32, crop.height())
+    }
+
+    #[test]
+    fn words_are_in_the_json_and_the_picture() {
+        let recognizer = Recognizer::embedded().unwrap();
+        let (pixels, width, height) = twice("international.png", 8);
+        let crop = Crop::from_raw(PixelFormat::Rgb8, width, height, 3 * width as usize, &pixels);
+        let crop = crop.unwrap();
+        let recognition = recognizer.recognize(crop.clone()).unwrap();
+        assert_eq!(recognition.text, "internationalinternational");
+        let json = |by_gaps| {
+            let words = words(&recognition, by_gaps);
+            to_json(Path::new("a.png"), &recognition, &words, Duration::ZERO)
+        };
+
+        // The network has no space symbol.
+        let joined = json(false);
+        assert_eq!(joined["words"].as_array().unwrap().len(), 1);
+        assert_eq!(joined["words"][0]["text"], joined["text"]);
+        assert_eq!(joined["words"][0]["confidence"], joined["confidence"]);
+
+        let apart = json(true);
+        let words = apart["words"].as_array().unwrap();
+        assert_eq!(words.len(), 2);
+        for (word, (first, follows_gap)) in words.iter().zip([(0, false), (13, true)]) {
+            assert_eq!(word["text"], "international");
+            assert_eq!(word["chars"], json!([first, first + 13]));
+            assert_eq!(word["follows_gap"], follows_gap);
+            let number = |value: &serde_json::Value| value.as_f64().unwrap();
+            for place in first..first + 13 {
+                let character = &apart["chars"][place];
+                for (side, inner, outer) in [
+                    ("x0", number(&character["x0"]), number(&word["x0"])),
+                    ("y0", number(&character["y0"]), number(&word["y0"])),
+                    ("x1", -number(&character["x1"]), -number(&word["x1"])),
+                    ("y1", -number(&character["y1"]), -number(&word["y1"])),
+                ] {
+                    assert!(inner >= outer, "{side} of character {place}");
+                }
+            }
+            let corner = |index: usize| number(&word["quad"][index][0]);
+            assert!(corner(0) < corner(1) && corner(3) < corner(2), "{word}");
+        }
+        let [left, right] = [&words[0]["x1"], &words[1]["x0"]].map(|side| side.as_f64().unwrap());
+        assert!(left < right, "{left} {right}");
+
+        // A word's outline is in the picture where there are several.
+        let folder = tempfile::tempdir().unwrap();
+        let outlines = |by_gaps| {
+            let (crop, recognition) = (crop.clone(), recognition.clone());
+            let words = super::words(&recognition, by_gaps);
+            let path = folder.path().join("drawn.png");
+            let drawn = Drawn { name: "a".to_owned(), crop, recognition, words };
+            drawing::draw(&[drawn], &path).unwrap();
+            let picture = Crop::open(&path).unwrap();
+            picture.rgb().chunks_exact(3).filter(|pixel| **pixel == drawing::WORD).count()
+        };
+        assert_eq!(outlines(false), 0);
+        assert!(outlines(true) > 1000);
+    }
 }

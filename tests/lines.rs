@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::path::Path;
+
 use image::{Rgb, RgbImage, imageops};
 use support::{pattern_weights, random_crop, toy_config};
 use svtrv2::decode::{BeamSearch, Decoder};
@@ -210,6 +212,25 @@ fn any_orientation() {
             assert!(!better, "{seed}: {rotation:?} instead of {:?}", found.rotation);
         }
     }
+}
+
+/// Rendered crops (`tests/reference/render_several_lines.py`): two lines, of which one may be a short
+/// word, and one line with what may lie above or below its letters.
+#[test]
+fn several_lines_are_told_from_one() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/several_lines");
+    let recognizer = recognizer(Options::default());
+    let mut counts = [0, 0];
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let expected = name.starts_with("two_");
+        assert!(expected || name.starts_with("one_"), "{name}");
+        counts[usize::from(expected)] += 1;
+        let found = recognizer.recognize(Crop::open(&path).unwrap()).unwrap();
+        assert_eq!(found.several_lines, expected, "{name}");
+    }
+    assert_eq!(counts, [18, 10]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ INPUT is a PNG or JPEG file, a folder of them, or a glob pattern.
 
       --json                  Print one JSON object a line instead of a table
       --draw PNG              Paint crops, boxes, text and confidences into one image
+      --words-by-gaps         Words end at wide gaps too, not at spaces alone: an estimate for
+                              networks without a space symbol
       --threads COUNT         Threads; 0 takes one a core [default: 0]
       --batch COUNT           Crops that are recognised together [default: 64]
   -h, --help                  Print this text
@@ -73,6 +75,7 @@ pub struct Arguments {
     pub batch: usize,
     pub json: bool,
     pub draw: Option<PathBuf>,
+    pub words_by_gaps: bool,
 }
 
 impl Arguments {
@@ -87,6 +90,7 @@ impl Arguments {
             batch: 64,
             json: false,
             draw: None,
+            words_by_gaps: false,
         };
         let (mut charset, mut space) = (None::<String>, false);
         let mut parser = lexopt::Parser::from_env();
@@ -103,6 +107,7 @@ impl Arguments {
             match name.as_str() {
                 "help" => return Ok(None),
                 "json" => arguments.json = true,
+                "words-by-gaps" => arguments.words_by_gaps = true,
                 "draw" => arguments.draw = Some(parser.value()?.into()),
                 "threads" => arguments.threads = number(&mut parser, &name)?,
                 "batch" => arguments.batch = number(&mut parser, &name)?,

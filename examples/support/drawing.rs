@@ -1,4 +1,4 @@
-//! Images of results: the crop, an outline around every character, text and confidences.
+//! Images of results: the crop, outlines around characters and words, text and confidences.
 
 use std::error::Error;
 use std::fs::File;
@@ -6,12 +6,16 @@ use std::io::BufWriter;
 use std::path::Path;
 
 use svtrv2::resize::resize_bicubic;
-use svtrv2::{Character, Crop, PixelFormat, Point, Quad, Recognition, Rotation};
+use svtrv2::{Character, Crop, PixelFormat, Point, Quad, Recognition, Rotation, Word};
 
 type Color = [u8; 3];
 
 const BACKGROUND: Color = [255; 3];
 const INK: Color = [20; 3];
+/// Of the outlines of words.
+pub const WORD: Color = [60, 90, 230];
+/// From the outline of a word to those of its characters, in pixels.
+const AROUND: f32 = 4.0;
 /// Between the parts of an image, in pixels.
 const MARGIN: u32 = 8;
 const TEXT_HEIGHT: f32 = 20.0;
@@ -53,6 +57,13 @@ impl Canvas {
             for (dx, dy) in [(0, 0), (1, 0), (0, 1), (1, 1)] {
                 self.blend(x + dx, y + dy, color, 1.0);
             }
+        }
+    }
+
+    /// The outline of a quadrilateral.
+    fn quad(&mut self, Quad(corners): Quad, color: Color) {
+        for (index, corner) in corners.into_iter().enumerate() {
+            self.line(corner, corners[(index + 1) % 4], color);
         }
     }
 
@@ -134,19 +145,23 @@ fn advance(height: f32) -> f32 {
     height * CELL.0 as f32 / CELL.1 as f32
 }
 
-/// Draws named results below each other into a PNG file.
+/// A result, and what it belongs to.
+pub struct Drawn<'a> {
+    pub name: String,
+    pub crop: Crop<'a>,
+    pub recognition: Recognition,
+    /// Outlined if there are several.
+    pub words: Vec<Word>,
+}
+
+/// Draws results below each other into a PNG file.
 ///
 /// # Errors
 /// If the file cannot be written.
-pub fn draw(
-    recognitions: &[(String, Crop, Recognition)],
-    path: &Path,
-) -> Result<(), Box<dyn Error>> {
+pub fn draw(results: &[Drawn], path: &Path) -> Result<(), Box<dyn Error>> {
     let font = Font::load()?;
-    let panels: Vec<Canvas> = recognitions
-        .iter()
-        .map(|(name, crop, recognition)| panel(name, crop, recognition, &font))
-        .collect::<Result<_, _>>()?;
+    let panels: Vec<Canvas> =
+        results.iter().map(|result| panel(result, &font)).collect::<Result<_, _>>()?;
     let width = panels.iter().map(|panel| panel.width).max().unwrap_or(1);
     let height = panels.iter().map(|panel| panel.height).sum::<u32>().max(1);
     let mut canvas = Canvas::new(width, height);
@@ -158,14 +173,10 @@ pub fn draw(
     canvas.save(path)
 }
 
-/// One crop: a line with text, confidence and name; the crop with outlines; every character and its
-/// confidence in percent beside its outline.
-fn panel(
-    name: &str,
-    crop: &Crop,
-    recognition: &Recognition,
-    font: &Font,
-) -> svtrv2::Result<Canvas> {
+/// One crop: a line with text, confidence and name; the crop with outlines of characters and, if there
+/// are several, of words; every character and its confidence in percent beside its outline.
+fn panel(result: &Drawn, font: &Font) -> svtrv2::Result<Canvas> {
+    let Drawn { name, crop, recognition, words } = result;
     let title = format!("{}   {:.3}   {name}", recognition.text, recognition.confidence);
     let upright = recognition.rotation == Rotation::None;
     let scale = scale(crop, recognition);
@@ -178,14 +189,15 @@ fn panel(
     let mut canvas = Canvas::new((MARGIN + width + right).max(title_width), top + height + bottom);
     font.draw(&mut canvas, &title, (MARGIN as f32, MARGIN as f32), TEXT_HEIGHT, INK)?;
     canvas.place(resize_bicubic(crop, width, height)?.rgb(), width, MARGIN, top);
+    let to_canvas = |p: Point| Point::new(MARGIN as f32 + p.x * scale, top as f32 + p.y * scale);
+    if words.len() > 1 {
+        for word in words {
+            canvas.quad(grown(Quad(word.quad.0.map(to_canvas)), AROUND), WORD);
+        }
+    }
     for character in &recognition.chars {
         let color = color(character);
-        let to_canvas =
-            |p: Point| Point::new(MARGIN as f32 + p.x * scale, top as f32 + p.y * scale);
-        let Quad(corners) = character.quad;
-        for (index, corner) in corners.into_iter().enumerate() {
-            canvas.line(to_canvas(corner), to_canvas(corners[(index + 1) % 4]), color);
-        }
+        canvas.quad(Quad(character.quad.0.map(to_canvas)), color);
         let middle = to_canvas(character.quad.center());
         let percent = format!("{:.0}", 100.0 * character.confidence);
         let symbol_width = Font::width(&character.symbol, TEXT_HEIGHT);
@@ -207,6 +219,22 @@ fn panel(
         font.draw(&mut canvas, &percent, percent_place, SMALL_HEIGHT, color)?;
     }
     Ok(canvas)
+}
+
+/// A rectangle in any direction with its sides farther out, by some pixels.
+fn grown(Quad(corners): Quad, by: f32) -> Quad {
+    let [a, b, _, d] = corners;
+    let unit = |from: Point, to: Point| {
+        let length = from.distance(to).max(1e-3);
+        Point::new((to.x - from.x) / length, (to.y - from.y) / length)
+    };
+    let (along, down) = (unit(a, b), unit(a, d));
+    let signs = [(-by, -by), (by, -by), (by, by), (-by, by)];
+    let moved = |((u, v), p): ((f32, f32), Point)| {
+        Point::new(p.x + u * along.x + v * down.x, p.y + u * along.y + v * down.y)
+    };
+    let mut places = signs.into_iter().zip(corners).map(moved);
+    Quad(corners.map(|corner| places.next().unwrap_or(corner)))
 }
 
 /// Large enough to see the boxes and to write below them, small enough for a screen.

@@ -3,7 +3,8 @@
 //! Connected pieces of ink lie above or below a horizontal cut, but for a few that cross it. If such a
 //! cut exists, and on either side of it several pieces as high as their side make up most of the ink,
 //! and both sides lie above each other over most of their width, they are lines of text. Dots,
-//! accents, underlines, signs such as `=` and curved words are not.
+//! accents, underlines, signs such as `=` and curved words are not. A side with little ink has to look
+//! like one word: letters beside each other, nearly as high as those of the other side.
 
 use std::ops::Range;
 
@@ -34,11 +35,37 @@ const MAX_CROSSING: f32 = 0.25;
 /// The share of the ink on either side, at least.
 const MIN_SIDE: f32 = 0.25;
 
+/// The same for a side that is one short word: less is noise, or marks above or below letters.
+const MIN_WORD: f32 = 0.04;
+
+/// The ink that crosses the cut beside a short word, as a share of all, at most.
+const MAX_WORD_CROSSING: f32 = 0.05;
+
+/// The letters of the line above or below a short word, at least.
+const MIN_OTHER_LETTERS: usize = 3;
+
+/// A short word's height and its columns over those of the other side.
+const MIN_WORD_HEIGHT: f32 = 0.6;
+const MAX_WORD_COLUMNS: f32 = 0.8;
+
+/// The share of a short word's ink in letters, at least.
+const MIN_WORD_LETTER_INK: f32 = 0.85;
+
+/// The widest gap between the letters of a short word, in heights.
+const MAX_WORD_GAP: f32 = 0.6;
+
 /// The height of a letter over that of its side, at least.
 const MIN_LETTER: f32 = 0.5;
 
 /// Width over height of a letter, or of several that touch, at most.
 const MAX_LETTER_ASPECT: f32 = 2.5;
+
+/// The same where the crop was squeezed at least this much, so that the letters of a word touch, for a
+/// piece inside the crop that fills less than this share of its bounding box, as no stroke does. It
+/// stands for two letters.
+const MIN_SQUEEZE: f32 = 1.2;
+const MAX_WORD_ASPECT: f32 = 10.0;
+const MAX_WORD_FILL: f32 = 0.65;
 
 /// Letters of a side, at least, and the share of its ink that they make up.
 const MIN_LETTERS: usize = 2;
@@ -73,18 +100,26 @@ pub(super) fn shows_several_lines(crop: &ResizedCrop) -> bool {
     if cut.crossing as f32 > MAX_CROSSING * total as f32 {
         return false;
     }
-    let side = |pieces: &[&Piece]| ink.line(pieces, total);
-    match (side(&cut.above), side(&cut.below)) {
-        (Some(above), Some(below)) => {
-            let (lower, higher) =
-                (above.height.min(below.height) as f32, above.height.max(below.height) as f32);
-            let columns = |filled: &[bool]| filled.iter().filter(|&&filled| filled).count();
-            let shared = above.columns.iter().zip(&below.columns).filter(|(a, b)| **a && **b);
-            let fewer = columns(&above.columns).min(columns(&below.columns)) as f32;
-            lower >= MIN_EQUAL * higher && shared.count() as f32 >= MIN_SHARED * fewer
-        }
-        _ => false,
-    }
+    let (Some(above), Some(below)) = (ink.line(&cut.above), ink.line(&cut.below)) else {
+        return false;
+    };
+    let columns = |line: &Line| line.columns.iter().filter(|&&filled| filled).count() as f32;
+    let shared = above.columns.iter().zip(&below.columns).filter(|(a, b)| **a && **b).count();
+    let (weak, strong) =
+        if above.pixels < below.pixels { (&above, &below) } else { (&below, &above) };
+    let weight = weak.pixels as f32 / total as f32;
+    let is_line = weight >= MIN_SIDE;
+    let is_word = weight >= MIN_WORD
+        && cut.crossing as f32 <= MAX_WORD_CROSSING * total as f32
+        && weak.height as f32 >= MIN_WORD_HEIGHT * strong.height as f32
+        && strong.letters >= MIN_OTHER_LETTERS
+        && columns(weak) <= MAX_WORD_COLUMNS * columns(strong)
+        && weak.letter_pixels as f32 >= MIN_WORD_LETTER_INK * weak.pixels as f32
+        && weak.widest_gap <= MAX_WORD_GAP;
+    let (lower, higher) =
+        (above.height.min(below.height) as f32, above.height.max(below.height) as f32);
+    let fewer = columns(&above).min(columns(&below));
+    (is_line || is_word) && lower >= MIN_EQUAL * higher && shared as f32 >= MIN_SHARED * fewer
 }
 
 /// Ink that hangs together, with its bounding box.
@@ -128,6 +163,12 @@ impl<'a> Cut<'a> {
 /// One side of a cut that is a line of text.
 struct Line {
     height: usize,
+    letters: usize,
+    /// Its ink, and that of its letters.
+    pixels: usize,
+    letter_pixels: usize,
+    /// The widest gap between two of its letters, in heights.
+    widest_gap: f32,
     /// Which columns of the crop it has ink in.
     columns: Vec<bool>,
 }
@@ -219,32 +260,52 @@ impl Ink {
             || wide && (piece.rows.start == 0 || piece.rows.end == self.height)
     }
 
-    /// A side of a cut, if it looks like a line of text; `total` counts the pixels of both.
-    fn line(&self, pieces: &[&Piece], total: usize) -> Option<Line> {
-        let pixels = count(pieces.iter().copied());
-        if (pixels as f32) < MIN_SIDE * total as f32 {
-            return None;
+    /// How many letters a piece stands for, by its shape.
+    fn letters(&self, piece: &Piece) -> usize {
+        let (columns, rows) = (piece.columns.len(), piece.rows.len());
+        let aspect = self.aspect_of(columns, rows);
+        let fill = piece.pixels as f32 / (columns * rows) as f32;
+        let is_inside = piece.rows.start > 0 && piece.rows.end < self.height;
+        if aspect <= MAX_LETTER_ASPECT {
+            1
+        } else if self.aspect >= MIN_SQUEEZE
+            && is_inside
+            && aspect <= MAX_WORD_ASPECT
+            && fill < MAX_WORD_FILL
+        {
+            2
+        } else {
+            0
         }
+    }
+
+    /// A side of a cut, if it looks like a line of text.
+    fn line(&self, pieces: &[&Piece]) -> Option<Line> {
+        let pixels = count(pieces.iter().copied());
         let top = pieces.iter().map(|piece| piece.rows.start).min()?;
         let bottom = pieces.iter().map(|piece| piece.rows.end).max()?;
         let start = pieces.iter().map(|piece| piece.columns.start).min()?;
         let end = pieces.iter().map(|piece| piece.columns.end).max()?;
         let height = bottom - top;
-        let is_letter = |piece: &&&Piece| {
-            piece.rows.len() as f32 >= MIN_LETTER * height as f32
-                && self.aspect_of(piece.columns.len(), piece.rows.len()) <= MAX_LETTER_ASPECT
-        };
-        let letters: Vec<&Piece> = pieces.iter().filter(is_letter).copied().collect();
-        let of_letters = count(letters.iter().copied()) as f32;
-        if letters.len() < MIN_LETTERS
-            || of_letters < MIN_LETTER_INK * pixels as f32
+        let high =
+            pieces.iter().filter(|piece| piece.rows.len() as f32 >= MIN_LETTER * height as f32);
+        let is_letter = |piece: &&&Piece| self.letters(piece) > 0;
+        let mut letters: Vec<&Piece> = high.filter(is_letter).copied().collect();
+        let letter_pixels = count(letters.iter().copied());
+        let letter_count = letters.iter().map(|piece| self.letters(piece)).sum();
+        if letter_count < MIN_LETTERS
+            || (letter_pixels as f32) < MIN_LETTER_INK * pixels as f32
             || self.aspect_of(end - start, height) < MIN_ASPECT
         {
             return None;
         }
         let mut columns = vec![false; self.width];
         pieces.iter().for_each(|piece| columns[piece.columns.clone()].fill(true));
-        Some(Line { height, columns })
+        letters.sort_by_key(|letter| letter.columns.start);
+        let gap = |pair: &[&Piece]| pair[1].columns.start.saturating_sub(pair[0].columns.end);
+        let widest_gap = letters.windows(2).map(gap).max().unwrap_or(0);
+        let widest_gap = self.aspect_of(widest_gap, height);
+        Some(Line { height, letters: letter_count, pixels, letter_pixels, widest_gap, columns })
     }
 }
 
@@ -293,7 +354,8 @@ mod tests {
         let dots = "  #    #        #     ";
         let hook = "     #                ";
         let stroke = " #################### ";
-        let short = " ## #                 ";
+        let (short, apart) = (" ## # #               ", " ##      #          #  ");
+        let (letter, part) = (" ##                   ", " ########             ");
         let (upper, lower) = (" ## # ##              ", "            ## ## ### ");
         let none = "";
         let cases = [
@@ -331,8 +393,33 @@ mod tests {
                 false,
             ),
             (
-                "a line below with little ink",
+                "a short word below",
                 [none, text, text, text, text, none, short, short, short, short, none, none],
+                true,
+            ),
+            (
+                "a short word above",
+                [none, short, short, short, short, none, none, text, text, text, text, none],
+                true,
+            ),
+            (
+                "a short word below that is too small",
+                [none, text, text, text, text, text, none, none, short, short, none, none],
+                false,
+            ),
+            (
+                "a letter below",
+                [none, text, text, text, text, none, letter, letter, letter, letter, none, none],
+                false,
+            ),
+            (
+                "marks below that lie apart",
+                [none, text, text, text, text, none, apart, apart, apart, apart, none, none],
+                false,
+            ),
+            (
+                "a bar below",
+                [none, text, text, text, text, none, none, part, part, none, none, none],
                 false,
             ),
             (

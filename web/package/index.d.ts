@@ -61,6 +61,11 @@ export interface Options {
   allow?: string;
   /** The only texts that there may be. */
   lexicon?: string[];
+  /**
+   * Words end at wide gaps too, not at spaces alone: an estimate, for networks without a space symbol
+   * such as the English one. Default: false.
+   */
+  wordsByGaps?: boolean;
 }
 
 export interface Character {
@@ -73,6 +78,21 @@ export interface Character {
   bounds: Rect;
   /** The rectangle along the line of text; the first corner is the character's own top left. */
   quad: Quad;
+}
+
+export interface Word {
+  /** Without spaces; never empty. */
+  text: string;
+  /** The probability (0 to 1) that the word is right. */
+  confidence: number;
+  /** The upright rectangle around it. */
+  bounds: Rect;
+  /** The rectangle along the line of text; the first corner is the word's own top left. */
+  quad: Quad;
+  /** Its characters: `characters.slice(start, end)` of the recognition. */
+  characters: [start: number, end: number];
+  /** Whether a gap, and no space, separates it from the word before. */
+  followsGap: boolean;
 }
 
 export interface Alternative {
@@ -94,10 +114,12 @@ export interface Recognition {
   logProb: number | null;
   /** In reading order; in pixels of the image. */
   characters: Character[];
+  /** In reading order: the runs of characters between spaces, and with `wordsByGaps` between gaps. */
+  words: Word[];
   /** The next texts, best first. */
   alternatives: Alternative[];
   /** By how many degrees the crop was turned clockwise before recognition. */
-  turned: 0 | 90 | -90;
+  turned: 0 | 90 | -90 | 180;
 }
 
 /** A region that could not be recognised. */

@@ -21,8 +21,15 @@ use result::{Outcome, Recognized};
 pub struct Recognizer {
     inner: svtrv2::Recognizer,
     ngram: Option<Arc<CompactNgram>>,
-    /// The options of the last call, and the recogniser that they gave.
-    last: Option<(String, svtrv2::Recognizer)>,
+    /// What the options of the last call gave.
+    last: Option<Prepared>,
+}
+
+/// What the options of a call, JSON of a [`Decoding`], give.
+struct Prepared {
+    json: String,
+    recognizer: svtrv2::Recognizer,
+    words_by_gaps: bool,
 }
 
 #[wasm_bindgen]
@@ -91,8 +98,9 @@ impl Recognizer {
     }
 
     fn recognize(&mut self, crop: Crop, options: &str) -> Result<String, JsError> {
-        let recognition = self.with_options(options)?.recognize(crop)?;
-        Ok(serde_json::to_string(&Recognized::from(recognition))?)
+        let Prepared { recognizer, words_by_gaps, .. } = self.prepared(options)?;
+        let recognition = recognizer.recognize(crop)?;
+        Ok(serde_json::to_string(&Recognized::new(recognition, *words_by_gaps))?)
     }
 
     fn recognize_regions(
@@ -103,18 +111,25 @@ impl Recognizer {
     ) -> Result<String, JsError> {
         let regions: Vec<options::Region> = serde_json::from_str(regions)?;
         let regions: Vec<Region> = regions.into_iter().map(Region::from).collect();
-        let results = self.with_options(options)?.recognize_regions(page, &regions);
-        let outcomes: Vec<Outcome> = results.into_iter().map(Outcome::from).collect();
+        let Prepared { recognizer, words_by_gaps, .. } = self.prepared(options)?;
+        let results = recognizer.recognize_regions(page, &regions);
+        let outcome = |result| Outcome::new(result, *words_by_gaps);
+        let outcomes: Vec<Outcome> = results.into_iter().map(outcome).collect();
         Ok(serde_json::to_string(&outcomes)?)
     }
 
-    /// The recogniser with a decoder as the options, a [`Decoding`] as JSON, say.
-    fn with_options(&mut self, json: &str) -> Result<&svtrv2::Recognizer, JsError> {
-        if self.last.as_ref().is_none_or(|(last, _)| last != json) {
-            let decoding: Decoding = serde_json::from_str(json)?;
-            let decoder = decoding.decoder(self.inner.charset(), self.ngram.as_ref())?;
-            self.last = Some((json.to_owned(), self.inner.with_decoder(decoder)?));
-        }
-        Ok(self.last.as_ref().map_or(&self.inner, |(_, recognizer)| recognizer))
+    /// The recogniser with a decoder as the options say.
+    fn prepared(&mut self, json: &str) -> Result<&Prepared, JsError> {
+        let prepared = match self.last.take().filter(|last| last.json == json) {
+            Some(last) => last,
+            None => {
+                let decoding: Decoding = serde_json::from_str(json)?;
+                let words_by_gaps = decoding.words_by_gaps;
+                let decoder = decoding.decoder(self.inner.charset(), self.ngram.as_ref())?;
+                let recognizer = self.inner.with_decoder(decoder)?;
+                Prepared { json: json.to_owned(), recognizer, words_by_gaps }
+            }
+        };
+        Ok(self.last.insert(prepared))
     }
 }

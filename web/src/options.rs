@@ -75,6 +75,8 @@ pub(crate) struct Decoding {
     allow: Option<String>,
     /// The only texts that there may be.
     lexicon: Option<Vec<String>>,
+    /// Words end at wide gaps too, not at spaces alone.
+    pub(crate) words_by_gaps: bool,
 }
 
 /// How texts are searched.
@@ -93,7 +95,7 @@ impl Decoding {
         charset: &Charset,
         ngram: Option<&Arc<CompactNgram>>,
     ) -> Result<Decoder, JsError> {
-        let Decoding { decoder, n_best, beam_width, allow, lexicon } = self;
+        let Decoding { decoder, n_best, beam_width, allow, lexicon, words_by_gaps: _ } = self;
         let needs_beam = n_best.is_some_and(|n| n > 1) || beam_width.is_some() || lexicon.is_some();
         if decoder == Some(Kind::Greedy) && needs_beam {
             return Err(JsError::new(

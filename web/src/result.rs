@@ -1,7 +1,9 @@
 //! What JavaScript gets, as JSON.
 
+use std::ops::Range;
+
 use serde::Serialize;
-use svtrv2::{Alternative, Character, Point, Recognition, Rotation};
+use svtrv2::{Alternative, Character, Point, Quad, Recognition, Rect, Rotation, Word};
 
 /// The result of recognition.
 #[derive(Serialize)]
@@ -13,8 +15,9 @@ pub(crate) struct Recognized {
     /// Nothing if no text fits.
     log_prob: Option<f64>,
     characters: Vec<Letter>,
+    words: Vec<PlacedWord>,
     alternatives: Vec<Other>,
-    /// By how many degrees the crop was turned clockwise before recognition: 0, 90 or -90.
+    /// By how many degrees the crop was turned clockwise before recognition: 0, 90, -90 or 180.
     turned: i32,
 }
 
@@ -25,6 +28,18 @@ struct Letter {
     score: f32,
     bounds: Bounds,
     quad: [[f32; 2]; 4],
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlacedWord {
+    text: String,
+    confidence: f32,
+    bounds: Bounds,
+    quad: [[f32; 2]; 4],
+    /// The first of the characters, and the one after the last.
+    characters: [usize; 2],
+    follows_gap: bool,
 }
 
 #[derive(Serialize)]
@@ -51,9 +66,14 @@ pub(crate) enum Outcome {
     Failed { error: String },
 }
 
-impl From<Recognition> for Recognized {
-    fn from(found: Recognition) -> Self {
+impl Recognized {
+    pub(crate) fn new(found: Recognition, words_by_gaps: bool) -> Self {
+        let words = match words_by_gaps {
+            true => found.words_by_gaps(Recognition::WORD_GAP),
+            false => found.words(),
+        };
         Recognized {
+            words: words.into_iter().map(PlacedWord::from).collect(),
             text: found.text,
             confidence: found.confidence,
             score: found.score,
@@ -72,20 +92,38 @@ impl From<Recognition> for Recognized {
 
 impl From<Character> for Letter {
     fn from(found: Character) -> Self {
-        let bounds = found.bounds;
         Letter {
             symbol: found.symbol,
             confidence: found.confidence,
             score: found.score,
-            bounds: Bounds {
-                x: bounds.x0,
-                y: bounds.y0,
-                width: bounds.width(),
-                height: bounds.height(),
-            },
-            quad: found.quad.0.map(|Point { x, y }| [x, y]),
+            bounds: found.bounds.into(),
+            quad: corners(found.quad),
         }
     }
+}
+
+impl From<Word> for PlacedWord {
+    fn from(found: Word) -> Self {
+        let Range { start, end } = found.chars;
+        PlacedWord {
+            text: found.text,
+            confidence: found.confidence,
+            bounds: found.bounds.into(),
+            quad: corners(found.quad),
+            characters: [start, end],
+            follows_gap: found.follows_gap,
+        }
+    }
+}
+
+impl From<Rect> for Bounds {
+    fn from(bounds: Rect) -> Self {
+        Bounds { x: bounds.x0, y: bounds.y0, width: bounds.width(), height: bounds.height() }
+    }
+}
+
+fn corners(quad: Quad) -> [[f32; 2]; 4] {
+    quad.0.map(|Point { x, y }| [x, y])
 }
 
 impl From<Alternative> for Other {
@@ -94,10 +132,10 @@ impl From<Alternative> for Other {
     }
 }
 
-impl From<svtrv2::Result<Recognition>> for Outcome {
-    fn from(result: svtrv2::Result<Recognition>) -> Self {
+impl Outcome {
+    pub(crate) fn new(result: svtrv2::Result<Recognition>, words_by_gaps: bool) -> Self {
         match result {
-            Ok(found) => Outcome::Recognized(Box::new(found.into())),
+            Ok(found) => Outcome::Recognized(Box::new(Recognized::new(found, words_by_gaps))),
             Err(error) => Outcome::Failed { error: error.to_string() },
         }
     }

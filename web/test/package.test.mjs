@@ -59,6 +59,7 @@ test("the builds and the native program agree", async () => {
     for (const crop of crops) {
       const [result, wanted] = [found[crop], expected[crop]];
       assert.equal(result.text, wanted.text, `${variant}, ${crop}`);
+      assert.deepEqual(result.words.map(({ text }) => text), wanted.words.map(({ text }) => text));
       for (const [a, b] of [[result.confidence, wanted.confidence], [result.score, wanted.score]]) {
         furthest = Math.max(furthest, Math.abs(a - b));
         assert.ok(Math.abs(a - b) <= 1e-4, `${variant}, ${crop}: ${a} instead of ${b}`);
@@ -66,6 +67,44 @@ test("the builds and the native program agree", async () => {
     }
   }
   console.log(`scores and confidences differ from the native ones by at most ${furthest.toExponential(1)}`);
+});
+
+test("words end at gaps where an option says so", async () => {
+  // Two crops beside each other: the English network has no space symbol.
+  const { joined, apart, regions } = await page.evaluate(async () => {
+    const { Recognizer } = await import("/svtrv2/index.js");
+    const recognizer = await Recognizer.embedded();
+    const file = await (await fetch("/samples/international.png")).blob();
+    const bitmap = await createImageBitmap(file);
+    const [width, height] = [2 * bitmap.width + 8, bitmap.height];
+    const context = new OffscreenCanvas(width, height).getContext("2d");
+    context.drawImage(bitmap, 0, 0, 1, height, 0, 0, width, height);
+    for (const x of [0, bitmap.width + 8]) context.drawImage(bitmap, x, 0);
+    const pixels = context.getImageData(0, 0, width, height);
+    const whole = { x: 0, y: 0, width, height };
+    return {
+      joined: recognizer.recognize(pixels),
+      apart: recognizer.recognize(pixels, { wordsByGaps: true }),
+      regions: recognizer.recognizeRegions(pixels, [whole], { wordsByGaps: true }),
+    };
+  });
+  assert.equal(joined.text, "internationalinternational");
+  assert.deepEqual(joined.words.map(({ text }) => text), [joined.text]);
+  assert.equal(joined.words[0].confidence, joined.confidence);
+  assert.deepEqual({ ...apart, words: joined.words }, joined);
+  for (const { words, characters } of [apart, regions[0]]) {
+    assert.deepEqual(words.map(({ text }) => text), ["international", "international"]);
+    assert.deepEqual(words.map((word) => word.characters), [[0, 13], [13, 26]]);
+    assert.deepEqual(words.map(({ followsGap }) => followsGap), [false, true]);
+    for (const { bounds, quad, characters: [start, end] } of words) {
+      for (const { bounds: inner } of characters.slice(start, end)) {
+        assert.ok(inner.x >= bounds.x && inner.x + inner.width <= bounds.x + bounds.width + 1e-3);
+        assert.ok(inner.y >= bounds.y && inner.y + inner.height <= bounds.y + bounds.height + 1e-3);
+      }
+      assert.ok(quad[0][0] < quad[1][0] && quad[0][1] < quad[3][1], JSON.stringify(quad));
+    }
+    assert.ok(words[0].bounds.x + words[0].bounds.width < words[1].bounds.x);
+  }
 });
 
 test("the builds agree in int8, and with f32 in the texts", async () => {
@@ -183,6 +222,8 @@ const recognizer = await Recognizer.embedded({ orientation: "best" });
 const other: Recognizer = await Recognizer.fromBytes(new Uint8Array(1), { languageModel: new ArrayBuffer(1) });
 const found: Recognition = recognizer.recognize(new ImageData(1, 1), { decoder: "languageModel", nBest: 2 });
 const [x, y] = found.characters[0].quad[0];
+const [{ characters: [start, end], followsGap }] = recognizer.recognize(new Uint8Array(1), { wordsByGaps: true }).words;
+console.log(found.characters.slice(start, end).length, followsGap === true);
 for (const word of other.recognizeRegions(new Uint8Array(1), [{ x, y, width: 1, height: 2 }, [[0, 0], [1, 0], [1, 1], [0, 1]]]))
   console.log("error" in word ? word.error : word.alternatives[0].logProb);
 // @ts-expect-error: there is no such decoder

@@ -1,5 +1,6 @@
 //! An HTTP service: `cargo run --release -p svtrv2-http -- WEIGHTS 127.0.0.1:8080`, then
-//! `curl --data-binary @crop.png http://127.0.0.1:8080/recognize`.
+//! `curl --data-binary @crop.png http://127.0.0.1:8080/recognize`. With `?words_by_gaps=true` words end
+//! at wide gaps too, for networks without a space symbol.
 //!
 //! Recognition computes for milliseconds to seconds, so it must not run on the threads of the
 //! asynchronous runtime. One thread owns the recogniser, takes what waits in a bounded queue, and
@@ -10,12 +11,12 @@ use std::thread;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, RawQuery, State};
 use axum::http::StatusCode;
 use axum::response::Json;
 use axum::routing::post;
 use serde_json::{Value, json};
-use svtrv2::{Crop, Recognition, Recognizer};
+use svtrv2::{Crop, Recognition, Recognizer, Rect};
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests that may wait; more are refused.
@@ -84,14 +85,23 @@ fn work(recognizer: &Recognizer, mut jobs: mpsc::Receiver<Job>) {
 /// The body is a PNG or JPEG file.
 async fn recognize(
     State(queue): State<mpsc::Sender<Job>>,
+    RawQuery(query): RawQuery,
     image: Bytes,
 ) -> Result<Json<Value>, (StatusCode, String)> {
+    let words_by_gaps = match query.as_deref() {
+        None | Some("" | "words_by_gaps=false") => false,
+        Some("words_by_gaps=true") => true,
+        Some(other) => {
+            let message = format!("the query is words_by_gaps=true or =false, not {other:?}");
+            return Err((StatusCode::BAD_REQUEST, message));
+        }
+    };
     let (reply, result) = oneshot::channel();
     queue
         .try_send(Job { image, reply })
         .map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     match result.await {
-        Ok(Ok(recognition)) => Ok(Json(to_json(&recognition))),
+        Ok(Ok(recognition)) => Ok(Json(to_json(&recognition, words_by_gaps))),
         Ok(Err(error @ svtrv2::Error::Image(_))) => {
             Err((StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
         }
@@ -100,13 +110,33 @@ async fn recognize(
     }
 }
 
-fn to_json(recognition: &Recognition) -> Value {
+fn to_json(recognition: &Recognition, words_by_gaps: bool) -> Value {
     let chars: Vec<Value> = recognition
         .chars
         .iter()
         .map(|c| json!({"symbol": c.symbol, "confidence": c.confidence}))
         .collect();
-    json!({"text": recognition.text, "confidence": recognition.confidence, "chars": chars})
+    let words = match words_by_gaps {
+        true => recognition.words_by_gaps(Recognition::WORD_GAP),
+        false => recognition.words(),
+    };
+    let words: Vec<Value> = words
+        .iter()
+        .map(|w| {
+            let Rect { x0, x1, y0, y1 } = w.bounds;
+            json!({
+                "text": w.text, "confidence": w.confidence,
+                "x0": x0, "x1": x1, "y0": y0, "y1": y1,
+                "quad": w.quad.0.map(|corner| [corner.x, corner.y]),
+                "chars": [w.chars.start, w.chars.end],
+                "follows_gap": w.follows_gap,
+            })
+        })
+        .collect();
+    json!({
+        "text": recognition.text, "confidence": recognition.confidence,
+        "chars": chars, "words": words,
+    })
 }
 
 #[cfg(test)]
@@ -121,13 +151,13 @@ mod tests {
     use super::*;
 
     /// The status line and the body of the answer to one request.
-    async fn post(service: Router, body: &[u8]) -> (String, String) {
+    async fn post(service: Router, path: &str, body: &[u8]) -> (String, String) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(async move { axum::serve(listener, service).await });
         let mut stream = TcpStream::connect(address).await.unwrap();
         let head = format!(
-            "POST /recognize HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+            "POST {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(head.as_bytes()).await.unwrap();
@@ -145,14 +175,32 @@ mod tests {
         let options = Options { charset: Some(Charset::english()), ..Options::default() };
         let recognizer = Recognizer::new(&weights, options).unwrap();
         let image = std::fs::read(root.join("examples/crops/harbour.png")).unwrap();
-        let expected = to_json(&recognizer.recognize(Crop::decode(&image).unwrap()).unwrap());
+        let expected = recognizer.recognize(Crop::decode(&image).unwrap()).unwrap();
+        assert!(!expected.words().is_empty());
         let service = service(recognizer);
 
-        let (status, body) = post(service.clone(), &image).await;
-        assert_eq!(status, "HTTP/1.1 200 OK");
-        assert_eq!(body, expected.to_string());
+        for (path, words_by_gaps) in [
+            ("/recognize", false),
+            ("/recognize?words_by_gaps=false", false),
+            ("/recognize?words_by_gaps=true", true),
+        ] {
+            let (status, body) = post(service.clone(), path, &image).await;
+            assert_eq!(status, "HTTP/1.1 200 OK");
+            assert_eq!(body, to_json(&expected, words_by_gaps).to_string());
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let words = match words_by_gaps {
+                true => expected.words_by_gaps(Recognition::WORD_GAP),
+                false => expected.words(),
+            };
+            let texts = words.iter().map(|word| word.text.as_str());
+            let found = body["words"].as_array().unwrap().iter();
+            assert!(found.map(|word| word["text"].as_str().unwrap()).eq(texts), "{path}: {body}");
+        }
 
-        let (status, body) = post(service, b"no image").await;
+        let (status, body) = post(service.clone(), "/recognize?words_by_gaps=1", &image).await;
+        assert_eq!(status, "HTTP/1.1 400 Bad Request", "{body}");
+
+        let (status, body) = post(service, "/recognize", b"no image").await;
         assert_eq!(status, "HTTP/1.1 422 Unprocessable Entity", "{body}");
     }
 }

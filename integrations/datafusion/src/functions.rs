@@ -30,7 +30,7 @@ use crate::regions::Regions;
 /// The array is not binary; the options do not give a recogniser.
 pub fn recognize_images(images: &dyn Array, options: &ReadOptions) -> Result<StructArray> {
     let recognizer = recognizer(options)?;
-    let mut results = ResultsBuilder::default();
+    let mut results = ResultsBuilder::new(options);
     for result in Images::new(images)?.recognize(&recognizer) {
         results.push(result)?;
     }
@@ -44,7 +44,7 @@ pub fn recognize_images(images: &dyn Array, options: &ReadOptions) -> Result<Str
 /// The options do not give a recogniser.
 pub fn recognize_files(paths: &[PathBuf], options: &ReadOptions) -> Result<StructArray> {
     let recognizer = recognizer(options)?;
-    let mut results = ResultsBuilder::default();
+    let mut results = ResultsBuilder::new(options);
     for result in recognizer.recognize_stream(paths.iter().map(PathBuf::as_path)) {
         let outcome = result.map_err(|error| error.to_string());
         count(&outcome);
@@ -181,14 +181,14 @@ impl ScalarUDFImpl for ReadRegions {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let recognizer = recognizer(&options(&args.config_options, args.args.get(2))?)?;
+        let options = options(&args.config_options, args.args.get(2))?;
         let [pages, regions] = match args.args.as_slice() {
             [pages, regions, ..] => {
                 [pages.to_array(args.number_rows)?, regions.to_array(args.number_rows)?]
             }
             _ => return exec_err!("read_regions takes a page and its regions"),
         };
-        Ok(ColumnarValue::Array(recognize_pages(&recognizer, &pages, &regions)?))
+        Ok(ColumnarValue::Array(recognize_pages(&options, &pages, &regions)?))
     }
 
     fn documentation(&self) -> Option<&Documentation> {
@@ -237,12 +237,13 @@ fn options(session: &ConfigOptions, argument: Option<&ColumnarValue>) -> Result<
 
 /// Pages are decoded by all threads, one each; then their regions are recognised, page after page.
 fn recognize_pages(
-    recognizer: &Recognizer,
+    options: &ReadOptions,
     pages: &ArrayRef,
     regions: &ArrayRef,
 ) -> Result<ArrayRef> {
+    let recognizer = recognizer(options)?;
     let (pages, regions) = (Images::new(pages)?, Regions::new(regions)?);
-    let (mut results, mut offsets) = (ResultsBuilder::default(), Offsets::default());
+    let (mut results, mut offsets) = (ResultsBuilder::new(options), Offsets::default());
     let mut nulls = NullsBuilder::default();
     for first in (0..pages.len()).step_by(rayon::current_num_threads()) {
         let rows = first..pages.len().min(first + rayon::current_num_threads());
@@ -250,7 +251,7 @@ fn recognize_pages(
             let both = page.zip(regions.of_page(row));
             nulls.0.append(both.is_some());
             if let Some((page, regions)) = both {
-                for result in recognize_page(recognizer, page, regions) {
+                for result in recognize_page(&recognizer, page, regions) {
                     result.iter().for_each(count);
                     results.push(result)?;
                 }

@@ -2,7 +2,7 @@
 //!
 //! | function | result |
 //! |---|---|
-//! | `read_text(image [, options])` | [`result_type`]: text, confidence, score, characters, error |
+//! | `read_text(image [, options])` | [`result_type`]: text, confidence, score, characters, words, error |
 //! | `read_regions(page, regions [, options])` | [`results_type`]: a list of the same |
 //!
 //! Images are PNG or JPEG files in binary columns. NULL gives NULL; a damaged image gives an `error`

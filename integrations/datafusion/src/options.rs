@@ -59,6 +59,10 @@ static DECODER: [Key; 12] = [
     key("renormalize", Kind::Switch, "divide probabilities by those of the permitted characters"),
 ];
 
+/// The options of results, whatever recognised them.
+static RESULT: [Key; 1] =
+    [key("words_by_gaps", Kind::Switch, "words end at wide gaps too, not at spaces alone")];
+
 /// How text is recognised: the extension `svtrv2` of DataFusion's configuration.
 ///
 /// A session has one: `SET svtrv2.decoder = 'english'`. A call's `options` argument changes a copy.
@@ -83,7 +87,7 @@ pub struct ReadOptions {
 impl ReadOptions {
     /// The names of all options, each with a sentence about it.
     pub fn keys() -> impl Iterator<Item = (&'static str, &'static str)> {
-        NETWORK.iter().chain(&DECODER).map(|key| (key.name, key.about))
+        all_keys().map(|key| (key.name, key.about))
     }
 
     /// The value of an option, if it has one.
@@ -91,10 +95,19 @@ impl ReadOptions {
         self.values.get(name).map(String::as_str)
     }
 
-    /// These options without those of the decoder.
+    /// These options without those of the decoder and of results.
     pub(crate) fn of_network(&self) -> Self {
+        self.without(&[&DECODER, &RESULT])
+    }
+
+    /// These options without those of results.
+    pub(crate) fn of_recognizer(&self) -> Self {
+        self.without(&[&RESULT])
+    }
+
+    fn without(&self, groups: &[&[Key]]) -> Self {
         let mut values = self.values.clone();
-        values.retain(|name, _| NETWORK.iter().any(|key| key.name == *name));
+        values.retain(|name, _| groups.iter().copied().flatten().all(|key| key.name != *name));
         ReadOptions { values }
     }
 
@@ -148,12 +161,15 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
     find(name).map(|_| ())
 }
 
+fn all_keys() -> impl Iterator<Item = &'static Key> {
+    NETWORK.iter().chain(&DECODER).chain(&RESULT)
+}
+
 fn find(name: &str) -> Result<&'static Key> {
-    let all = || NETWORK.iter().chain(&DECODER);
-    match all().find(|key| key.name == name) {
+    match all_keys().find(|key| key.name == name) {
         Some(key) => Ok(key),
         None => {
-            let names: Vec<&str> = all().map(|key| key.name).collect();
+            let names: Vec<&str> = all_keys().map(|key| key.name).collect();
             config_err!("svtrv2 has no option {name:?}; there are {}", names.join(", "))
         }
     }
@@ -283,13 +299,17 @@ mod tests {
     }
 
     #[test]
-    fn the_decoder_does_not_belong_to_the_network() {
+    fn each_part_has_its_own_options() {
         let mut options = ReadOptions::default();
         options.set("precision", "int8").unwrap();
         options.set("allow", "abc").unwrap();
-        let network = options.of_network();
-        assert_eq!(network.get("precision"), Some("int8"));
-        assert_eq!(network.get("allow"), None);
+        options.set("words_by_gaps", "true").unwrap();
+        for (part, allow) in [(options.of_network(), None), (options.of_recognizer(), Some("abc"))]
+        {
+            assert_eq!(part.get("precision"), Some("int8"));
+            assert_eq!(part.get("allow"), allow);
+            assert_eq!(part.get("words_by_gaps"), None);
+        }
     }
 
     #[test]
@@ -297,7 +317,7 @@ mod tests {
         let mut options = ReadOptions::default();
         options.set("beam", "4").unwrap();
         let entries = options.entries();
-        assert_eq!(entries.len(), NETWORK.len() + DECODER.len());
+        assert_eq!(entries.len(), NETWORK.len() + DECODER.len() + RESULT.len());
         let set: Vec<_> = entries.iter().filter(|entry| entry.value.is_some()).collect();
         assert_eq!(set.len(), 1);
         assert_eq!((set[0].key.as_str(), set[0].value.as_deref()), ("svtrv2.beam", Some("4")));

@@ -3,34 +3,53 @@
 use std::sync::{Arc, LazyLock};
 
 use datafusion::arrow::array::{
-    ArrayRef, Float32Array, Float32Builder, ListArray, NullBufferBuilder, StringBuilder,
-    StructArray,
+    ArrayRef, BooleanArray, Float32Array, Float32Builder, Int32Array, ListArray, NullBufferBuilder,
+    StringBuilder, StructArray,
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
-use svtrv2::Character;
+use svtrv2::{Character, Recognition, Rect, Word};
 
 use crate::images::Outcome;
+use crate::options::ReadOptions;
 
 /// The names of the fields of a result, in their order.
-const FIELDS: [&str; 5] = ["text", "confidence", "score", "chars", "error"];
+const FIELDS: [&str; 6] = ["text", "confidence", "score", "chars", "words", "error"];
 
-static CHARACTER: LazyLock<Fields> = LazyLock::new(|| {
-    let number = |name| Field::new(name, DataType::Float32, false);
-    Fields::from(vec![
-        Field::new("symbol", DataType::Utf8, false),
-        number("confidence"),
-        number("x0"),
-        number("y0"),
-        number("x1"),
-        number("y1"),
-    ])
+fn number(name: &str) -> Field {
+    Field::new(name, DataType::Float32, false)
+}
+
+/// A text that is not NULL, its confidence, and the sides of its rectangle.
+fn placed(text: &str) -> Vec<Field> {
+    let mut fields = vec![Field::new(text, DataType::Utf8, false)];
+    fields.extend(["confidence", "x0", "y0", "x1", "y1"].map(number));
+    fields
+}
+
+static CHARACTER: LazyLock<Fields> = LazyLock::new(|| placed("symbol").into());
+
+static QUAD_ITEM: LazyLock<FieldRef> =
+    LazyLock::new(|| Arc::new(Field::new_list_field(DataType::Float32, false)));
+
+static WORD: LazyLock<Fields> = LazyLock::new(|| {
+    let mut fields = placed("text");
+    fields.extend([
+        Field::new("quad", DataType::List(Arc::clone(&QUAD_ITEM)), false),
+        Field::new("chars_start", DataType::Int32, false),
+        Field::new("chars_end", DataType::Int32, false),
+        Field::new("follows_gap", DataType::Boolean, false),
+    ]);
+    fields.into()
 });
 
 static CHARACTERS_ITEM: LazyLock<FieldRef> =
     LazyLock::new(|| Arc::new(Field::new_list_field(DataType::Struct(CHARACTER.clone()), false)));
+
+static WORDS_ITEM: LazyLock<FieldRef> =
+    LazyLock::new(|| Arc::new(Field::new_list_field(DataType::Struct(WORD.clone()), false)));
 
 static RESULT: LazyLock<Fields> = LazyLock::new(|| {
     let types = [
@@ -38,6 +57,7 @@ static RESULT: LazyLock<Fields> = LazyLock::new(|| {
         DataType::Float32,
         DataType::Float32,
         DataType::List(Arc::clone(&CHARACTERS_ITEM)),
+        DataType::List(Arc::clone(&WORDS_ITEM)),
         DataType::Utf8,
     ];
     FIELDS.into_iter().zip(types).map(|(name, of)| Field::new(name, of, true)).collect()
@@ -46,11 +66,14 @@ static RESULT: LazyLock<Fields> = LazyLock::new(|| {
 static RESULT_ITEM: LazyLock<FieldRef> =
     LazyLock::new(|| Arc::new(Field::new_list_field(result_type(), true)));
 
-/// `STRUCT<text, confidence, score, chars LIST<STRUCT<symbol, confidence, x0, y0, x1, y1>>, error>`:
-/// what `read_text` returns.
+/// `STRUCT<text, confidence, score, chars LIST<STRUCT<symbol, confidence, x0, y0, x1, y1>>,
+/// words LIST<STRUCT<text, confidence, x0, y0, x1, y1, quad LIST<FLOAT>, chars_start, chars_end,
+/// follows_gap>>, error>`: what `read_text` returns.
 ///
 /// An image that cannot be recognised has `error` and nothing else; the others have no `error`.
-/// Coordinates are in pixels of the image.
+/// Coordinates are in pixels of the image. The corners of a word's `quad` are x0, y0, ... x3, y3,
+/// clockwise from its own upper left, as `read_regions` takes them. Its characters are those from
+/// `chars_start` to before `chars_end`, counted from 0.
 pub fn result_type() -> DataType {
     DataType::Struct(RESULT.clone())
 }
@@ -61,17 +84,31 @@ pub fn results_type() -> DataType {
 }
 
 /// Columns that grow with each result.
-#[derive(Default)]
 pub(crate) struct ResultsBuilder {
+    words_by_gaps: bool,
     nulls: NullsBuilder,
     text: StringBuilder,
     confidence: Float32Builder,
     score: Float32Builder,
     chars: CharactersBuilder,
+    words: WordsBuilder,
     error: StringBuilder,
 }
 
 impl ResultsBuilder {
+    pub(crate) fn new(options: &ReadOptions) -> Self {
+        ResultsBuilder {
+            words_by_gaps: options.on("words_by_gaps"),
+            nulls: NullsBuilder::default(),
+            text: StringBuilder::default(),
+            confidence: Float32Builder::default(),
+            score: Float32Builder::default(),
+            chars: CharactersBuilder::default(),
+            words: WordsBuilder::default(),
+            error: StringBuilder::default(),
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.nulls.0.len()
     }
@@ -89,7 +126,11 @@ impl ResultsBuilder {
         self.text.append_option(recognition.map(|found| found.text.as_str()));
         self.confidence.append_option(recognition.map(|found| found.confidence));
         self.score.append_option(recognition.map(|found| found.score));
-        self.chars.push(recognition.map(|found| found.chars.as_slice()))
+        self.chars.push(recognition.map(|found| found.chars.as_slice()))?;
+        self.words.push(recognition.map(|found| match self.words_by_gaps {
+            true => found.words_by_gaps(Recognition::WORD_GAP),
+            false => found.words(),
+        }))
     }
 
     pub(crate) fn finish(mut self) -> Result<StructArray> {
@@ -98,6 +139,7 @@ impl ResultsBuilder {
             Arc::new(self.confidence.finish()),
             Arc::new(self.score.finish()),
             Arc::new(self.chars.finish()?),
+            Arc::new(self.words.finish()?),
             Arc::new(self.error.finish()),
         ];
         Ok(StructArray::try_new(RESULT.clone(), columns, self.nulls.0.finish())?)
@@ -143,36 +185,104 @@ impl Offsets {
     }
 }
 
+/// The columns of texts that lie somewhere: the text, its confidence, x0, y0, x1 and y1.
+#[derive(Default)]
+struct PlacedBuilder {
+    text: StringBuilder,
+    confidence: Vec<f32>,
+    bounds: [Vec<f32>; 4],
+}
+
+impl PlacedBuilder {
+    fn push(&mut self, text: &str, confidence: f32, bounds: Rect) {
+        self.text.append_value(text);
+        self.confidence.push(confidence);
+        let values = [bounds.x0, bounds.y0, bounds.x1, bounds.y1];
+        self.bounds.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+    }
+
+    fn len(&self) -> usize {
+        self.confidence.len()
+    }
+
+    fn finish(mut self) -> Vec<ArrayRef> {
+        let number = |values: Vec<f32>| Arc::new(Float32Array::from(values)) as ArrayRef;
+        let mut columns: Vec<ArrayRef> =
+            vec![Arc::new(self.text.finish()), number(self.confidence)];
+        columns.extend(self.bounds.map(number));
+        columns
+    }
+}
+
 #[derive(Default)]
 struct CharactersBuilder {
     offsets: Offsets,
     nulls: NullsBuilder,
-    symbol: StringBuilder,
-    confidence: Vec<f32>,
-    /// The columns x0, y0, x1 and y1.
-    bounds: [Vec<f32>; 4],
+    placed: PlacedBuilder,
 }
 
 impl CharactersBuilder {
     fn push(&mut self, chars: Option<&[Character]>) -> Result<()> {
         for character in chars.unwrap_or_default() {
-            self.symbol.append_value(&character.symbol);
-            self.confidence.push(character.confidence);
-            let bounds = character.bounds;
-            let values = [bounds.x0, bounds.y0, bounds.x1, bounds.y1];
-            self.bounds.iter_mut().zip(values).for_each(|(column, value)| column.push(value));
+            self.placed.push(&character.symbol, character.confidence, character.bounds);
         }
         self.nulls.0.append(chars.is_some());
-        self.offsets.push(self.confidence.len())
+        self.offsets.push(self.placed.len())
     }
 
     fn finish(mut self) -> Result<ListArray> {
-        let number = |values: Vec<f32>| Arc::new(Float32Array::from(values)) as ArrayRef;
-        let mut columns: Vec<ArrayRef> =
-            vec![Arc::new(self.symbol.finish()), number(self.confidence)];
-        columns.extend(self.bounds.map(number));
+        let columns = self.placed.finish();
         let values = Arc::new(StructArray::try_new(CHARACTER.clone(), columns, None)?);
         let item = Arc::clone(&CHARACTERS_ITEM);
+        Ok(ListArray::try_new(item, self.offsets.finish(), values, self.nulls.0.finish())?)
+    }
+}
+
+#[derive(Default)]
+struct WordsBuilder {
+    offsets: Offsets,
+    nulls: NullsBuilder,
+    placed: PlacedBuilder,
+    quad_offsets: Offsets,
+    /// Eight numbers a word.
+    quads: Vec<f32>,
+    chars_start: Vec<i32>,
+    chars_end: Vec<i32>,
+    follows_gap: Vec<bool>,
+}
+
+impl WordsBuilder {
+    fn push(&mut self, words: Option<Vec<Word>>) -> Result<()> {
+        self.nulls.0.append(words.is_some());
+        for word in words.unwrap_or_default() {
+            let place = |place: usize| {
+                i32::try_from(place).map_err(|_| exec_datafusion_err!("{place} characters"))
+            };
+            self.placed.push(&word.text, word.confidence, word.bounds);
+            self.quads.extend(word.quad.0.into_iter().flat_map(|corner| [corner.x, corner.y]));
+            self.quad_offsets.push(self.quads.len())?;
+            self.chars_start.push(place(word.chars.start)?);
+            self.chars_end.push(place(word.chars.end)?);
+            self.follows_gap.push(word.follows_gap);
+        }
+        self.offsets.push(self.placed.len())
+    }
+
+    fn finish(mut self) -> Result<ListArray> {
+        let mut columns = self.placed.finish();
+        let corners = Arc::new(Float32Array::from(self.quads));
+        let item = Arc::clone(&QUAD_ITEM);
+        columns.push(Arc::new(ListArray::try_new(
+            item,
+            self.quad_offsets.finish(),
+            corners,
+            None,
+        )?));
+        columns.push(Arc::new(Int32Array::from(self.chars_start)));
+        columns.push(Arc::new(Int32Array::from(self.chars_end)));
+        columns.push(Arc::new(BooleanArray::from(self.follows_gap)));
+        let values = Arc::new(StructArray::try_new(WORD.clone(), columns, None)?);
+        let item = Arc::clone(&WORDS_ITEM);
         Ok(ListArray::try_new(item, self.offsets.finish(), values, self.nulls.0.finish())?)
     }
 }

@@ -25,14 +25,16 @@ struct Loaded {
 /// Decoders that are kept. Queries that each have an allow-list of their own give many.
 const MAX_DECODERS: usize = 64;
 
-/// The recogniser of these options, which is loaded unless it was before.
+/// The recogniser of these options, which is loaded unless it was before. Options of results, such as
+/// `words_by_gaps`, are not the recogniser's.
 ///
 /// # Errors
 /// What the options name does not exist, is damaged, or does not fit together.
 pub fn recognizer(options: &ReadOptions) -> Result<Arc<Recognizer>> {
     // Held while a network is loaded: whoever comes meanwhile waits for it instead of loading it too.
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(found) = loaded.recognizers.get(options) {
+    let options = options.of_recognizer();
+    if let Some(found) = loaded.recognizers.get(&options) {
         return Ok(Arc::clone(found));
     }
     let of_network = options.of_network();
@@ -44,12 +46,12 @@ pub fn recognizer(options: &ReadOptions) -> Result<Arc<Recognizer>> {
             network
         }
     };
-    let decoder = decoder(options, network.charset())?;
+    let decoder = decoder(&options, network.charset())?;
     let recognizer = Arc::new(network.with_decoder(decoder).map_err(failed("decoder"))?);
     if loaded.recognizers.len() >= MAX_DECODERS {
         loaded.recognizers.clear();
     }
-    loaded.recognizers.insert(options.clone(), Arc::clone(&recognizer));
+    loaded.recognizers.insert(options, Arc::clone(&recognizer));
     Ok(recognizer)
 }
 

@@ -11,12 +11,12 @@ use datafusion::arrow::array::{
 };
 use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::compute::cast;
-use datafusion::arrow::datatypes::{DataType, Field};
-use svtrv2::{Page, Rect, Region};
+use datafusion::arrow::datatypes::{DataType, Field, Int32Type};
+use svtrv2::{Page, Recognition, Rect, Region};
 
 use support::{
-    assert_same, batch, pngs, repository, run, samples, session, table, texts, toy, toy_recognizer,
-    toy_session,
+    assert_same, assert_same_words, batch, pngs, repository, run, samples, session, table, texts,
+    toy, toy_recognizer, toy_session,
 };
 
 fn binary(images: &[Vec<u8>]) -> ArrayRef {
@@ -120,13 +120,13 @@ async fn null_gives_null_and_damage_an_error() {
     let results = rows.column(0).as_struct();
     for (row, expected) in expected.iter().enumerate() {
         let text = texts(results.column(0))[row].clone();
-        let error = texts(results.column(4))[row].clone();
+        let error = texts(results.column(5))[row].clone();
         match row % 10 {
             3 => assert!(results.is_null(row), "row {row}"),
             5 | 7 | 8 => {
                 assert!(results.is_valid(row) && text.is_none(), "row {row}");
                 assert!(error.is_some_and(|error| !error.is_empty()), "row {row}");
-                assert!((1..4).all(|field| results.column(field).is_null(row)), "row {row}");
+                assert!((1..5).all(|field| results.column(field).is_null(row)), "row {row}");
             }
             _ => {
                 assert_same(&results.slice(row, 1), std::slice::from_ref(expected));
@@ -172,6 +172,54 @@ async fn options_come_from_the_session_and_from_the_call() {
 }
 
 #[tokio::test]
+async fn words_end_at_gaps_where_an_option_says_so() {
+    let images = pngs(150);
+    let expected = batch(&toy_recognizer(), &images);
+    let by_gaps = |found: &Recognition| found.words_by_gaps(Recognition::WORD_GAP);
+    let marked = expected.iter().flat_map(by_gaps).filter(|word| word.follows_gap).count();
+    assert!(marked > 0);
+    let ctx = toy_session(vec![("crops", table(binary(&images)))]).await;
+    let query = "SELECT read_text(image, options => {'words_by_gaps': true}) FROM crops";
+    let rows = run(&ctx, query).await.unwrap();
+    assert_same_words(rows.column(0).as_struct(), &expected, by_gaps);
+
+    // Off unless it is set; for regions too.
+    let query = "SELECT read_text(image) FROM crops";
+    let rows = run(&ctx, query).await.unwrap();
+    assert_same_words(rows.column(0).as_struct(), &expected, Recognition::words);
+    run(&ctx, "SET svtrv2.words_by_gaps = 'true'").await.unwrap();
+    let query = "SELECT read_regions(image, [[0, 0, 100000, 100000]]) FROM crops";
+    let rows = run(&ctx, query).await.unwrap();
+    let whole = Region::from(Rect::new(0.0, 0.0, 1e5, 1e5));
+    for (row, image) in images.iter().enumerate() {
+        let page = Page::decode(image).unwrap();
+        let found = toy_recognizer().recognize_regions(&page, std::slice::from_ref(&whole));
+        let found: Vec<_> = found.into_iter().map(|result| result.unwrap()).collect();
+        let results = rows.column(0).as_list::<i32>().value(row);
+        assert_same_words(results.as_struct(), &found, by_gaps);
+    }
+}
+
+#[tokio::test]
+async fn the_words_of_a_result_are_rows_of_their_own() {
+    let images = pngs(20);
+    let expected = batch(&toy_recognizer(), &images);
+    let ctx = toy_session(vec![("crops", table(binary(&images)))]).await;
+    run(&ctx, "SET svtrv2.words_by_gaps = 'true'").await.unwrap();
+    let query = "SELECT w.text AS text, array_length(w.quad) AS numbers, w.chars_end - w.chars_start AS length \
+                 FROM (SELECT unnest(read_text(image).words) AS w FROM crops)";
+    let rows = run(&ctx, query).await.unwrap();
+    let words = expected.iter().flat_map(|found| found.words_by_gaps(Recognition::WORD_GAP));
+    let words: Vec<_> = words.collect();
+    let found = texts(rows.column(0)).into_iter().flatten();
+    assert!(found.eq(words.iter().map(|word| word.text.clone())));
+    let lengths = words.iter().map(|word| Some(word.chars.len() as i32));
+    assert!(rows.column(2).as_primitive::<Int32Type>().iter().eq(lengths));
+    let numbers = cast(rows.column(1), &DataType::Int32).unwrap();
+    assert!(numbers.as_primitive::<Int32Type>().iter().all(|count| count == Some(8)));
+}
+
+#[tokio::test]
 async fn wrong_options_fail_the_query_and_name_the_option() {
     let ctx = session(vec![("crops", table(binary(&pngs(2))))]);
     let lexicon = repository().join("tests/fixtures/none.txt");
@@ -180,6 +228,7 @@ async fn wrong_options_fail_the_query_and_name_the_option() {
     let table = [
         ("{'colour': 'red'}", "colour"),
         ("{'beam': 'wide'}", "svtrv2.beam"),
+        ("{'words_by_gaps': 'wide'}", "svtrv2.words_by_gaps"),
         ("{'decoder': 'fast'}", "greedy, beam, english"),
         ("{'weights': '/none.safetensors'}", "/none.safetensors"),
         ("{'allow': 'жд'}", "svtrv2.allow"),
@@ -304,7 +353,7 @@ async fn a_region_that_cannot_be_cropped_leaves_the_others_alone() {
         toy_recognizer().recognize_regions(&Page::decode(&page).unwrap(), &[QUADS[0].into()]);
     assert_same(&results.slice(1, 1), &[expected.into_iter().next().unwrap().unwrap()]);
     for row in [0, 2, 3] {
-        assert!(results.column(0).is_null(row) && results.column(4).is_valid(row), "region {row}");
+        assert!(results.column(0).is_null(row) && results.column(5).is_valid(row), "region {row}");
     }
 }
 

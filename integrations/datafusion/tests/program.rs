@@ -69,7 +69,7 @@ fn a_file_gives_a_file_in_its_order() {
     assert!(printed.contains("220 rows, 1 with an error"), "{printed}");
     let rows = read(&folder.path().join("texts.parquet"));
     let names: Vec<_> = rows.schema().fields().iter().map(|f| f.name().clone()).collect();
-    assert_eq!(names, ["id", "text", "confidence", "score", "chars", "error"]);
+    assert_eq!(names, ["id", "text", "confidence", "score", "chars", "words", "error"]);
     let ids = rows.column(0).as_primitive::<Int32Type>();
     assert!(ids.values().iter().copied().eq(0..220));
     let expected = batch(&toy_recognizer(), &images);
@@ -77,8 +77,8 @@ fn a_file_gives_a_file_in_its_order() {
         let expected = (row != 70).then(|| expected[row].text.clone());
         assert_eq!(text, expected, "row {row}");
     }
-    assert_eq!(rows.column(5).len() - rows.column(5).null_count(), 1);
-    assert!(rows.column(5).is_valid(70));
+    assert_eq!(rows.column(6).len() - rows.column(6).null_count(), 1);
+    assert!(rows.column(6).is_valid(70));
 }
 
 /// Brackets and question marks are no pattern in the name of a file that was given.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray, StructArray};
 use datafusion::arrow::compute::concat_batches;
+use datafusion::arrow::datatypes::{Float32Type as Float, Int32Type};
 use datafusion::error::Result;
 use datafusion::prelude::SessionContext;
-use svtrv2::{Charset, Crop, Options, Recognition, Recognizer, weights::Weights};
+use svtrv2::{Charset, Crop, Options, Recognition, Recognizer, Rect, Word, weights::Weights};
 
 pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -109,8 +110,9 @@ pub fn texts(array: &ArrayRef) -> Vec<Option<String>> {
     texts.iter().map(|text| text.map(str::to_owned)).collect()
 }
 
-/// Results equal the library's to the bit, characters included.
+/// Results equal the library's to the bit, characters and words included.
 pub fn assert_same(results: &StructArray, expected: &[Recognition]) {
+    assert_same_words(results, expected, Recognition::words);
     assert_eq!(results.len(), expected.len());
     for (row, expected) in expected.iter().enumerate() {
         let number = |index: usize| results.column(index).as_primitive::<Float>().value(row);
@@ -130,8 +132,41 @@ pub fn assert_same(results: &StructArray, expected: &[Recognition]) {
                 assert_eq!(own.to_bits(), number.to_bits(), "row {row}, character {index}");
             }
         }
-        assert!(results.column(4).is_null(row), "row {row}");
+        assert!(results.column(5).is_null(row), "row {row}");
     }
 }
 
-type Float = datafusion::arrow::datatypes::Float32Type;
+/// The words of results equal, to the bit, those that `words` gives.
+pub fn assert_same_words(
+    results: &StructArray,
+    expected: &[Recognition],
+    words: impl Fn(&Recognition) -> Vec<Word>,
+) {
+    assert_eq!(results.len(), expected.len());
+    for (row, expected) in expected.iter().enumerate() {
+        let expected = words(expected);
+        let found = results.column(4).as_list::<i32>().value(row);
+        let found = found.as_struct();
+        let names: Vec<&str> = found.column_names();
+        let all = "text confidence x0 y0 x1 y1 quad chars_start chars_end follows_gap";
+        assert_eq!(names.join(" "), all);
+        assert_eq!(found.len(), expected.len(), "row {row}");
+        for (index, word) in expected.iter().enumerate() {
+            let place = format!("row {row}, word {index}");
+            assert_eq!(found.column(0).as_string::<i32>().value(index), word.text, "{place}");
+            let Rect { x0, y0, x1, y1 } = word.bounds;
+            let numbers = [word.confidence, x0, y0, x1, y1].map(f32::to_bits);
+            let own = |column: &ArrayRef| column.as_primitive::<Float>().value(index).to_bits();
+            assert!(found.columns()[1..6].iter().map(own).eq(numbers), "{place}");
+            let corners = found.column(6).as_list::<i32>().value(index);
+            let corners = corners.as_primitive::<Float>().values().iter().map(|v| v.to_bits());
+            let wanted = word.quad.0.into_iter().flat_map(|corner| [corner.x, corner.y]);
+            assert!(corners.eq(wanted.map(f32::to_bits)), "{place}");
+            let range = [7, 8].map(|column| {
+                usize::try_from(found.column(column).as_primitive::<Int32Type>().value(index))
+            });
+            assert_eq!(range, [Ok(word.chars.start), Ok(word.chars.end)], "{place}");
+            assert_eq!(found.column(9).as_boolean().value(index), word.follows_gap, "{place}");
+        }
+    }
+}
