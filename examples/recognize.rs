@@ -58,6 +58,16 @@ fn is_closed_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
+#[cfg(feature = "latin")]
+fn latin_weights() -> Result<Weights, Box<dyn Error>> {
+    Ok(Weights::latin()?)
+}
+
+#[cfg(not(feature = "latin"))]
+fn latin_weights() -> Result<Weights, Box<dyn Error>> {
+    Err("--latin: the feature `latin` is off".into())
+}
+
 #[cfg(feature = "embedded")]
 fn default_weights() -> Result<Weights, Box<dyn Error>> {
     warn("no --weights: the embedded English model");
@@ -90,7 +100,9 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         return Ok(failed);
     }
     let weights = match &arguments.weights {
+        Some(_) if arguments.latin => return Err("--latin and --weights exclude each other".into()),
         Some(path) => Weights::open(path)?,
+        None if arguments.latin => latin_weights()?,
         None => default_weights()?,
     };
     let recognizer = Recognizer::new(&weights, arguments.options.clone())?;

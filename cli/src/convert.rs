@@ -49,6 +49,9 @@ pub struct Arguments {
     /// those trained with semantic guidance [default: the input's, or 4]
     #[arg(long, value_name = "RATIO")]
     max_ratio: Option<u32>,
+    /// What confidences are calibrated with, as `evaluate --fit-temperature` found [default: the input's]
+    #[arg(long, value_name = "NUMBER")]
+    temperature: Option<f32>,
     /// The element type to store
     #[arg(long, value_enum, default_value = "f32")]
     storage: Storage,
@@ -125,6 +128,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     if let Some(path) = &arguments.symbols {
         weights = weights.with_symbols(Charset::open(path, false)?.symbols())?;
+    }
+    if let Some(temperature) = arguments.temperature {
+        weights = weights.with_temperature(temperature)?;
     }
     let config = weights.config();
     say(format!(

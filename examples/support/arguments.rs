@@ -26,6 +26,7 @@ INPUT is a PNG or JPEG file, a folder of them, or a glob pattern.
 Network:
       --weights FILE          Safetensors, an OpenOCR checkpoint (.pth), or with the feature `onnx`
                               an ONNX export [default: the embedded English model]
+      --latin                 With the feature `latin`: its model for lines in all Latin scripts
       --charset CHARSET       For weights that carry none: `english`, or a dictionary file with one
                               entry a line
       --space                 Append a space to the dictionary
@@ -67,6 +68,7 @@ pub struct Arguments {
     pub inputs: Vec<String>,
     /// `None` for the embedded model.
     pub weights: Option<PathBuf>,
+    pub latin: bool,
     /// Charset, ratio limit, orientation, precision and temperature.
     pub options: Options,
     pub decoder: DecoderOptions,
@@ -84,6 +86,7 @@ impl Arguments {
         let mut arguments = Arguments {
             inputs: Vec::new(),
             weights: None,
+            latin: false,
             options: Options::default(),
             decoder: DecoderOptions::default(),
             threads: 0,
@@ -112,6 +115,7 @@ impl Arguments {
                 "threads" => arguments.threads = number(&mut parser, &name)?,
                 "batch" => arguments.batch = number(&mut parser, &name)?,
                 "weights" => arguments.weights = Some(parser.value()?.into()),
+                "latin" => arguments.latin = true,
                 "charset" => charset = Some(parser.value()?.string()?),
                 "space" => space = true,
                 "max-ratio" => arguments.options.max_ratio = Some(number(&mut parser, &name)?),

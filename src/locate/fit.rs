@@ -16,6 +16,10 @@ const STEPS: [f32; 5] = [0.6, 0.3, 0.3, 0.15, 0.08];
 /// How far the line may lie from the middle of a character, in half heights.
 const MAX_OFF: f32 = 0.75;
 
+/// The steepest slope of a line where characters are: frames ascend to the right, and so does the text. It
+/// bounds the columns of the straightened line.
+const MAX_SLOPE: f32 = 1.5;
+
 /// Pixels of ink with their coverage, in pixels of the crop.
 struct Dots {
     dots: Vec<(f32, f32, f32)>,
@@ -30,9 +34,9 @@ pub(super) fn fit(ink: &Ink, middles: &[(f32, f32)], half_height: f32, step: (f3
     let level = Line::level(middles);
     let dots = Dots::new(ink, step);
     let flat = dots.concentration(&level);
-    let candidates = [Line::slanted(middles), Line::curved(middles)];
-    let concentrations =
-        candidates.into_iter().flatten().map(|line| (dots.concentration(&line), line));
+    let gentle = |line: &Line| middles.iter().all(|middle| line.slope(middle.0).abs() <= MAX_SLOPE);
+    let candidates = [Line::slanted(middles), Line::curved(middles)].into_iter().flatten();
+    let concentrations = candidates.filter(gentle).map(|line| (dots.concentration(&line), line));
     let best = concentrations.max_by(|a, b| a.0.total_cmp(&b.0));
     let Some((mut best, mut line)) = best.filter(|(most, _)| *most > flat) else { return level };
     let reach = middles.iter().map(|m| (m.0 - line.origin()).abs()).fold(step.0, f32::max);
@@ -49,7 +53,8 @@ pub(super) fn fit(ink: &Ink, middles: &[(f32, f32)], half_height: f32, step: (f3
             let moved = line.bent(slope, bend);
             // Strokes that lean are concentrated along steep lines, too: the line stays near the middles.
             let off = |middle: &(f32, f32)| (moved.at(middle.0).1 - middle.1).abs();
-            if middles.iter().map(off).fold(0.0, f32::max) > MAX_OFF * half_height {
+            let far = middles.iter().map(off).fold(0.0, f32::max) > MAX_OFF * half_height;
+            if far || !gentle(&moved) {
                 continue;
             }
             let concentration = dots.concentration(&moved);

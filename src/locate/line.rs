@@ -62,10 +62,15 @@ impl Line {
         (x, c0 + r * (c1 + r * c2))
     }
 
+    /// How far the line falls for each pixel to the right at `x`.
+    pub(super) fn slope(&self, x: f32) -> f32 {
+        let [_, c1, c2] = self.coefficients;
+        c1 + 2.0 * c2 * (x - self.origin)
+    }
+
     /// The direction of the line at `x`, a unit vector to the right.
     pub(super) fn direction(&self, x: f32) -> (f32, f32) {
-        let [_, c1, c2] = self.coefficients;
-        let slope = c1 + 2.0 * c2 * (x - self.origin);
+        let slope = self.slope(x);
         let length = slope.hypot(1.0);
         (1.0 / length, slope / length)
     }

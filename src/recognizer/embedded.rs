@@ -1,4 +1,4 @@
-//! The recogniser that needs no file.
+//! Recognisers that need no file.
 
 use super::{Options, Recognizer};
 use crate::error::Result;
@@ -24,7 +24,26 @@ impl Recognizer {
     ///
     /// # Errors
     /// None today: the file is part of the program.
+    #[cfg(feature = "embedded")]
     pub fn embedded() -> Result<Self> {
         Self::new(&Weights::embedded()?, Options::default())
+    }
+
+    /// The model for lines in Latin script, with default options: European languages, Vietnamese, Turkish,
+    /// Indonesian, with spaces, typographic punctuation and currency signs (407 symbols, 3.2 MB).
+    ///
+    /// ```
+    /// let recognizer = svtrv2::Recognizer::latin()?;
+    /// let line = recognizer.recognize(svtrv2::Crop::open("examples/lines/menu.png")?)?;
+    /// assert_eq!(line.text, "Crème brûlée 4,50 €");
+    /// assert_eq!(line.words().len(), 4);
+    /// # Ok::<(), svtrv2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None today: the file is part of the program.
+    #[cfg(feature = "latin")]
+    pub fn latin() -> Result<Self> {
+        Self::new(&Weights::latin()?, Options::default())
     }
 }

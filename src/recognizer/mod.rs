@@ -2,7 +2,7 @@
 
 mod bands;
 mod batch;
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "latin"))]
 mod embedded;
 mod join;
 mod lines;

@@ -10,7 +10,7 @@
 //! ([`Weights::save_quantized`]). docs/weights_format.md describes both.
 
 mod buffer;
-#[cfg(feature = "embedded")]
+#[cfg(any(feature = "embedded", feature = "latin"))]
 mod embedded;
 mod fingerprint;
 mod fold;

@@ -33,6 +33,10 @@ mod setup {
         /// embedded English model; weights/svtrv2_b.safetensors in a build without it]
         #[arg(long, value_name = "FILE")]
         pub weights: Option<PathBuf>,
+        /// The model for lines in all Latin scripts
+        #[cfg(feature = "latin")]
+        #[arg(long, conflicts_with = "weights")]
+        pub latin: bool,
         /// The charset, for weights that carry none: `english`, or a dictionary file with one entry
         /// a line
         #[arg(long, value_name = "CHARSET")]
@@ -105,6 +109,8 @@ mod setup {
         pub fn open(&self) -> Result<(Weights, Recognizer)> {
             let weights = match self.weights.as_deref() {
                 Some(path) => Weights::open(path)?,
+                #[cfg(feature = "latin")]
+                None if self.latin => Weights::latin()?,
                 None => default_weights()?,
             };
             let charset = match self.charset.as_deref() {

@@ -1,0 +1,49 @@
+//! The model for Latin scripts.
+
+mod support;
+
+use svtrv2::inference::Precision;
+use svtrv2::weights::Weights;
+use svtrv2::{Crop, Recognizer};
+
+/// Sample lines and their texts; `examples/lines/render.py` makes them.
+const LINES: [(&str, &str); 3] = [
+    ("menu", "Crème brûlée 4,50 €"),
+    ("receipt", "TOTAL 3 x 12.90 38.70"),
+    ("book", "“Where is the straße to the café?” he asked – and nobody in the whole town could tell him."),
+];
+
+/// Quotes and dashes are as printed, or as a typewriter has them.
+fn folded(text: &str) -> String {
+    let fold = |symbol| match symbol {
+        '“' | '”' => '"',
+        '—' => '–',
+        other => other,
+    };
+    text.chars().map(fold).collect()
+}
+
+#[test]
+fn reads_lines_with_spaces_and_accents() {
+    let recognizer = Recognizer::latin().unwrap();
+    for (name, text) in LINES {
+        let path = support::manifest(&format!("examples/lines/{name}.png"));
+        let line = recognizer.recognize(&Crop::open(path).unwrap()).unwrap();
+        assert_eq!(folded(&line.text), folded(text));
+        assert_eq!(line.words().len(), text.split(' ').count(), "{name}");
+        assert!(line.chars.iter().all(|c| c.bounds.width() > 0.0 && c.bounds.height() > 0.0));
+    }
+}
+
+#[test]
+fn knows_the_letters_of_latin_scripts_and_computes_in_int8() {
+    let weights = Weights::latin().unwrap();
+    assert_eq!(weights.precision(), Precision::Int8);
+    let charset = weights.charset().unwrap();
+    assert_eq!(charset.symbols().len(), 407);
+    // Greetings of a few languages.
+    for text in ["Přílišžluťoučký", "ĄĘŁŃŚŹŻ", "ŞşĞğİı", "ÞþÐðÆæ", "ŐőŰű", "Đặttiếng", "Ģģ Ķķ", "Ħħ Ġġ", "½ № ™ €"] {
+        charset.encode(text).unwrap();
+    }
+    assert!(svtrv2_latin::WEIGHTS.len() <= 3_500_000);
+}
