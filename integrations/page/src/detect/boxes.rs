@@ -1,17 +1,15 @@
 //! Rectangles around the regions of a map of probabilities.
 
-use rten_imageproc::{PointF, RetrievalMode, RotatedRect, find_contours, min_area_rect};
-use rten_tensor::NdTensor;
-use rten_tensor::prelude::*;
 use svtrv2::{Point, Quad};
 
 use super::options::DetectorOptions;
 use super::plan::Plan;
+use super::regions::{Place, Rectangle, regions};
 use super::{TextBox, in_parallel};
 
 /// The least shorter side of a region in pixels of the map, before and after it has grown.
-const MIN_SIDE: f32 = 3.0;
-const MIN_GROWN_SIDE: f32 = 5.0;
+const MIN_SIDE: f64 = 3.0;
+const MIN_GROWN_SIDE: f64 = 5.0;
 /// Sides of up to so many pixels of the page are too short for text.
 const MAX_TINY: f32 = 3.0;
 
@@ -33,27 +31,26 @@ impl Map {
         self.values[first..end].chunks_exact_mut(self.width)
     }
 
-    /// The pixels above a threshold, and those right of, below, and right below them: so does the
-    /// reference, whose 2 x 2 dilation joins what touches at corners.
-    fn mask(&self, threshold: f32) -> NdTensor<bool, 2> {
-        let (width, height) = (self.width, self.height);
-        let mut mask = vec![false; width * height];
-        for (y, row) in self.values.chunks_exact(width).enumerate() {
+    /// The regions of pixels above a threshold, and of those right of, below, and right below them: so
+    /// does the reference, whose 2 x 2 dilation joins what is a pixel apart.
+    fn regions(&self, threshold: f32) -> Vec<Vec<(i64, i64)>> {
+        let mut mask = vec![false; self.values.len()];
+        for (y, row) in self.values.chunks_exact(self.width).enumerate() {
             for (x, _) in row.iter().enumerate().filter(|(_, value)| **value > threshold) {
-                let right = (x + 1).min(width - 1);
-                for y in [y, (y + 1).min(height - 1)] {
-                    mask[y * width + x] = true;
-                    mask[y * width + right] = true;
+                let right = (x + 1).min(self.width - 1);
+                for y in [y, (y + 1).min(self.height - 1)] {
+                    mask[y * self.width + x] = true;
+                    mask[y * self.width + right] = true;
                 }
             }
         }
-        NdTensor::from_data([height, width], mask)
+        regions(mask.chunks_exact(self.width))
     }
 
     /// The mean of the pixels inside a convex quadrilateral, its edges included.
-    fn mean(&self, corners: [PointF; 4]) -> f32 {
+    fn mean(&self, corners: [Place; 4]) -> f32 {
         // Whole pixels, as the reference fills.
-        let corners = corners.map(|p| (p.x.trunc(), p.y.trunc()));
+        let corners = corners.map(|(x, y)| (x.trunc() as f32, y.trunc() as f32));
         let bound = |y: f32| y.clamp(0.0, self.height as f32 - 1.0) as usize;
         let first = bound(corners.iter().map(|p| p.1).fold(f32::INFINITY, f32::min));
         let last = bound(corners.iter().map(|p| p.1).fold(f32::NEG_INFINITY, f32::max));
@@ -85,22 +82,20 @@ impl Map {
 
 /// The boxes of a map, in pixels of the page.
 pub(super) fn find(map: &Map, plan: &Plan, options: &DetectorOptions) -> Vec<TextBox> {
-    let mask = map.mask(options.pixel_threshold);
-    let contours = find_contours(mask.view(), RetrievalMode::List);
-    let contours: Vec<&[rten_imageproc::Point]> = contours.iter().collect();
-    let found = in_parallel(contours.len(), |index| {
-        let points: Vec<PointF> =
-            contours[index].iter().map(|p| PointF::from_yx(p.y as f32, p.x as f32)).collect();
-        let region = min_area_rect(&points)?;
-        if region.width().min(region.height()) < MIN_SIDE {
+    let regions = map.regions(options.pixel_threshold);
+    let ratio = f64::from(options.unclip_ratio);
+    let found = in_parallel(regions.len(), |index| {
+        let region = Rectangle::around(regions[index].clone())?;
+        if region.width.min(region.height) < MIN_SIDE {
             return None;
         }
         let score = map.mean(region.corners());
         if score < options.box_threshold {
             return None;
         }
-        let grown = grown(region, options.unclip_ratio);
-        if grown.width().min(grown.height()) < MIN_GROWN_SIDE {
+        let (width, height) = (region.width, region.height);
+        let grown = region.grown(width * height * ratio / (2.0 * (width + height)));
+        if grown.width.min(grown.height) < MIN_GROWN_SIDE {
             return None;
         }
         Some(TextBox { quad: on_page(grown, plan)?, score })
@@ -108,19 +103,13 @@ pub(super) fn find(map: &Map, plan: &Plan, options: &DetectorOptions) -> Vec<Tex
     found.into_iter().flatten().collect()
 }
 
-/// A rectangle with its edges moved outwards by `ratio` times its area over its perimeter.
-fn grown(region: RotatedRect, ratio: f32) -> RotatedRect {
-    let (width, height) = (region.width(), region.height());
-    let distance = width * height * ratio / (2.0 * (width + height));
-    region.expanded(2.0 * distance, 2.0 * distance)
-}
-
 /// The rectangle's corners in whole pixels of the page, inside it, clockwise from the upper of the two
 /// leftmost; nothing if it is tiny there.
-fn on_page(region: RotatedRect, plan: &Plan) -> Option<Quad> {
+fn on_page(region: Rectangle, plan: &Plan) -> Option<Quad> {
     let [width, height] = plan.page.map(|length| length as f32);
-    let mut corners = region.corners().map(|corner| {
-        let (x, y) = plan.to_page(corner.x, corner.y);
+    let mut corners = region.corners().map(|(x, y)| {
+        // As the reference: whole pixels of the map, then of the page.
+        let (x, y) = plan.to_page(x.round() as f32, y.round() as f32);
         Point::new(x.round().clamp(0.0, width - 1.0), y.round().clamp(0.0, height - 1.0))
     });
     corners.sort_by(|a, b| a.x.total_cmp(&b.x));
@@ -189,11 +178,11 @@ mod tests {
     #[test]
     fn the_mean_of_a_quadrilateral() {
         let map = map_with(64, 64.0, 64.0, 0.0, 0.5);
-        let corner = |x: f32, y: f32| PointF::from_yx(y, x);
+        let corner = |x: f64, y: f64| (x, y);
         let inside =
             [corner(10.0, 10.0), corner(50.0, 12.0), corner(49.0, 30.0), corner(9.0, 28.0)];
         assert!((map.mean(inside) - 0.5).abs() < 1e-6);
-        let beyond = inside.map(|p| corner(p.x + 500.0, p.y));
+        let beyond = inside.map(|(x, y)| (x + 500.0, y));
         assert_eq!(map.mean(beyond), 0.0);
     }
 }

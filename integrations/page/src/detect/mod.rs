@@ -1,13 +1,15 @@
 //! Where text stands on a page: the network's map of probabilities, and rectangles around its regions.
 //!
 //! In the order of the data: `plan.rs` chooses the size that the network sees, `pixels.rs` resizes the
-//! page, `tiles.rs` cuts large maps, `network.rs` runs the network, `boxes.rs` makes rectangles of the map.
+//! page, `tiles.rs` cuts large maps, `network.rs` runs the network, `regions.rs`
+//! finds connected pixels, `boxes.rs` makes boxes of them.
 
 mod boxes;
 mod network;
 mod options;
 mod pixels;
 mod plan;
+mod regions;
 mod tiles;
 
 use std::path::Path;
