@@ -150,7 +150,16 @@ fn column_run(bands: &[Vec<Item>], first: usize) -> Option<(Range<usize>, f32)> 
     let mut covered: Vec<(f32, f32)> = Vec::new();
     let mut best = None;
     let mut items: Vec<Item> = Vec::new();
+    // Where the part below the last wide gap between rows starts: it must be text by itself.
+    let mut part = 0;
+    let mut lower = f32::INFINITY;
     for (index, band) in bands.iter().enumerate().skip(first) {
+        let height = median(items.iter().chain(band).map(|item| item.bounds.height()));
+        let upper = band.iter().map(|item| item.bounds.y0).fold(f32::INFINITY, f32::min);
+        if upper - lower > MIN_BLOCK_GAP * height {
+            part = items.len();
+        }
+        lower = band.iter().map(|item| item.bounds.y1).fold(f32::NEG_INFINITY, f32::max);
         items.extend(band);
         for item in band {
             cover(&mut covered, (item.bounds.x0, item.bounds.x1));
@@ -158,21 +167,25 @@ fn column_run(bands: &[Vec<Item>], first: usize) -> Option<(Range<usize>, f32)> 
         if covered.len() < 2 {
             break;
         }
-        let height = median(items.iter().map(|item| item.bounds.height()));
         let gap = covered
             .windows(2)
             .map(|pair| (pair[1].0 - pair[0].1, (pair[1].0 + pair[0].1) / 2.0))
             .filter(|(width, _)| *width >= MIN_COLUMN_GAP * height)
             .find(|(_, middle)| {
-                let is_text = |is_left: bool| {
+                let is_text = |items: &[Item], is_left: bool, least: usize| {
                     let side: Vec<&Item> = items
                         .iter()
                         .filter(|item| (item.bounds.center().x < *middle) == is_left)
                         .collect();
                     let ratio = |item: &&Item| item.bounds.width() / item.bounds.height().max(1.0);
-                    side.len() >= MIN_ROWS && median(side.iter().map(ratio)) >= MIN_COLUMN_WIDTH
+                    let is_wide =
+                        side.is_empty() || median(side.iter().map(ratio)) >= MIN_COLUMN_WIDTH;
+                    side.len() >= least && is_wide
                 };
-                is_text(true) && is_text(false)
+                let both = |items: &[Item], least| {
+                    is_text(items, true, least) && is_text(items, false, least)
+                };
+                both(&items, MIN_ROWS) && both(&items[part..], 0)
             });
         if let Some((_, middle)) = gap {
             best = Some((first..index + 1, middle));
@@ -289,6 +302,17 @@ mod tests {
         let rows: Vec<usize> = places.iter().map(|place| place.row).collect();
         assert_eq!(rows, [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]);
         assert!(places.iter().all(|place| place.block == 0));
+    }
+
+    #[test]
+    fn a_table_below_columns_is_none_of_them() {
+        let mut lines = article();
+        lines.remove(0);
+        for row in 0..3 {
+            let y = 190.0 + 40.0 * row as f32;
+            lines.extend([quad(0.0, y, 60.0, 20.0), quad(500.0, y, 40.0, 20.0)]);
+        }
+        assert_eq!(indices(&lines), [6, 0, 2, 4, 1, 3, 5, 7, 8, 9, 10, 11, 12]);
     }
 
     #[test]

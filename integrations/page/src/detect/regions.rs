@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(Rectangle::around(Vec::new()), None);
         let sides = |points: &[Pixel]| {
             let rectangle = Rectangle::around(points.to_vec()).unwrap();
-            (rectangle.width, rectangle.height)
+            ((1e9 * rectangle.width).round() / 1e9, (1e9 * rectangle.height).round() / 1e9)
         };
         assert_eq!(sides(&[(5, 5)]), (0.0, 0.0));
         assert_eq!(sides(&[(0, 0), (3, 4), (0, 0)]), (5.0, 0.0));

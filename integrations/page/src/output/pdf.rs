@@ -20,6 +20,9 @@ use crate::text::Line;
 const MAX_POINTS: f32 = 14_400.0;
 /// How far below the line its letters reach, as a share of its height.
 const DESCENT: f32 = 0.2;
+/// By how many of its own pixels an image is smaller than its page: poppler rounds the edges outwards, and
+/// would resample an image that ends on a pixel's edge.
+const INSET: f32 = 0.01;
 /// The level of compression (0..=10).
 const COMPRESSION: u8 = 6;
 
@@ -131,7 +134,8 @@ impl Pdf {
         let (width, height) = (page.page.width() as f32, page.page.height() as f32);
         let mut content = Content::new();
         content.save_state();
-        content.transform([width * scale, 0.0, 0.0, height * scale, 0.0, 0.0]);
+        let (across, down) = ((width - INSET) * scale, (height - INSET) * scale);
+        content.transform([across, 0.0, 0.0, down, 0.0, 0.0]);
         content.x_object(Name(b"I"));
         content.restore_state();
         content.begin_text();
