@@ -136,7 +136,7 @@ fn small_print_on_a_large_page() {
             let middle = 1015.0 + 48.0 * row as f32;
             assert!((bounds.center().y - middle).abs() < 10.0, "{scale:?}: {bounds:?}");
             assert!(
-                (1380.0..1402.0).contains(&bounds.x0) && bounds.width() > 600.0,
+                (1380.0..1402.0).contains(&bounds.x0) && bounds.width() > 560.0,
                 "{scale:?}: {bounds:?}"
             );
         }

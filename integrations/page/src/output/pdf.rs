@@ -135,7 +135,8 @@ impl Pdf {
         let mut content = Content::new();
         content.save_state();
         let (across, down) = ((width - INSET) * scale, (height - INSET) * scale);
-        content.transform([across, 0.0, 0.0, down, 0.0, 0.0]);
+        let margin = INSET / 2.0 * scale;
+        content.transform([across, 0.0, 0.0, down, margin, margin]);
         content.x_object(Name(b"I"));
         content.restore_state();
         content.begin_text();
