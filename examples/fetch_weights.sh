@@ -5,6 +5,8 @@
 #                                           (azcrawlerpy-recaptcha-text, MIT licence)
 #   examples/fetch_weights.sh ppocrv6-small weights/ppocrv6_small.safetensors: PP-OCRv6 small, 50
 #                                           languages (rapidocr, Apache-2.0)
+#   examples/fetch_weights.sh ppocrv6       the same, and weights/ppocrv6_det_small.onnx: the detector of
+#                                           PP-OCRv6 small, for the package integrations/page
 set -eu
 name=${1:-svtrv2-b}
 cd "$(dirname "$0")/.."
@@ -27,12 +29,15 @@ svtrv2-b)
     convert --english weights/package/azcrawlerpy_recaptcha_text/svtrv2.onnx \
         weights/svtrv2_b.safetensors
     ;;
-ppocrv6-small)
+ppocrv6-small | ppocrv6)
     fetch rapidocr 3.10.0
     convert weights/package/rapidocr/models/PP-OCRv6_rec_small.onnx weights/ppocrv6_small.safetensors
+    if [ "$name" = ppocrv6 ]; then
+        cp weights/package/rapidocr/models/PP-OCRv6_det_small.onnx weights/ppocrv6_det_small.onnx
+    fi
     ;;
 *)
-    echo "unknown network $name: svtrv2-b or ppocrv6-small" >&2
+    echo "unknown network $name: svtrv2-b, ppocrv6-small or ppocrv6" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,218 @@
+//! From a page to its text: detector, recogniser, reading order.
+
+use svtrv2::{Page, Quad, Recognition, Recognizer, Region};
+
+use crate::detect::{Detector, TextBox};
+use crate::error::{Error, Result};
+use crate::order;
+use crate::text::{Line, PageText, Word};
+
+/// A box is tall if it is higher than wide by more than this factor: its text is taken to run downwards.
+const TALL: f32 = 1.5;
+/// Boxes that are higher by more than this show no upright character.
+const MAX_UPRIGHT: f32 = 3.0;
+
+/// How a [`Reader`] is set up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReaderOptions {
+    /// The least mean probability (0..=1) of a line's characters; 0.5. Lines below it are dropped: mostly
+    /// pictures that were taken for text.
+    pub min_score: f32,
+    /// The mean probability (0..=1) of a line's characters below which the line is recognised upside down
+    /// as well, and a tall box as it stands; the result with the higher probability is kept. 0.9; with 0
+    /// no line is turned.
+    pub turn_below: f32,
+}
+
+impl Default for ReaderOptions {
+    fn default() -> Self {
+        ReaderOptions { min_score: 0.5, turn_below: 0.9 }
+    }
+}
+
+/// Reads pages: finds their lines, recognises them, and puts them in order.
+///
+/// Both networks run on the detector's threads
+/// ([`DetectorOptions::threads`](crate::DetectorOptions::threads)). A reader is `Send + Sync`; results do
+/// not depend on the number of threads or on other pages.
+pub struct Reader {
+    detector: Detector,
+    recognizer: Recognizer,
+    options: ReaderOptions,
+    has_space: bool,
+}
+
+impl Reader {
+    /// A reader with default options. The recogniser's own option `orientation` should be the default, as
+    /// it is: the reader turns lines itself.
+    pub fn new(detector: Detector, recognizer: Recognizer) -> Self {
+        let has_space = recognizer.charset().class(" ").is_some();
+        Reader { detector, recognizer, options: ReaderOptions::default(), has_space }
+    }
+
+    /// The same reader with other options.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a probability that is not in 0..=1.
+    pub fn with_options(self, options: ReaderOptions) -> Result<Self> {
+        let values = [("min_score", options.min_score), ("turn_below", options.turn_below)];
+        for (option, value) in values {
+            if !(0.0..=1.0).contains(&value) {
+                return Err(Error::Option { option, detail: format!("{value} is not in 0..=1") });
+            }
+        }
+        Ok(Reader { options, ..self })
+    }
+
+    /// The detector.
+    pub fn detector(&self) -> &Detector {
+        &self.detector
+    }
+
+    /// The recogniser.
+    pub fn recognizer(&self) -> &Recognizer {
+        &self.recognizer
+    }
+
+    /// The text of a page.
+    ///
+    /// # Errors
+    /// As [`Detector::detect`]; [`Error::Recognizer`] if the recogniser's device fails.
+    pub fn read(&self, page: &Page) -> Result<PageText> {
+        let boxes = self.detector.detect(page)?;
+        self.read_boxes(page, &boxes)
+    }
+
+    /// The text in boxes of a page, from any detector: rectangles as of [`TextBox`].
+    ///
+    /// # Errors
+    /// [`Error::Recognizer`] if the recogniser's device fails.
+    pub fn read_boxes(&self, page: &Page, boxes: &[TextBox]) -> Result<PageText> {
+        let found = self.detector.run(|| self.recognize(page, boxes))?;
+        let mut lines = Vec::new();
+        for (quad, recognition) in found.into_iter().flatten() {
+            if recognition.score >= self.options.min_score {
+                lines.extend(self.line(quad, recognition));
+            }
+        }
+        let dropped = boxes.len() - lines.len();
+        let quads: Vec<Quad> = lines.iter().map(|line| line.quad).collect();
+        let angle = order::angle(&quads);
+        let mut lines: Vec<Option<Line>> = lines.into_iter().map(Some).collect();
+        let in_order = order::order(&quads, angle).into_iter().filter_map(|place| {
+            let line = lines.get_mut(place.index)?.take()?;
+            Some(Line { block: place.block, row: place.row, ..line })
+        });
+        let lines = in_order.collect();
+        Ok(PageText { width: page.width(), height: page.height(), angle, lines, dropped })
+    }
+
+    /// What each box shows, and the box with the text's own upper left corner first.
+    fn recognize(
+        &self,
+        page: &Page,
+        boxes: &[TextBox],
+    ) -> Result<Vec<Option<(Quad, Recognition)>>> {
+        let first: Vec<Quad> = boxes.iter().map(|found| upright(found.quad)).collect();
+        let mut best = self.recognize_quads(page, &first)?;
+        // Other ways to see the boxes that are not certain.
+        let mut others: Vec<(usize, Quad)> = Vec::new();
+        for (index, result) in best.iter().enumerate() {
+            let Some((quad, recognition)) = result else { continue };
+            if recognition.score < self.options.turn_below {
+                others.push((index, turned(*quad, 2)));
+                let own = boxes[index].quad;
+                if own != *quad && tallness(own) < MAX_UPRIGHT {
+                    others.push((index, own));
+                }
+            }
+        }
+        let quads: Vec<Quad> = others.iter().map(|(_, quad)| *quad).collect();
+        for ((index, _), other) in others.iter().zip(self.recognize_quads(page, &quads)?) {
+            let Some((quad, recognition)) = other else { continue };
+            let is_better =
+                best[*index].as_ref().is_none_or(|(_, best)| rank(&recognition) > rank(best));
+            if is_better {
+                best[*index] = Some((quad, recognition));
+            }
+        }
+        Ok(best)
+    }
+
+    /// Recognises quadrilaterals; nothing for those that cannot be cropped or are too long.
+    fn recognize_quads(
+        &self,
+        page: &Page,
+        quads: &[Quad],
+    ) -> Result<Vec<Option<(Quad, Recognition)>>> {
+        let regions: Vec<Region> = quads.iter().map(|&quad| quad.into()).collect();
+        let results = self.recognizer.recognize_regions(page, &regions);
+        let with_quad = |(result, &quad)| match result {
+            Ok(recognition) => Ok(Some((quad, recognition))),
+            Err(svtrv2::Error::Region(_) | svtrv2::Error::Image(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        results.into_iter().zip(quads).map(with_quad).collect()
+    }
+
+    /// The line of a recognition; none without text. Its place is set later.
+    fn line(&self, quad: Quad, recognition: Recognition) -> Option<Line> {
+        let words = if self.has_space {
+            recognition.words()
+        } else {
+            recognition.words_by_gaps(Recognition::WORD_GAP)
+        };
+        let words: Vec<Word> = words
+            .into_iter()
+            .map(|word| Word {
+                text: word.text,
+                confidence: word.confidence,
+                bounds: word.bounds,
+                quad: word.quad,
+            })
+            .collect();
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        let text = texts.join(" ");
+        let (confidence, score) = (recognition.confidence, recognition.score);
+        let line = Line { text, confidence, score, quad, block: 0, row: 0, words };
+        (!line.words.is_empty()).then_some(line)
+    }
+}
+
+/// What results for the same box are ranked by: any text before none, then its characters' probability.
+fn rank(recognition: &Recognition) -> (bool, f32) {
+    (!recognition.text.is_empty(), recognition.score)
+}
+
+/// How many times as high as wide a box is.
+fn tallness(Quad([a, b, c, d]): Quad) -> f32 {
+    let (width, height) = (a.distance(b).max(d.distance(c)), a.distance(d).max(b.distance(c)));
+    height / width.max(1e-3)
+}
+
+/// The box with its first corner where text starts: a tall box is turned.
+fn upright(quad: Quad) -> Quad {
+    if tallness(quad) > TALL { turned(quad, 1) } else { quad }
+}
+
+/// The corners from the one that is `quarters` behind the first, clockwise.
+fn turned(Quad(corners): Quad, quarters: usize) -> Quad {
+    Quad(std::array::from_fn(|i| corners[(i + quarters) % 4]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use svtrv2::Rect;
+
+    #[test]
+    fn tall_boxes_start_at_their_upper_right() {
+        let tall: Quad = Rect::new(10.0, 10.0, 30.0, 110.0).into();
+        let first = upright(tall).0[0];
+        assert_eq!((first.x, first.y), (30.0, 10.0));
+        let wide: Quad = Rect::new(10.0, 10.0, 110.0, 30.0).into();
+        assert_eq!(upright(wide), wide);
+        let half = turned(wide, 2).0[0];
+        assert_eq!((half.x, half.y), (110.0, 30.0));
+    }
+}
