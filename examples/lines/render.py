@@ -13,8 +13,8 @@ FONTS = Path("/usr/share/fonts/truetype/dejavu")
 
 LINES = {
     "menu": ("Crème brûlée 4,50 €", "DejaVuSerif", 30, (60, 40, 30), (240, 232, 215)),
-    "czech": ("Příliš žluťoučký kůň úpěl ďábelské ódy", "DejaVuSans", 26, (20, 20, 20), (250, 250, 250)),
-    "street": ("Đường Nguyễn Huệ, Quận 1", "DejaVuSans-Bold", 28, (250, 250, 250), (20, 60, 130)),
+    "czech": ("Těší mě, že jsi přišel včas.", "DejaVuSans", 26, (20, 20, 20), (250, 250, 250)),
+    "street": ("Gümüşsuyu Caddesi № 14", "DejaVuSans-Bold", 28, (250, 250, 250), (20, 60, 130)),
     "receipt": ("TOTAL      3 x 12.90      38.70", "DejaVuSansMono", 22, (70, 70, 80), (235, 235, 230)),
     "book": (
         "“Where is the straße to the café?” he asked — and nobody in the whole town could tell him.",

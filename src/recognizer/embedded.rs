@@ -29,8 +29,9 @@ impl Recognizer {
         Self::new(&Weights::embedded()?, Options::default())
     }
 
-    /// The model for lines in Latin script, with default options: European languages, Vietnamese, Turkish,
-    /// Indonesian, with spaces, typographic punctuation and currency signs (407 symbols, 3.2 MB).
+    /// The model for words and lines in Latin script, with default options: the European languages, Turkish,
+    /// Indonesian, with spaces, typographic punctuation and currency signs (407 symbols, 3.2 MB). The card of
+    /// the crate `svtrv2-latin` says what it reads how well, and what not.
     ///
     /// ```
     /// let recognizer = svtrv2::Recognizer::latin()?;
