@@ -48,6 +48,21 @@ fn what_cannot_start_is_status_2() {
 
 #[test]
 #[ignore = "needs SVTRV2_PAGE_MODELS"]
+fn the_model_of_latin_scripts_needs_the_detector_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = std::env::var("SVTRV2_PAGE_MODELS").expect("SVTRV2_PAGE_MODELS");
+    let detector = Path::new(&models).join("ppocrv6_det_small.onnx");
+    let page = folder.path().join("page.png");
+    std::fs::write(&page, letter().png()).unwrap();
+    let output =
+        run(&["--latin", "--detector", detector.to_str().unwrap(), page.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(LETTER.iter().all(|line| text.contains(line)), "{text}");
+}
+
+#[test]
+#[ignore = "needs SVTRV2_PAGE_MODELS"]
 fn pages_that_fail_are_status_1() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

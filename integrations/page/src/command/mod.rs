@@ -12,7 +12,7 @@ use svtrv2::weights::Weights;
 use svtrv2::{Crop, DecodeOptions, Options, Page, Precision, Recognizer};
 use svtrv2_page::{Detector, Document, DocumentPage, Error, Format, Reader, draw, svtrv2};
 
-use arguments::{Arguments, HELP, Task, Text};
+use arguments::{Arguments, HELP, Model, Task, Text};
 use inputs::Input;
 
 /// Exit statuses beside success.
@@ -69,13 +69,17 @@ fn run(arguments: &Arguments) -> Result<usize, Failure> {
 }
 
 fn recognizer(arguments: &Arguments) -> Result<Recognizer, Failure> {
-    let weights = match &arguments.weights {
-        Some(path) => Weights::open(path)
+    let weights = match &arguments.recognizer {
+        Model::File(path) => Weights::open(path)
             .map_err(|error| format!("cannot open the recogniser {}: {error}", path.display()))?,
         #[cfg(feature = "embedded")]
-        None => Weights::embedded()?,
+        Model::Latin => Weights::latin()?,
+        #[cfg(feature = "embedded")]
+        Model::English => Weights::embedded()?,
         #[cfg(not(feature = "embedded"))]
-        None => return Err("this program was built without the embedded model".into()),
+        Model::Latin | Model::English => {
+            return Err("this program was built without the embedded models".into());
+        }
     };
     let precision = arguments.int8.then_some(Precision::Int8);
     Ok(Recognizer::new(&weights, Options { precision, ..Options::default() })?)
