@@ -109,6 +109,7 @@ impl<T> Drop for Done<T> {
 }
 
 #[cfg(test)]
+#[cfg(not(target_family = "wasm"))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
     use std::sync::Mutex;
@@ -152,7 +153,6 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(target_family = "wasm", ignore = "no threads")]
     fn panics_reach_the_caller() {
         let jobs = || map_jobs((0..50).collect(), |i: u32| assert!(i != 17, "the job"));
         assert!(catch_unwind(AssertUnwindSafe(jobs)).is_err());
@@ -163,7 +163,6 @@ mod tests {
     /// A call that comes while a long one is in work begins after at most a few of its jobs: from threads
     /// outside the pool, and from another pool's caller.
     #[test]
-    #[cfg_attr(target_family = "wasm", ignore = "no threads")]
     fn a_short_call_does_not_wait_for_a_long_one() {
         const JOB: Duration = Duration::from_millis(4);
         const JOBS: usize = 400;
@@ -196,7 +195,6 @@ mod tests {
 
     /// The same where the long call comes from a thread of the pool.
     #[test]
-    #[cfg_attr(target_family = "wasm", ignore = "no threads")]
     fn a_short_call_gets_in_between_two_rounds() {
         for threads in [1, 2] {
             let pool = pool(threads);
