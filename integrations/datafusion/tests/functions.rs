@@ -378,7 +378,7 @@ async fn a_point_that_is_null_has_no_coordinates() {
     let ctx = toy_session(vec![("pages", RecordBatch::try_from_iter(columns).unwrap())]).await;
     let rows = run(&ctx, "SELECT read_regions(page, regions) FROM pages").await.unwrap();
     let results = rows.column(0).as_list::<i32>().value(0);
-    let error = texts(results.as_struct().column(4)).remove(0).unwrap();
+    let error = texts(results.as_struct().column(5)).remove(0).unwrap();
     assert!(error.contains("NULL"), "{error}");
 }
 
@@ -391,7 +391,7 @@ async fn a_damaged_page_has_an_error_for_each_region() {
                  read_regions(page, NULL) AS none FROM pages";
     let rows = run(&ctx, query).await.unwrap();
     let damaged = rows.column(0).as_list::<i32>().value(0);
-    assert_eq!(damaged.as_struct().column(4).null_count(), 0);
+    assert_eq!(damaged.as_struct().column(5).null_count(), 0);
     assert_eq!(damaged.len(), 2);
     assert!(rows.column(1).is_null(0) && rows.column(2).is_null(0));
 }

@@ -148,7 +148,7 @@ fn image_files_come_from_folders_and_lists() {
     let printed = succeed(folder.path(), &["bulk", "list.txt", "texts.parquet"]);
     assert!(printed.contains("2 rows, 1 with an error"), "{printed}");
     let rows = read(&folder.path().join("texts.parquet"));
-    assert!(rows.column(5).is_null(0) && rows.column(5).is_valid(1));
+    assert!(rows.column(6).is_null(0) && rows.column(6).is_valid(1));
 }
 
 #[test]
