@@ -187,17 +187,17 @@ async fn words_end_at_gaps_where_an_option_says_so() {
     let query = "SELECT read_text(image) FROM crops";
     let rows = run(&ctx, query).await.unwrap();
     assert_same_words(rows.column(0).as_struct(), &expected, Recognition::words);
+    let region = [10.0, 10.0, 100.0, 40.0];
+    let (page, table) = pages(&[vec![region.to_vec()]]);
+    let ctx = toy_session(vec![("pages", table)]).await;
     run(&ctx, "SET svtrv2.words_by_gaps = 'true'").await.unwrap();
-    let query = "SELECT read_regions(image, [[0, 0, 100000, 100000]]) FROM crops";
-    let rows = run(&ctx, query).await.unwrap();
-    let whole = Region::from(Rect::new(0.0, 0.0, 1e5, 1e5));
-    for (row, image) in images.iter().enumerate() {
-        let page = Page::decode(image).unwrap();
-        let found = toy_recognizer().recognize_regions(&page, std::slice::from_ref(&whole));
-        let found: Vec<_> = found.into_iter().map(|result| result.unwrap()).collect();
-        let results = rows.column(0).as_list::<i32>().value(row);
-        assert_same_words(results.as_struct(), &found, by_gaps);
-    }
+    let rows = run(&ctx, "SELECT read_regions(page, regions) FROM pages").await.unwrap();
+    let [x0, y0, x1, y1] = region;
+    let rect = Region::from(Rect::new(x0, y0, x1, y1));
+    let found = toy_recognizer().recognize_regions(&Page::decode(&page).unwrap(), &[rect]);
+    let found: Vec<_> = found.into_iter().map(|result| result.unwrap()).collect();
+    let results = rows.column(0).as_list::<i32>().value(0);
+    assert_same_words(results.as_struct(), &found, by_gaps);
 }
 
 #[tokio::test]
