@@ -204,7 +204,7 @@ test("the modules are small", async () => {
   for (const variant of ["simd", "relaxed"]) {
     const size = gzipSync(await readFile(`${root}target/web/package/${variant}/svtrv2_bg.wasm`), { level: 9 }).length;
     console.log(`${variant}: ${size} bytes compressed`);
-    assert.ok(size <= 900_000, `${variant}: ${size} bytes`);
+    assert.ok(size <= 950_000, `${variant}: ${size} bytes`);
   }
 });
 
