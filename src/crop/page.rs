@@ -5,12 +5,12 @@ use std::path::Path;
 
 #[cfg(feature = "image")]
 use image::{DynamicImage, RgbImage};
-use rayon::prelude::*;
 
 use super::rectify::{Plan, Raster, rectify};
 use super::region::{Outline, Region};
 use super::warp::{Homography, Ribbon, Warp, distance};
 use super::{Crop, PixelFormat, check_raw};
+use crate::cpu;
 use crate::error::{RegionError, Result};
 use crate::geometry::{Point, Quad};
 
@@ -138,7 +138,7 @@ impl<'a> Page<'a> {
     /// Crops many regions, on the threads of the current rayon pool; results are in the order of
     /// the regions. All crops are held at once: a rectangle of the whole page is a copy of it.
     pub fn crops(&self, regions: &[Region]) -> Vec<Result<PageCrop<'_>>> {
-        regions.par_iter().map(|region| self.crop(region)).collect()
+        cpu::map_jobs(regions.iter().collect(), |region| self.crop(region))
     }
 
     fn rectified(&self, warp: Warp, width: f64, height: f64) -> Result<(Warp, Crop<'_>)> {

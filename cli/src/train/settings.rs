@@ -256,7 +256,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Reads a settings file; `overrides` are "name.name=value".
+    /// Reads a settings file; `overrides` are "name.name=value"; a name is a number in a list.
     pub fn open(path: &Path, overrides: &[String]) -> Result<Self> {
         let text = read_text(path)?;
         let wrong = |error: toml::de::Error| input(format!("{}: {error}", path.display()));
@@ -519,14 +519,24 @@ fn set(table: &mut toml::Table, name: &str, value: &str) -> Result<()> {
         .ok()
         .and_then(|mut parsed| parsed.remove("v"))
         .unwrap_or_else(|| toml::Value::String(value.to_owned()));
-    let mut parts: Vec<&str> = name.split('.').collect();
-    let last = parts.pop().unwrap_or_default();
-    let mut table = table;
+    let mut parts = name.split('.');
+    let first = parts.next().unwrap_or_default();
+    let mut place = table.entry(first).or_insert_with(|| toml::Table::new().into());
     for part in parts {
-        let entry = table.entry(part).or_insert_with(|| toml::Table::new().into());
-        table = entry.as_table_mut().ok_or_else(|| input(format!("--set: {part} is no table")))?;
+        place = match place {
+            toml::Value::Table(table) => {
+                table.entry(part).or_insert_with(|| toml::Table::new().into())
+            }
+            // Counted from 0.
+            toml::Value::Array(entries) => part
+                .parse::<usize>()
+                .ok()
+                .and_then(|index| entries.get_mut(index))
+                .ok_or_else(|| input(format!("--set {name}: there is no entry {part}")))?,
+            _ => return Err(input(format!("--set {name}: {part} lies in no table"))),
+        };
     }
-    table.insert(last.to_owned(), value);
+    *place = value;
     Ok(())
 }
 

@@ -21,7 +21,7 @@ pub(crate) fn map_jobs<I: Send, T: Send>(items: Vec<I>, job: impl Fn(I) -> T + S
     let threads = rayon::current_num_threads();
     let count = items.len();
     let begun = AtomicUsize::new(0);
-    // While others are to come, or as many run as there are threads, each has its thread for itself.
+    // The last jobs, half as many as threads, lead teams; each of the others has its thread for itself.
     let run = |item: I| {
         let left = count - begun.fetch_add(1, Ordering::Relaxed);
         if left <= (threads / 2).max(1) { in_pool(|| job(item)) } else { alone_while(|| job(item)) }
@@ -160,8 +160,7 @@ mod tests {
         assert_eq!(map_jobs(vec![1, 2, 3], |i: u32| i).len(), 3);
     }
 
-    /// A call that comes while a long one is in work begins after at most a few of its jobs: from threads
-    /// outside the pool, and from another pool's caller.
+    /// A call that comes while a long one is in work begins after at most a few of its jobs.
     #[test]
     fn a_short_call_does_not_wait_for_a_long_one() {
         const JOB: Duration = Duration::from_millis(4);

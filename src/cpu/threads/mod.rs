@@ -3,7 +3,8 @@
 //! All work runs on the threads of the current rayon pool: the global one, or that in which the caller is
 //! (`ThreadPool::install`). It has two levels.
 //!
-//! - A **job** is a crop, from its pixels to its text, or a window of a line ([`map_jobs`]). Jobs are what
+//! - A **job** is a crop, from its pixels to its text, a region that is cut out of a page, or a window of a
+//!   line ([`map_jobs`]). Jobs are what
 //!   calls compete with: a call hands over at most two for each thread at a time, and the pool takes those of
 //!   all callers in the order in which they came. So a crop that somebody else sends while a batch of
 //!   thousands is in work waits for a crop or two of each thread. A caller that is a thread of the pool itself
