@@ -68,7 +68,7 @@ pub(crate) use concat::concat_channels;
 pub(crate) use concat::split_channels;
 pub(crate) use conv::{ConvShape, INT8_CHANNELS, Int8Conv, PackedConv, Padding, conv, conv_int8};
 pub(crate) use depthwise::{DepthwiseConv, depthwise_conv};
-pub(crate) use elementwise::{add, channels_first, channels_last, scale};
+pub(crate) use elementwise::{add, add_probabilities, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
 pub(crate) use exponentials::{largest, sum_of_exponentials};

@@ -1,15 +1,11 @@
 //! The emissions of a line from those of its windows.
 
-use rayon::prelude::*;
-
+use crate::cpu;
 use crate::decode::LogProbs;
 use crate::emissions::{Attention, Emissions};
 use crate::error::{ComputeError, EmissionsError, Result};
 use crate::ops::MAP_WIDTH;
 use crate::resize::Windows;
-
-/// Values that are worth a task of their own.
-const TASK_VALUES: usize = 1 << 15;
 
 /// The weighted mean of the windows that were added: of their probabilities and of their attention.
 ///
@@ -49,11 +45,7 @@ impl Joined {
         let shares: Vec<f32> =
             frames.clone().filter_map(|frame| self.windows.share(index, frame)).collect();
         let own = &mut self.log_probs[frames.start * classes..frames.end * classes];
-        own.par_chunks_mut(classes.max(1))
-            .with_min_len((TASK_VALUES / classes.max(1)).max(1))
-            .zip(log_probs.as_slice().par_chunks(classes.max(1)))
-            .zip(&shares)
-            .for_each(|((own, next), &share)| add_frame(own, next, share));
+        cpu::add_probabilities(own, log_probs.as_slice(), classes, &shares);
         let size = self.rows * MAP_WIDTH;
         let own = self.attention[frames.start * size..frames.end * size].chunks_mut(size.max(1));
         let next = attention.as_slice().chunks(size.max(1));
@@ -67,32 +59,15 @@ impl Joined {
     /// The emissions of the line.
     ///
     /// # Errors
-    /// [`ComputeError::Pass`] if a window is missing.
+    /// [`ComputeError::Incomplete`] if a window is missing.
     pub(super) fn finish(self) -> Result<Emissions> {
         let (frames, count) = (self.windows.frames(), self.windows.count());
         if self.added != count {
             let detail = format!("{} of {count} windows of a line", self.added);
-            return Err(ComputeError::Pass(detail).into());
+            return Err(ComputeError::Incomplete { detail }.into());
         }
         let log_probs = LogProbs::from_log_probabilities(frames, self.classes, self.log_probs)?;
         Ok(Emissions { log_probs, attention: Attention::new(frames, self.rows, self.attention) })
-    }
-}
-
-/// Adds a window's frame with its share. A frame of one window alone keeps its bits.
-fn add_frame(own: &mut [f32], next: &[f32], share: f32) {
-    if share == 1.0 {
-        own.copy_from_slice(next);
-        return;
-    }
-    let log_share = f64::from(share).ln();
-    for (own, &next) in own.iter_mut().zip(next) {
-        let (a, b) = (f64::from(*own), f64::from(next) + log_share);
-        let (high, low) = if a > b { (a, b) } else { (b, a) };
-        // Both are -inf where no window sees the class.
-        if high > f64::NEG_INFINITY {
-            *own = (high + (low - high).exp().ln_1p()) as f32;
-        }
     }
 }
 
