@@ -46,7 +46,7 @@ pub fn recognize_files(paths: &[PathBuf], options: &ReadOptions) -> Result<Struc
     let recognizer = recognizer(options)?;
     let mut results = ResultsBuilder::new(options);
     for result in recognizer.recognize_stream(paths.iter().map(PathBuf::as_path)) {
-        let outcome = result.map_err(|error| error.to_string());
+        let outcome = result.map_err(|error| error.report().to_string());
         count(&outcome);
         results.push(Some(outcome))?;
     }
@@ -276,14 +276,14 @@ fn recognize_page(
     let page = match page {
         Ok(page) => page,
         Err(error) => {
-            let failed = || Err(error.to_string());
+            let failed = || Err(error.report().to_string());
             return regions.into_iter().map(|region| region.map(|_| failed())).collect();
         }
     };
     let valid: Vec<Region> = regions.iter().flatten().flatten().cloned().collect();
     let mut recognized = recognizer.recognize_regions(&page, &valid).into_iter();
     let mut result = |region: Result<Region, String>| match region {
-        Ok(_) => recognized.next().map(|result| result.map_err(|error| error.to_string())),
+        Ok(_) => recognized.next().map(|result| result.map_err(|error| error.report().to_string())),
         Err(error) => Some(Err(error)),
     };
     regions.into_iter().map(|region| region.and_then(&mut result)).collect()

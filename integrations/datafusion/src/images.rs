@@ -83,7 +83,7 @@ impl<'a> Images<'a> {
         let mut results = recognizer.recognize_stream(present);
         (0..self.len()).map(move |row| {
             let result = self.get(row).and_then(|_| results.next());
-            let outcome = result.map(|result| result.map_err(|error| error.to_string()));
+            let outcome = result.map(|result| result.map_err(|error| error.report().to_string()));
             outcome.iter().for_each(count);
             outcome
         })

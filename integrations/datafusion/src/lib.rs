@@ -48,6 +48,7 @@ mod functions;
 mod images;
 mod options;
 mod output;
+mod provenance;
 mod recognizers;
 mod regions;
 mod sql;
@@ -62,6 +63,7 @@ pub use functions::{ReadRegions, ReadText, recognize_files, recognize_images};
 pub use images::Counts;
 pub use options::ReadOptions;
 pub use output::{result_type, results_type};
+pub use provenance::provenance;
 pub use recognizers::recognizer;
 pub use sql::{parse, sql};
 

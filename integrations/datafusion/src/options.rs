@@ -44,16 +44,24 @@ static NETWORK: [Key; 7] = [
 ];
 
 /// The options of a decoder, of which a network can have many.
-static DECODER: [Key; 12] = [
+static DECODER: [Key; 16] = [
     key("decoder", Kind::OneOf(&["greedy", "beam", "english"]), "search of texts"),
     key("beam", Kind::Whole, "width of the beam"),
+    key("top_k", Kind::Whole, "classes of a frame that the search looks at"),
+    key("top_mass", Kind::Number, "probability of a frame that the search looks at"),
+    key("blank_skip", Kind::Number, "blank's probability above which a frame is skipped"),
     key("lm", Kind::Text, "character n-gram model in ARPA format"),
     key("lm_words", Kind::Switch, "the model is one of words"),
     key("lm_weight", Kind::Number, "weight of the language model"),
     key("length_bonus", Kind::Number, "bonus for every character"),
     key("lexicon", Kind::Text, "file of permitted words, one a line"),
     key("lexicon_penalty", Kind::Number, "cost in nats of words outside the lexicon"),
-    key("ignore_case", Kind::Switch, "ignore the letter case of the lexicon"),
+    key(
+        "hot_words",
+        Kind::Text,
+        "file of expected words, one a line, each with a tab and its bonus",
+    ),
+    key("ignore_case", Kind::Switch, "ignore the letter case of lexicon and expected words"),
     key("allow", Kind::Text, "the only characters that are recognised"),
     key("deny", Kind::Text, "characters that are never recognised"),
     key("renormalize", Kind::Switch, "divide probabilities by those of the permitted characters"),
@@ -103,6 +111,11 @@ impl ReadOptions {
     /// These options without those of results.
     pub(crate) fn of_recognizer(&self) -> Self {
         self.without(&[&RESULT])
+    }
+
+    /// The options of the decoder.
+    pub(crate) fn of_decoder(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        DECODER.iter().filter_map(|key| Some((key.name, self.get(key.name)?)))
     }
 
     fn without(&self, groups: &[&[Key]]) -> Self {

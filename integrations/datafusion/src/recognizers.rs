@@ -1,11 +1,10 @@
 //! The recognisers of the process: one for each set of options, shared by all sessions and threads.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::error::{DataFusionError, Result};
-use svtrv2::decode::{BeamSearch, ClassMask, Decoder, Lexicon, Ngram, Search, SymbolLm};
+use svtrv2::decode::{Decoder, DecoderOptions};
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Options, Orientation, Precision, Recognizer};
 
@@ -56,16 +55,21 @@ pub fn recognizer(options: &ReadOptions) -> Result<Arc<Recognizer>> {
 }
 
 /// For `map_err`: names the option that an error is about.
-fn failed(option: &str) -> impl FnOnce(svtrv2::Error) -> DataFusionError {
+pub(crate) fn failed(option: &str) -> impl FnOnce(svtrv2::Error) -> DataFusionError {
     let context = format!("svtrv2.{option}");
-    |error| DataFusionError::External(Box::new(error)).context(context)
+    |error| DataFusionError::External(error.report().to_string().into()).context(context)
+}
+
+/// The weights that these options name.
+pub(crate) fn weights(options: &ReadOptions) -> Result<Weights> {
+    match options.get("weights") {
+        Some(path) => Weights::open(path).map_err(failed("weights")),
+        None => default_weights(),
+    }
 }
 
 fn network(options: &ReadOptions) -> Result<Recognizer> {
-    let weights = match options.get("weights") {
-        Some(path) => Weights::open(path).map_err(failed("weights"))?,
-        None => default_weights()?,
-    };
+    let weights = weights(options)?;
     let charset = match options.get("charset") {
         None => None,
         Some("english") => Some(Charset::english()),
@@ -103,72 +107,13 @@ fn default_weights() -> Result<Weights> {
 }
 
 fn decoder(options: &ReadOptions, charset: &Charset) -> Result<Decoder> {
-    let mut decoder = match search(options, charset)? {
-        Some(search) => Decoder::beam(search),
-        None => Decoder::greedy(),
-    };
-    let symbols = |text: &str| text.chars().map(String::from).collect::<Vec<_>>();
-    decoder.classes = match (options.get("allow"), options.get("deny")) {
-        (Some(allowed), _) => {
-            Some(ClassMask::allow(charset, symbols(allowed)).map_err(failed("allow"))?)
-        }
-        (None, Some(denied)) => {
-            Some(ClassMask::deny(charset, symbols(denied)).map_err(failed("deny"))?)
-        }
-        (None, None) => None,
-    };
-    decoder.renormalize = options.on("renormalize");
-    Ok(decoder)
-}
-
-/// The beam search, unless decoding is greedy. Without a word about the decoder, an option that only
-/// a search has asks for one.
-fn search(options: &ReadOptions, charset: &Charset) -> Result<Option<BeamSearch>> {
-    const OF_A_SEARCH: [&str; 5] = ["beam", "lm", "lm_weight", "length_bonus", "lexicon"];
-    let mut search = match options.get("decoder") {
-        Some("greedy") => return Ok(None),
-        None if OF_A_SEARCH.iter().all(|name| options.get(name).is_none()) => return Ok(None),
-        Some("english") => english(charset)?,
-        _ => BeamSearch::default(),
-    };
-    search.beam_width = options.parsed("beam")?.unwrap_or(search.beam_width);
-    search.lm_weight = options.parsed("lm_weight")?.unwrap_or(search.lm_weight);
-    search.length_bonus = options.parsed("length_bonus")?.unwrap_or(search.length_bonus);
-    if let Some(path) = options.get("lm") {
-        let ngram = Arc::new(Ngram::open(path).map_err(failed("lm"))?);
-        let of_words = options.on("lm_words");
-        search.language_model = Some(Arc::new(SymbolLm::new(ngram, charset, of_words)));
-    }
-    if let Some(path) = options.get("lexicon") {
-        let words = words(Path::new(path))?;
-        let penalty = options.parsed("lexicon_penalty")?;
-        let lexicon = Lexicon::new(charset, &words, penalty, options.on("ignore_case"));
-        search.lexicon = Some(Arc::new(lexicon.map_err(failed("lexicon"))?));
-    }
-    Ok(Some(search))
-}
-
-#[cfg(feature = "embedded")]
-fn english(charset: &Charset) -> Result<BeamSearch> {
-    match Decoder::english(charset).map_err(failed("decoder"))?.search {
-        Search::Beam(search) => Ok(search),
-        _ => Ok(BeamSearch::default()),
-    }
-}
-
-#[cfg(not(feature = "embedded"))]
-fn english(_: &Charset) -> Result<BeamSearch> {
-    datafusion::common::config_err!("this build embeds no English language model")
-}
-
-fn words(path: &Path) -> Result<Vec<String>> {
-    // A pipe may block, and a device may be endless.
-    let read = || match std::fs::metadata(path)?.is_file() {
-        true => std::fs::read_to_string(path),
-        false => Err(std::io::Error::other("it is not a regular file")),
-    };
-    let text = read().map_err(|error| {
-        DataFusionError::from(error).context(format!("svtrv2.lexicon: {}", path.display()))
-    })?;
-    Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())
+    let given: Vec<_> = options.of_decoder().collect();
+    let mut decoder = DecoderOptions::default();
+    let built = given
+        .iter()
+        .try_for_each(|(name, value)| decoder.set(name, value))
+        .map_err(svtrv2::Error::from)
+        .and_then(|()| decoder.build(charset));
+    let names: Vec<_> = given.iter().map(|(name, _)| *name).collect();
+    built.map_err(failed(&names.join(", svtrv2.")))
 }

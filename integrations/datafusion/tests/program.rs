@@ -133,6 +133,42 @@ fn finished_files_are_skipped() {
     assert!(printed.contains("3 files: 60 rows"), "{printed}");
 }
 
+/// Rows of other weights, options or input stay out of a run.
+#[test]
+fn finished_files_of_other_settings_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("crops.parquet");
+    write_crops(&input, &pngs(20));
+    fs::write(folder.path().join("words.txt"), "ab\nba\n").unwrap();
+    let lexicon = ["bulk", "crops.parquet", "texts.parquet", "--lexicon", "words.txt"];
+    succeed(folder.path(), &lexicon);
+    let printed = succeed(folder.path(), &lexicon);
+    assert!(printed.contains("1 of 1 files are finished"), "{printed}");
+    let written = fs::read(folder.path().join("texts.parquet")).unwrap();
+    let plain = ["bulk", "crops.parquet", "texts.parquet"];
+    let table: [(&[&str], &str); 4] = [
+        (&[], "svtrv2.lexicon"),
+        (&["--lexicon", "words.txt", "--beam", "7"], "svtrv2.beam"),
+        (&["--lexicon", "words.txt", "--where", "id < 9"], "svtrv2.where"),
+        (&["--lexicon", "words.txt", "--prefix", "ocr_"], "svtrv2.column.prefix"),
+    ];
+    for (more, name) in table {
+        let error = fail(folder.path(), &[&plain[..], more].concat());
+        assert!(error.contains(name) && error.contains("--overwrite"), "{more:?}: {error}");
+    }
+    // The same names with other contents.
+    fs::write(folder.path().join("words.txt"), "ab\nbb\n").unwrap();
+    let error = fail(folder.path(), &lexicon);
+    assert!(error.contains("svtrv2.lexicon") && error.contains("content"), "{error}");
+    fs::write(folder.path().join("words.txt"), "ab\nba\n").unwrap();
+    write_crops(&input, &pngs(21));
+    let error = fail(folder.path(), &lexicon);
+    assert!(error.contains("svtrv2.input"), "{error}");
+    assert_eq!(fs::read(folder.path().join("texts.parquet")).unwrap(), written);
+    let printed = succeed(folder.path(), &[&lexicon[..], &["--overwrite"]].concat());
+    assert!(printed.contains("21 rows"), "{printed}");
+}
+
 #[test]
 fn image_files_come_from_folders_and_lists() {
     let folder = tempfile::tempdir().unwrap();

@@ -7,12 +7,13 @@ use clap::Args;
 use datafusion::arrow::array::{Array, RecordBatch};
 use datafusion::error::{DataFusionError, Result};
 use futures::{StreamExt, TryStreamExt};
-use svtrv2_datafusion::recognizer;
+use svtrv2_datafusion::{provenance, recognizer};
 
 use super::arguments::RecognitionArguments;
 use super::plan::{Part, parts};
 use super::progress::Progress;
 use super::say;
+use super::settings::Settings;
 use super::sink::Sink;
 use super::source::{Batch, Columns, Source, session};
 
@@ -23,8 +24,9 @@ const AT_ONCE: usize = 2;
 /// Recognise the crops of Parquet files, of folders, or of lists of image files.
 ///
 /// Results are Parquet files: the columns of the input without the images, and text, confidence,
-/// score, chars and error. Rows keep their order. An output file that exists is finished and is
-/// skipped, so that a run that was stopped goes on where it was.
+/// score, chars, words and error. Rows keep their order. An output file that exists is finished and is
+/// skipped, so that a run that was stopped goes on where it was. Its metadata say what it was made of: with
+/// other weights, options, columns or input files the run ends before it begins.
 #[derive(Args)]
 #[command(after_help = "\
 Examples: one file; a folder of Parquet files, file by file; a folder of PNG and JPEG files; a list
@@ -67,6 +69,14 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     if !finished.is_empty() {
         say(format!("{} of {} files are finished", finished.len(), finished.len() + open.len()))?;
     }
+    let given = &arguments.recognition.options;
+    let settings = Settings::new(provenance(given)?)
+        .with("column.image", Some(&arguments.image))
+        .with("column.prefix", Some(&arguments.prefix))
+        .with("where", arguments.filter.as_deref());
+    for part in &finished {
+        settings.with_input(&part.input)?.check(&part.output)?;
+    }
     let columns = Columns { image: arguments.image.clone(), prefix: arguments.prefix.clone() };
     let ctx = session();
     let opened = async |part: &Part| {
@@ -80,7 +90,8 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     }
     let progress = Progress::new(rows);
     for part in &open {
-        let done = run_part(arguments, part, opened(part).await?, &progress).await;
+        let settings = settings.with_input(&part.input)?;
+        let done = run_part(arguments, part, &settings, opened(part).await?, &progress).await;
         progress.say(done.map_err(|error| error.context(part.input.to_string()))?)?;
     }
     progress.finish()
@@ -90,12 +101,13 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
 async fn run_part(
     arguments: &Arguments,
     part: &Part,
+    settings: &Settings,
     source: Source,
     progress: &Progress,
 ) -> Result<String> {
     let start = Instant::now();
     let (mut rows, mut errors) = (0, 0);
-    let mut sink = Sink::create(&part.output, source.output_schema())?;
+    let mut sink = Sink::create(&part.output, source.output_schema(), settings)?;
     let recognize = |batch: Result<Batch>| {
         let options = arguments.recognition.options.clone();
         async move {

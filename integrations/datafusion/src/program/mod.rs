@@ -4,6 +4,7 @@ mod arguments;
 mod bulk;
 mod plan;
 mod progress;
+mod settings;
 mod sink;
 mod source;
 mod sql;
