@@ -50,7 +50,7 @@
 //! for (path, result) in paths.iter().zip(recognizer.recognize_batch(&crops)) {
 //!     match result {
 //!         Ok(recognition) => println!("{path}: {}", recognition.text),
-//!         Err(error) => eprintln!("{path}: {error}"),
+//!         Err(error) => eprintln!("{path}: {}", error.report()),
 //!     }
 //! }
 //! # Ok::<(), svtrv2::Error>(())
@@ -92,7 +92,7 @@
 //! | `candle` | inference with candle: 16-bit numbers, other devices |
 //! | `cuda`, `metal` | candle's NVIDIA and Apple GPU devices |
 //! | `accelerate`, `mkl` | candle's CPU matrix products by Apple's Accelerate and Intel's MKL |
-//! | `embedded` | the English model and language model inside the program: `Recognizer::embedded`, [`decode::Decoder`]`::english` |
+//! | `embedded` | the English model and language model, in the crate `svtrv2-english`: `Recognizer::embedded`, [`decode::Decoder`]`::english` |
 //! | `latin` | a model for lines in all Latin scripts, in the crate `svtrv2-latin`: `Recognizer::latin` |
 //! | `onnx` | the ONNX export of SVTRv2 as a weights file; no ONNX runtime is involved |
 //! | `serde` | serde's traits for what recognition takes and returns |
@@ -165,7 +165,7 @@ pub use crop::{
 pub use emissions::{Attention, Emissions};
 pub use error::{
     CharsetError, ComputeError, ConfigError, DecoderOptionsError, EmissionsError, Error,
-    ImageError, LanguageModelError, RegionError, Result, ShapeMismatch, WeightsError,
+    ErrorReport, ImageError, LanguageModelError, RegionError, Result, ShapeMismatch, WeightsError,
 };
 pub use geometry::{Point, Quad, Rect};
 pub use inference::{Device, Precision};

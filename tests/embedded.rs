@@ -1,4 +1,4 @@
-//! The models that are part of the crate.
+//! The English model and language model.
 
 use std::path::Path;
 
@@ -6,16 +6,10 @@ use svtrv2::decode::{ClassMask, Decoder};
 use svtrv2::weights::Weights;
 use svtrv2::{Charset, Crop, Precision, Recognizer};
 
-fn file(name: &str) -> u64 {
-    std::fs::metadata(Path::new(env!("CARGO_MANIFEST_DIR")).join("models").join(name))
-        .unwrap()
-        .len()
-}
-
 #[test]
 fn models_are_small() {
-    assert!(file("english.safetensors") <= 8_000_000);
-    assert!(file("english.ngram") <= 1_000_000);
+    assert!(svtrv2_english::WEIGHTS.len() <= 8_000_000);
+    assert!(svtrv2_english::NGRAM.len() <= 1_000_000);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::output;
 
 /// Build a compact n-gram model of English words, names, numbers and codes, in lower case.
 ///
-/// The model that the crate embeds (models/english.ngram) comes from this command. The same input
+/// The model that the crate embeds (models/english/english.ngram) comes from this command. The same input
 /// gives the same file.
 #[derive(Args)]
 #[command(after_help = "\

@@ -6,7 +6,7 @@ use super::{BeamSearch, Decoder};
 use crate::charset::Charset;
 use crate::language_model::{CasedLm, CompactNgram, LanguageModel};
 
-// Tuned on the training splits of SVT and (a half of) IIIT5K; docs/model_card.md has the figures.
+// Tuned on the training splits of SVT and (a half of) IIIT5K; models/english/README.md has the figures.
 const LM_WEIGHT: f64 = 0.25;
 const LENGTH_BONUS: f64 = 0.5;
 

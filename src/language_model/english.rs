@@ -1,4 +1,4 @@
-//! The model of English that is part of the crate.
+//! The model of English in the crate `svtrv2-english`.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,11 +6,8 @@ use super::{CasedLm, CompactNgram};
 use crate::charset::Charset;
 use crate::error::Result;
 
-/// Made by `svtrv2 english-lm` of svtrv2-cli.
-const NGRAM: &[u8] = include_bytes!("../../models/english.ngram");
-
 impl CasedLm {
-    /// The model of English words, names and numbers that is part of the crate.
+    /// The model of English words, names and numbers in the crate `svtrv2-english`.
     ///
     /// # Errors
     /// None today: the model is part of the program.
@@ -19,7 +16,7 @@ impl CasedLm {
         let ngram = match MODEL.get() {
             Some(ngram) => ngram.clone(),
             None => {
-                let ngram = Arc::new(CompactNgram::from_bytes(NGRAM)?);
+                let ngram = Arc::new(CompactNgram::from_bytes(svtrv2_english::NGRAM)?);
                 MODEL.get_or_init(|| ngram).clone()
             }
         };

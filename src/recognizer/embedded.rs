@@ -5,7 +5,16 @@ use crate::error::Result;
 use crate::weights::Weights;
 
 impl Recognizer {
-    /// The English model that is part of the crate, with default options.
+    /// The default model, with default options: the English one, [`Recognizer::english`].
+    ///
+    /// # Errors
+    /// None today: the file is part of the program.
+    #[cfg(feature = "embedded")]
+    pub fn embedded() -> Result<Self> {
+        Self::english()
+    }
+
+    /// The English model of the crate `svtrv2-english`, with default options.
     ///
     /// It knows the 94 printable ASCII characters but the space. [`Weights::embedded`] with
     /// [`Recognizer::new`] takes other options;
@@ -14,7 +23,7 @@ impl Recognizer {
     /// ```
     /// use svtrv2::{Recognizer, decode::Decoder};
     ///
-    /// let recognizer = Recognizer::embedded()?;
+    /// let recognizer = Recognizer::english()?;
     /// let decoder = Decoder::english(recognizer.charset())?;
     /// let recognizer = recognizer.with_decoder(decoder)?;
     /// let recognition = recognizer.recognize(&image::open("examples/crops/harbour.png")?)?;
@@ -25,7 +34,7 @@ impl Recognizer {
     /// # Errors
     /// None today: the file is part of the program.
     #[cfg(feature = "embedded")]
-    pub fn embedded() -> Result<Self> {
+    pub fn english() -> Result<Self> {
         Self::new(&Weights::embedded()?, Options::default())
     }
 

@@ -1,6 +1,6 @@
-"""Figures of a weights file for docs/model_card.md: size, parameters, multiply-accumulates, digest.
+"""Figures of a weights file for models/english/README.md: size, parameters, multiply-accumulates, digest.
 
-    python3 training/english/model_figures.py models/english.safetensors
+    python3 training/english/model_figures.py models/english/english.safetensors
 
 Needs nothing but Python 3. Speed and accuracy come from commands of the crate; the card names them.
 """

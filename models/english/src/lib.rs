@@ -1,0 +1,9 @@
+#![doc = include_str!("../README.md")]
+#![no_std]
+
+/// The weights file: safetensors as `svtrv2::weights::Weights::from_bytes` reads it.
+pub static WEIGHTS: &[u8] = include_bytes!("../english.safetensors");
+
+/// The language model of English words, names and numbers: a compact n-gram model, as
+/// `svtrv2::language_model::CompactNgram::from_bytes` reads it.
+pub static NGRAM: &[u8] = include_bytes!("../english.ngram");
