@@ -14,12 +14,13 @@ use svtrv2::train::{
     Initialization, LabelledCrop, LoaderOptions, Network, Recipe, Schedule, Source, TrainError,
     Trainer, WeightedSource,
 };
-use svtrv2::weights::Weights;
+use svtrv2::weights::{StorageType, Weights};
 use svtrv2::{Charset, Crop, Options, Recognizer};
 
 const SYMBOLS: &str = "abcdehikmnostuwxyz";
 
 /// Crops that were rendered before.
+#[derive(Clone)]
 struct Rendered(Vec<LabelledCrop>);
 
 impl Source for Rendered {
@@ -178,7 +179,7 @@ fn goes_on_to_the_bit() {
     // Not of these sources, and no checkpoint at all.
     let others: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 7, 1)), 1.0)];
     let fault = Trainer::resume(&path, others, augmented(1), &Device::Cpu).err().unwrap();
-    assert!(matches!(fault, TrainError::Options(_)), "{fault}");
+    assert!(matches!(fault, TrainError::Options { .. }), "{fault}");
     a.save(&path, Default::default()).unwrap();
     let again: Vec<WeightedSource> = vec![(Arc::new(sources()), 1.0)];
     let fault = Trainer::resume(&path, again, augmented(1), &Device::Cpu).err().unwrap();
@@ -271,7 +272,8 @@ fn crafted_checkpoints() {
     for (name, change) in cases {
         std::fs::write(&path, crafted(&good, change)).unwrap();
         let fault = resume().err();
-        let typed = matches!(fault, Some(TrainError::Checkpoint { .. } | TrainError::Options(_)));
+        let typed =
+            matches!(fault, Some(TrainError::Checkpoint { .. } | TrainError::Options { .. }));
         assert!(typed, "{name}: {fault:?}");
     }
     // Nothing that a checkpoint lacks is initialised: a few bytes could ask for a large network.
@@ -335,7 +337,7 @@ fn loading_out_of_range() {
         let sources: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 3, 0)), 1.0)];
         let fault = Trainer::new(fresh(&charset, 0), charset, recipe(1), sources, options);
         let fault = fault.err().unwrap();
-        assert!(matches!(fault, TrainError::Options(_)), "{fault}");
+        assert!(matches!(fault, TrainError::Options { .. }), "{fault}");
         assert!(fault.to_string().contains(message), "{fault}");
     }
 }
@@ -485,6 +487,47 @@ fn fine_tunes_frozen_to_new_symbols() {
     assert!(accuracy > 0.8, "{accuracy} on words it has not seen");
 }
 
+/// Every encoder and head of lines, from weights with folded branches, for more symbols.
+#[test]
+fn fine_tunes_line_networks() {
+    let small = Charset::from_characters("abcdeh").unwrap();
+    let large = Charset::from_characters("abcdehxz").unwrap();
+    let crops = words("abcdehxz", 40, 0);
+    for (name, config) in support::toy_line_configs() {
+        let start = Network::with_initialization(&config, Initialization::FanIn, &Device::Cpu, 3);
+        let start = start.unwrap().to_weights(&small).unwrap();
+        let mut network = Network::from_weights(&start, &Device::Cpu, 1).unwrap();
+        network.change_charset(&small, &large).unwrap();
+        let tuning = Recipe {
+            learning_rate: 0.02 * 128.0,
+            relative_steps: true,
+            schedule: Schedule::Constant,
+            ..recipe(60)
+        };
+        let sources: Vec<WeightedSource> = vec![(Arc::new(crops.clone()), 1.0)];
+        let mut trainer = Trainer::new(network, large.clone(), tuning, sources, loading()).unwrap();
+        let mut losses = Vec::new();
+        while !trainer.is_done() {
+            losses.push(trainer.step().unwrap().loss);
+        }
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        let (before, after) = (mean(&losses[..5]), mean(&losses[55..]));
+        println!("{name}: loss {before:.2} to {after:.2}");
+        assert!(after < 0.75 * before, "{name}: {before} to {after}");
+        // What was trained is what runs: the file's network gives the trained network's scores.
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("trained.safetensors");
+        trainer.weights().unwrap().save(&file, StorageType::F32).unwrap();
+        let weights = Weights::open(&file).unwrap();
+        assert_eq!(weights.charset(), Some(&large), "{name}");
+        let recognizer = Recognizer::new(&weights, Options::default()).unwrap();
+        for crop in &crops.0[..3] {
+            let found = recognizer.recognize(&Crop::from_rgb(&crop.image).unwrap()).unwrap();
+            assert!(found.confidence.is_finite(), "{name}: {found:?}");
+        }
+    }
+}
+
 #[test]
 fn students_of_some_blocks() {
     let charset = Charset::from_characters(SYMBOLS).unwrap();
@@ -533,13 +576,13 @@ fn settings_out_of_range() {
         Recipe { schedule: Schedule::Cosine { warm_up: 2.0, floor: 0.0 }, ..Recipe::default() },
     ];
     for recipe in cases {
-        assert!(matches!(recipe.validate(), Err(TrainError::Options(_))), "{recipe:?}");
+        assert!(matches!(recipe.validate(), Err(TrainError::Options { .. })), "{recipe:?}");
     }
     let charset = Charset::from_characters(SYMBOLS).unwrap();
     let mistyped = Recipe { freeze: vec!["encodr".to_owned()], ..recipe(1) };
     let sources: Vec<WeightedSource> = vec![(Arc::new(words(SYMBOLS, 9, 0)), 1.0)];
     let fault = Trainer::new(fresh(&charset, 0), charset, mistyped, sources, loading());
-    assert!(matches!(fault.err(), Some(TrainError::Options(_))));
+    assert!(matches!(fault.err(), Some(TrainError::Options { .. })));
     Recipe::default().validate().unwrap();
     Recipe::guided().validate().unwrap();
 }

@@ -6,7 +6,7 @@
 TEXT holds `lines/LANGUAGE.txt` (a sentence a line), `words/LANGUAGE.tsv` (word, tab, Zipf frequency) and
 `charset_latin.txt` (all symbols on one line). OUT gets `charset.txt` (a symbol a line), `lines.txt` (pieces of
 sentences, as many of every language), `vietnamese.txt`, `words.txt` and `rare.txt` (words with symbols that are
-rare), and `held_LANGUAGE.txt`: the last sentences of every language, which are kept aside.
+rare), and `held_LANGUAGE.txt`: the beginnings of the last sentences of every language, which are kept aside.
 """
 import pathlib
 import random
@@ -33,6 +33,11 @@ def piece(rng, sentences, lengths):
     return text.upper() if case < 0.06 else text.title() if case < 0.09 else text
 
 
+def cut(sentence):
+    """Its first words, as many as fit in a line."""
+    return sentence if len(sentence) <= LONGEST else sentence[:LONGEST + 1].rsplit(" ", 1)[0][:LONGEST]
+
+
 def main():
     source, out = map(pathlib.Path, sys.argv[1:])
     out.mkdir(parents=True, exist_ok=True)
@@ -47,7 +52,7 @@ def main():
     pieces, vietnamese = [], []
     for path in sorted((source / "lines").glob("*.txt")):
         sentences = read(path, symbols)
-        write(f"held_{path.stem}.txt", sentences[-HELD:])
+        write(f"held_{path.stem}.txt", [cut(text) for text in sentences[-HELD:]])
         lengths = [6, 10, 14, 18, 22, 26, 30, 36, 42, 50]
         found = (piece(rng, sentences[:-HELD], lengths) for _ in range(PIECES))
         own = [text for text in found if len(text) <= LONGEST and set(text) <= symbols]
