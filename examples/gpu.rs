@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ..Options::default()
     };
     let recognizer = Recognizer::new(&weights, gpu).or_else(|error| {
-        eprintln!("no GPU ({error}), so the CPU");
+        eprintln!("no GPU ({}), so the CPU", error.report());
         Recognizer::new(&weights, Options::default())
     })?;
     let paths: Vec<String> = paths.collect();

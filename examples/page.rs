@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                     println!("    {} {:.2} at {x:.0}, {y:.0}", c.symbol, c.confidence);
                 }
             }
-            Err(error) => println!("{error}"),
+            Err(error) => println!("{}", error.report()),
         }
     }
     Ok(())

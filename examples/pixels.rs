@@ -19,7 +19,7 @@ fn main() {
                 }
                 println!("{line}");
             }
-            Err(error) => println!("error {error}"),
+            Err(error) => println!("error {}", error.report()),
         }
     }
 }

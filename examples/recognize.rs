@@ -17,7 +17,7 @@ use serde_json::json;
 use support::arguments::{Arguments, HELP, warn_of_skipped};
 use support::drawing::{self, Drawn};
 use svtrv2::weights::Weights;
-use svtrv2::{Crop, Quad, Recognition, Recognizer, Rect, Rotation, Word};
+use svtrv2::{Crop, ErrorReport, Quad, Recognition, Recognizer, Rect, Rotation, Word};
 
 /// Crops that one image of `--draw` may hold.
 const MAX_DRAWN: usize = 200;
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
         }
         Err(error) if is_closed_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
-            warn(format!("error: {error}"));
+            warn(format!("error: {}", ErrorReport::new(error.as_ref())));
             ExitCode::FAILURE
         }
     }
@@ -88,7 +88,7 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
         match expand(input) {
             Ok(found) => paths.extend(found),
             Err(error) => {
-                warn(format!("{input}: {error}"));
+                warn(format!("{input}: {}", ErrorReport::new(error.as_ref())));
                 failed += 1;
             }
         }
@@ -135,7 +135,7 @@ fn run(arguments: &Arguments) -> Result<usize, Box<dyn Error>> {
             match result {
                 Err(error) => {
                     failed += 1;
-                    warn(format!("{}: {error}", path.display()));
+                    warn(format!("{}: {}", path.display(), error.report()));
                 }
                 Ok((crop, recognition, time)) => {
                     let words = words(&recognition, arguments.words_by_gaps);

@@ -174,13 +174,13 @@ fn damaged_files() {
         (
             "another network",
             to_safetensors(&vec![("bert.embeddings".into(), vec![1], vec![0.0])]),
-            |e| matches!(e, WeightsError::NotSvtrv2(_)),
+            |e| matches!(e, WeightsError::NotSvtrv2 { .. }),
             "bert.embeddings",
         ),
         (
             "no tensors",
             to_safetensors(&vec![]),
-            |e| matches!(e, WeightsError::NotSvtrv2(_)),
+            |e| matches!(e, WeightsError::NotSvtrv2 { .. }),
             "no tensors",
         ),
         (
@@ -190,7 +190,7 @@ fn damaged_files() {
                     *name = name.replace("stages.1.blocks.2", "stages.1.blocks.7");
                 }
             }),
-            |e| matches!(e, WeightsError::NotSvtrv2(_)),
+            |e| matches!(e, WeightsError::NotSvtrv2 { .. }),
             "[0, 7]",
         ),
         (
@@ -220,7 +220,7 @@ fn damaged_files() {
         (
             "a name twice",
             spoiled(|t| t.push(("module.decoder.fc.bias".into(), vec![95], vec![0.0; 95]))),
-            |e| matches!(e, WeightsError::Duplicate(_)),
+            |e| matches!(e, WeightsError::Duplicate { .. }),
             "decoder.fc.bias",
         ),
         (

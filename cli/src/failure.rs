@@ -13,11 +13,11 @@ pub enum Failure {
     #[error("{0}")]
     Input(String),
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot access {}", path.display())]
     File { path: PathBuf, source: io::Error },
     /// Standard output does not take any more.
-    #[error("standard output: {0}")]
-    Output(io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
     /// The command ended and printed its results, but a part of its input failed.
     #[cfg(feature = "data")]
     #[error("{0}")]
@@ -31,7 +31,7 @@ pub enum Failure {
     #[error(transparent)]
     Training(#[from] svtrv2::train::TrainError),
     #[cfg(feature = "train")]
-    #[error("computation failed: {0}")]
+    #[error("computation failed")]
     Compute(#[from] candle_core::Error),
 }
 
@@ -49,7 +49,7 @@ impl Failure {
                 ExitCode::SUCCESS
             }
             failure => {
-                warn(format!("error: {failure}"));
+                warn(format!("error: {}", svtrv2::ErrorReport::new(&failure)));
                 ExitCode::FAILURE
             }
         }

@@ -54,7 +54,7 @@ pub enum CharsetError {
         offset: usize,
     },
     /// The dictionary file could not be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

@@ -1,5 +1,7 @@
 //! Errors of the network and of the device that computes it.
 
+use std::sync::Arc;
+
 use super::{Error, ShapeMismatch};
 
 /// Why the network cannot compute.
@@ -33,20 +35,35 @@ pub enum ComputeError {
         needed: usize,
     },
     /// A parameter that the source of a network's parameters lacks.
-    #[error("there is no parameter {0}")]
-    MissingParameter(String),
+    #[error("there is no parameter {name}")]
+    MissingParameter {
+        /// Its name.
+        name: String,
+    },
     /// A parameter of another shape than the network asks for.
-    #[error("a parameter does not fit the network: {0}")]
-    ParameterShape(ShapeMismatch),
+    #[error("a parameter does not fit the network")]
+    ParameterShape(#[source] ShapeMismatch),
     /// Something that this execution of the network cannot compute.
     #[error("{0} is not supported")]
     Unsupported(&'static str),
     /// A part of a batch gave no result, because another one failed.
-    #[error("the pass through the network failed: {0}")]
-    Pass(String),
+    #[error("the pass through the network failed")]
+    Pass {
+        /// What the other part failed with.
+        source: Arc<Error>,
+    },
+    /// A crop, or a window of a line, has no result.
+    #[error("a result is missing: {detail}")]
+    Incomplete {
+        /// What of how many.
+        detail: String,
+    },
     /// The device failed, or the library that drives it.
-    #[error("computation failed: {0}")]
-    Device(Box<dyn std::error::Error + Send + Sync>),
+    #[error("the device failed")]
+    Device {
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 impl ComputeError {

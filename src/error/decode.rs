@@ -65,7 +65,7 @@ pub enum EmissionsError {
 #[non_exhaustive]
 pub enum LanguageModelError {
     /// The file could not be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot access {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -146,7 +146,7 @@ pub enum DecoderOptionsError {
         other: &'static str,
     },
     /// A word list could not be read.
-    #[error("{}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,

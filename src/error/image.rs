@@ -15,7 +15,7 @@ pub enum ImageError {
         height: u32,
     },
     /// The file could not be opened or read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -23,7 +23,7 @@ pub enum ImageError {
         source: std::io::Error,
     },
     /// The bytes are no image of a known format, or are truncated or damaged.
-    #[error("cannot decode the image: {0}")]
+    #[error("cannot decode the image")]
     Decode(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The bytes are an image of a format that this build does not read. The feature `image` reads the
     /// formats whose codecs the program has switched on in the crate `image`.

@@ -1,13 +1,15 @@
 //! What can go wrong, sorted by whose fault it is.
 //!
 //! [`Error`] has one variant a culprit: the image, the weights, the charset, the configuration,
-//! the scores handed to a decoder, or the device that computes. Each carries the offending values.
+//! the scores handed to a decoder, or the device that computes. Each carries the offending values. A message does
+//! not repeat the error's source; [`ErrorReport`] gives both in one line.
 
 mod charset;
 mod compute;
 mod config;
 mod decode;
 mod image;
+mod report;
 mod weights;
 
 pub use charset::CharsetError;
@@ -15,6 +17,7 @@ pub use compute::ComputeError;
 pub use config::ConfigError;
 pub use decode::{DecoderOptionsError, EmissionsError, LanguageModelError};
 pub use image::{ImageError, RegionError};
+pub use report::ErrorReport;
 pub use weights::{ShapeMismatch, WeightsError};
 
 /// The result of every fallible function of this crate.
@@ -56,7 +59,16 @@ pub enum Error {
 #[cfg(feature = "candle")]
 impl From<candle_core::Error> for Error {
     fn from(error: candle_core::Error) -> Self {
-        ComputeError::Device(Box::new(error)).into()
+        ComputeError::Device { source: Box::new(error) }.into()
+    }
+}
+
+impl Error {
+    /// The message with its causes, for a program that prints one line: `cannot read crop.png: No such file or
+    /// directory (os error 2)`. [`Display`](std::fmt::Display) gives the message without its
+    /// [`source`](std::error::Error::source).
+    pub fn report(&self) -> ErrorReport<'_> {
+        ErrorReport::new(self)
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum WeightsError {
     /// The file could not be opened, read or written.
-    #[error("cannot access {}: {source}", path.display())]
+    #[error("cannot access {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -21,8 +21,8 @@ pub enum WeightsError {
         path: PathBuf,
     },
     /// A reader failed.
-    #[error("cannot read the weights: {0}")]
-    Read(std::io::Error),
+    #[error("cannot read the weights")]
+    Read(#[source] std::io::Error),
     /// The file is empty.
     #[error("the weights file is empty")]
     Empty,
@@ -70,8 +70,11 @@ pub enum WeightsError {
         detail: String,
     },
     /// Readable, but no SVTRv2: the tensors belong to another network.
-    #[error("these are not the weights of an SVTRv2: {0}")]
-    NotSvtrv2(String),
+    #[error("these are not the weights of an SVTRv2: {detail}")]
+    NotSvtrv2 {
+        /// What the file is instead, or what it lacks.
+        detail: String,
+    },
     /// Tensors are missing, have another shape, or belong nowhere.
     #[error(
         "the tensors do not fit the network:{}",
@@ -86,8 +89,11 @@ pub enum WeightsError {
         unexpected: Vec<String>,
     },
     /// Two tensors of the file mean the same parameter.
-    #[error("the file holds the tensor {0} twice")]
-    Duplicate(String),
+    #[error("the file holds the tensor {name} twice")]
+    Duplicate {
+        /// The tensor.
+        name: String,
+    },
     /// An element type that weights are not stored in.
     #[error("tensor {name} has the element type {dtype}, expected f32, f16, bf16 or f64")]
     Dtype {

@@ -1,5 +1,6 @@
 //! Many crops at once: grouped by size, cut into passes through the network.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Recognizer, orientation};
@@ -133,7 +134,8 @@ impl Recognizer {
                     pairs.map(|(crop, found)| found.and_then(|found| finish(crop, found))).collect()
                 }
                 Err(error) => {
-                    let failed = || ComputeError::Pass(error.to_string());
+                    let source = Arc::new(error);
+                    let failed = || ComputeError::Pass { source: source.clone() };
                     pass.iter().map(|_| Err(failed().into())).collect()
                 }
             };

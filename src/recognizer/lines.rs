@@ -1,5 +1,6 @@
 //! Lines that are wider than one pass through the network: windows, passes, joined emissions.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Recognizer;
@@ -147,7 +148,8 @@ impl Recognizer {
         match emissions {
             Ok(emissions) => emissions.into_iter().map(|emissions| (emissions, time)).collect(),
             Err(error) => {
-                let failed = || Error::from(ComputeError::Pass(error.to_string()));
+                let source = Arc::new(error);
+                let failed = || Error::from(ComputeError::Pass { source: source.clone() });
                 pass.iter().map(|_| (Err(failed()), time)).collect()
             }
         }

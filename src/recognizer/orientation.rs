@@ -81,7 +81,9 @@ impl Orientation {
                 best = Some(next);
             }
         }
-        best.ok_or_else(|| ComputeError::Pass("a crop was not resized".to_owned()).into())
+        best.ok_or_else(|| {
+            ComputeError::Incomplete { detail: "a crop was not resized".to_owned() }.into()
+        })
     }
 
     /// What results are ranked by.

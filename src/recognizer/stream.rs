@@ -33,7 +33,7 @@ impl Recognizer {
     /// for result in recognizer.recognize_stream(paths.map(PathBuf::from)) {
     ///     match result {
     ///         Ok(recognition) => println!("{}", recognition.text),
-    ///         Err(error) => eprintln!("{error}"),
+    ///         Err(error) => eprintln!("{}", error.report()),
     ///     }
     /// }
     /// # Ok(())

@@ -9,10 +9,13 @@ use crate::data::DataError;
 #[non_exhaustive]
 pub enum TrainError {
     /// A setting is out of range, or settings contradict each other.
-    #[error("{0}")]
-    Options(String),
+    #[error("{detail}")]
+    Options {
+        /// The setting and what is wrong with it.
+        detail: String,
+    },
     /// A file could not be read or written.
-    #[error("cannot access {}: {source}", path.display())]
+    #[error("cannot access {}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -20,8 +23,11 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// No font has the characters of the texts.
-    #[error("no font has all the characters of {0:?}, nor of other texts that were tried")]
-    Glyphs(String),
+    #[error("no font has all the characters of {text:?}, nor of other texts that were tried")]
+    Glyphs {
+        /// The text.
+        text: String,
+    },
     /// A data set cannot be read.
     #[error(transparent)]
     Data(#[from] DataError),

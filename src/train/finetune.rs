@@ -138,7 +138,7 @@ impl Network {
     pub fn with_blocks(&self, keep: &[Vec<usize>; 3]) -> Result<Self, TrainError> {
         let EncoderConfig::Svtr(encoder) = &self.config().encoder else {
             let detail = "only encoders of SVTRv2's kind can lose blocks".to_owned();
-            return Err(TrainError::Options(detail));
+            return Err(TrainError::Options { detail });
         };
         let mut smaller = encoder.clone();
         let mut parameters = Parameters::default();
@@ -147,7 +147,7 @@ impl Network {
             if !ascending || kept.last().is_some_and(|&last| last >= old.blocks()) {
                 let detail =
                     format!("stage {stage} has {} blocks, {kept:?} cannot be kept", old.blocks());
-                return Err(TrainError::Options(detail));
+                return Err(TrainError::Options { detail });
             }
             let local_blocks = kept.iter().filter(|&&block| block < old.local_blocks).count();
             let global_blocks = kept.len() - local_blocks;

@@ -153,7 +153,8 @@ impl Shared {
             return Err(too_long("is too long"));
         }
         let unknown = |fault: String| Fault::Unknown(format!("{name}: {fault}"));
-        let label = self.charset.encode(&text).map_err(|error| unknown(error.to_string()))?;
+        let label =
+            self.charset.encode(&text).map_err(|error| unknown(error.report().to_string()))?;
         if label.is_empty() {
             return Err(unknown("the label is empty".to_owned()));
         }
@@ -168,7 +169,8 @@ impl Shared {
                 image = augment(image, seed);
             }
         }
-        let unreadable = |error: crate::Error| Fault::Unreadable(format!("{name}: {error}"));
+        let unreadable =
+            |error: crate::Error| Fault::Unreadable(format!("{name}: {}", error.report()));
         let (width, height) = image.dimensions();
         let LoaderOptions { max_ratio, resizing, frame_stride, .. } = self.options;
         let (mut size, pixels) = resizing.size(width, height, max_ratio).map_err(unreadable)?;
@@ -231,7 +233,7 @@ impl Loader {
         ] {
             if !range.contains(&value) {
                 let detail = format!("{name} = {value} is not in {range:?}");
-                return Err(TrainError::Options(detail));
+                return Err(TrainError::Options { detail });
             }
         }
         crate::resize::check_max_ratio(options.max_ratio).map_err(crate::Error::from)?;
@@ -242,7 +244,9 @@ impl Loader {
             .collect();
         let usable = weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
         if !usable || weights.iter().sum::<f64>() <= 0.0 {
-            return Err(TrainError::Options("no source has samples and a weight above 0".into()));
+            return Err(TrainError::Options {
+                detail: "no source has samples and a weight above 0".into(),
+            });
         }
         let count = options.workers;
         // A small set need not be tried again and again.
@@ -262,7 +266,9 @@ impl Loader {
                     .spawn(move || work(&shared, &queue, &answer))
             })
             .collect::<Result<_, _>>()
-            .map_err(|error| TrainError::Options(format!("workers = {count}: {error}")))?;
+            .map_err(|error| TrainError::Options {
+                detail: format!("workers = {count}: {error}"),
+            })?;
         Ok(Loader {
             shared,
             ahead: sampler.clone(),
@@ -303,12 +309,12 @@ impl Loader {
             let detail = format!(
                 "it was trained with augment = {augment} and longest_label = {longest_label}"
             );
-            return Err(TrainError::Options(detail));
+            return Err(TrainError::Options { detail });
         }
         sampler.check()?;
         if !sampler.same_sources(&self.taken) {
             let detail = format!("it was trained on other sources; now they have {lengths:?}");
-            return Err(TrainError::Options(detail));
+            return Err(TrainError::Options { detail });
         }
         // Every size has less than a batch that waits.
         let sizes = options.max_ratio as usize + 4;
@@ -319,7 +325,7 @@ impl Loader {
         };
         if pending.len() > sizes.saturating_mul(options.batch_size) || !pending.iter().all(usable) {
             let detail = format!("its {} samples that wait are out of range", pending.len());
-            return Err(TrainError::Options(detail));
+            return Err(TrainError::Options { detail });
         }
         self.next = sampler.drawn();
         self.ahead = sampler.clone();
@@ -383,7 +389,8 @@ impl Loader {
         let Some(jobs) = &self.jobs else {
             return Ok((draw, self.shared.prepare(draw)));
         };
-        let lost = || TrainError::Options("a worker thread ended before its time".to_owned());
+        let lost =
+            || TrainError::Options { detail: "a worker thread ended before its time".to_owned() };
         loop {
             while self.under_way + self.arrived.len() < self.workers.len() * AHEAD {
                 jobs.send(self.ahead.draw()).map_err(|_| lost())?;

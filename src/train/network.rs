@@ -244,7 +244,7 @@ impl Network {
     /// shape.
     pub fn set(&mut self, name: &str, values: &Tensor) -> Result<()> {
         let Some(var) = self.parameters.vars.get(name) else {
-            return Err(ComputeError::MissingParameter(name.to_owned()).into());
+            return Err(ComputeError::MissingParameter { name: name.to_owned() }.into());
         };
         Ok(var.set(values)?)
     }

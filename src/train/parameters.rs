@@ -85,7 +85,7 @@ pub(super) struct InBf16<'a> {
 impl ParameterSource<Tensor> for InBf16<'_> {
     fn get(&self, name: &str, _: &[usize], _: Init) -> Result<Tensor> {
         let var = self.parameters.vars.get(name);
-        let var = var.ok_or_else(|| ComputeError::MissingParameter(name.to_owned()))?;
+        let var = var.ok_or_else(|| ComputeError::MissingParameter { name: name.to_owned() })?;
         let tensor = self.parameters.tensor(name, var);
         if is_batch_norm(name) { Ok(tensor) } else { Ok(tensor.to_dtype(DType::BF16)?) }
     }
@@ -124,7 +124,7 @@ impl ParameterSource<Tensor> for Initializing<'_> {
         let mut parameters = self.parameters.borrow_mut();
         if !parameters.vars.contains_key(name) {
             let Some(InitSpec { initialization, seed }) = self.init else {
-                return Err(ComputeError::MissingParameter(name.to_owned()).into());
+                return Err(ComputeError::MissingParameter { name: name.to_owned() }.into());
             };
             let init = match (initialization, shape) {
                 (Initialization::FanIn, &[_, inputs]) if !name.ends_with("embedding.weight") => {

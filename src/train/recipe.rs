@@ -124,7 +124,7 @@ impl Recipe {
     /// # Errors
     /// [`TrainError::Options`], naming the setting.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let fault = |detail: String| Err(TrainError::Options(detail));
+        let fault = |detail: String| Err(TrainError::Options { detail });
         for (name, value, most) in [
             ("steps", self.steps, MAX_STEPS),
             ("batch_size", self.batch_size as u64, MAX_CROPS),

@@ -60,7 +60,7 @@ impl Sampler {
         let Sampler { drawn, counts, .. } = self;
         let detail =
             format!("{drawn} samples drawn of {sources} sources, counted {}", counts.len());
-        Err(TrainError::Options(detail))
+        Err(TrainError::Options { detail })
     }
 
     /// How many were drawn.

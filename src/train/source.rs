@@ -7,6 +7,7 @@ use image::RgbImage;
 use super::synth::Synthesizer;
 use crate::crop::Crop;
 use crate::data::Dataset;
+use crate::error::ErrorReport;
 
 /// A labelled crop on its way into training.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +97,11 @@ impl Source for PartlyAugmented {
     }
 }
 
+/// An error with its causes, as a [`Source`] gives it.
+fn reported(error: &(dyn std::error::Error + 'static)) -> String {
+    ErrorReport::new(error).to_string()
+}
+
 /// A source, and its weight among others: how often samples come from it.
 pub type WeightedSource = (Arc<dyn Source>, f64);
 
@@ -106,9 +112,10 @@ impl Source for Dataset {
 
     fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
         let index = usize::try_from(index).map_err(|error| error.to_string())?;
-        let sample = self.sample(index).map_err(|error| error.to_string())?;
+        let sample = self.sample(index).map_err(|error| reported(&error))?;
         let name = format!("{}/{}", self.name(), sample.name);
-        let crop = Crop::decode(&sample.image).map_err(|error| format!("{name}: {error}"))?;
+        let crop =
+            Crop::decode(&sample.image).map_err(|error| format!("{name}: {}", error.report()))?;
         let (width, height) = (crop.width(), crop.height());
         let image = RgbImage::from_raw(width, height, crop.into_rgb())
             .ok_or_else(|| format!("{name}: too few pixels"))?;
@@ -117,7 +124,7 @@ impl Source for Dataset {
 
     fn label(&self, index: u64) -> Result<String, String> {
         let index = usize::try_from(index).map_err(|error| error.to_string())?;
-        Dataset::label(self, index).map_err(|error| error.to_string())
+        Dataset::label(self, index).map_err(|error| reported(&error))
     }
 }
 
@@ -127,7 +134,7 @@ impl Source for Synthesizer {
     }
 
     fn crop(&self, index: u64) -> Result<LabelledCrop, String> {
-        let word = self.sample(index).map_err(|error| error.to_string())?;
+        let word = self.sample(index).map_err(|error| reported(&error))?;
         let name = format!("synthetic {index} ({})", word.font);
         Ok(LabelledCrop { name, image: word.image, label: word.text })
     }

@@ -93,7 +93,7 @@ impl Trainer {
         for prefix in &recipe.freeze {
             if !network.parameters().any(|(name, _)| starts_with(name, prefix)) {
                 let detail = format!("freeze: no parameter is or lies below {prefix:?}");
-                return Err(TrainError::Options(detail));
+                return Err(TrainError::Options { detail });
             }
         }
         network.freeze(&recipe.freeze)?;
@@ -124,7 +124,9 @@ impl Trainer {
         let same = teacher.config().num_classes == classes
             && teacher.charset().is_none_or(|other| *other == self.charset);
         if !same {
-            return Err(TrainError::Options("the teacher has another charset".to_owned()));
+            return Err(TrainError::Options {
+                detail: "the teacher has another charset".to_owned(),
+            });
         }
         let found = teacher.fingerprint()?;
         if let Some(expected) = self.teacher_fingerprint.filter(|&expected| expected != found) {
@@ -323,7 +325,7 @@ impl Trainer {
         let Checkpoint { state, config, charset, parameters, moments, average } =
             checkpoint::read(path, device)?;
         let damaged = |error: crate::Error| {
-            let detail = shortened(&error.to_string());
+            let detail = shortened(&error.report().to_string());
             TrainError::Checkpoint { path: path.to_owned(), detail }
         };
         let State { batch_norms, sgm, init, .. } = state;

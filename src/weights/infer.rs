@@ -178,7 +178,7 @@ fn dimension(tensors: &Tensors, name: &str, axis: usize) -> Result<usize> {
 }
 
 fn foreign(detail: String) -> crate::Error {
-    WeightsError::NotSvtrv2(detail).into()
+    WeightsError::NotSvtrv2 { detail }.into()
 }
 
 /// What is known, and what the file holds instead.

@@ -54,7 +54,7 @@ impl TensorList {
             return Err(malformed(self.format, detail.to_owned()));
         }
         if self.tensors.contains_key(name) {
-            return Err(WeightsError::Duplicate(name.to_owned()).into());
+            return Err(WeightsError::Duplicate { name: name.to_owned() }.into());
         }
         self.tensors.insert(name.to_owned(), tensor);
         Ok(())

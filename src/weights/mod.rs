@@ -143,7 +143,7 @@ impl Weights {
         let blocks = config.blocks();
         if blocks > tensors.len() {
             let detail = format!("{blocks} blocks, but {} tensors", tensors.len());
-            return Err(WeightsError::NotSvtrv2(detail).into());
+            return Err(WeightsError::NotSvtrv2 { detail }.into());
         }
         check_fit(&config, &tensors)?;
         if let Some(charset) = &file.charset {
@@ -377,7 +377,7 @@ impl Weights {
     /// The tensor of a parameter that a network asks for.
     fn parameter(&self, name: &str, shape: &[usize]) -> Result<&StoredTensor> {
         let Some(tensor) = self.tensors.get(name) else {
-            return Err(ComputeError::MissingParameter(name.to_owned()).into());
+            return Err(ComputeError::MissingParameter { name: name.to_owned() }.into());
         };
         if tensor.shape() != shape {
             let (expected, found) = (shape.to_vec(), tensor.shape().to_vec());

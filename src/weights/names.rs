@@ -49,7 +49,7 @@ pub(super) fn canonical(
             None => name,
         };
         if canonical.insert(name.clone(), tensor).is_some() {
-            return Err(WeightsError::Duplicate(name).into());
+            return Err(WeightsError::Duplicate { name }.into());
         }
     }
     Ok(canonical)

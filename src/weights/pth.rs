@@ -46,8 +46,8 @@ fn malformed(detail: impl std::fmt::Display) -> crate::Error {
 
 fn state_dict(pickle: &Pickle) -> Result<&[(Id, Id)]> {
     let items = |id| pickle.items(id);
-    let root = items(pickle.root()).ok_or_else(|| {
-        WeightsError::NotSvtrv2("the pickle is no dictionary; save model.state_dict()".into())
+    let root = items(pickle.root()).ok_or_else(|| WeightsError::NotSvtrv2 {
+        detail: "the pickle is no dictionary; save model.state_dict()".into(),
     })?;
     let entry = |wanted: &str| {
         let (_, value) = root.iter().find(|(key, _)| pickle.text(*key) == Some(wanted))?;
@@ -133,8 +133,8 @@ impl<'a> Archive<'a> {
                 break;
             }
         }
-        let root = root.ok_or_else(|| {
-            WeightsError::NotSvtrv2("a zip archive without data.pkl is no PyTorch file".into())
+        let root = root.ok_or_else(|| WeightsError::NotSvtrv2 {
+            detail: "a zip archive without data.pkl is no PyTorch file".into(),
         })?;
         Ok(Archive { buffer, zip, root, storages: HashMap::new() })
     }

@@ -210,7 +210,7 @@ impl StoredTensor {
         for &row in rows {
             if row >= count {
                 let detail = format!("{name} has {count} rows, not a row {row}");
-                return Err(WeightsError::NotSvtrv2(detail).into());
+                return Err(WeightsError::NotSvtrv2 { detail }.into());
             }
             kept.extend_from_slice(&values[row * len..(row + 1) * len]);
         }

@@ -9,7 +9,7 @@ use svtrv2::weights::{StorageType, Weights};
 use svtrv2::{Charset, Crop};
 
 use crate::support::{pattern_weights, toy_config};
-use crate::{KB, MB, alone, case, check, peak};
+use crate::{KB, MB, alone, case, check, peak, reported};
 
 #[test]
 fn text_files_and_language_models() {
@@ -18,7 +18,7 @@ fn text_files_and_language_models() {
     let path = folder.path().join("file");
     let open = |open: &dyn Fn(&Path) -> svtrv2::Result<()>, bytes: Vec<u8>| {
         std::fs::write(&path, bytes).unwrap();
-        open(&path).map_err(|error| error.to_string())
+        open(&path).map_err(reported)
     };
     let lines: Vec<u8> = (0..300_000).flat_map(|i| format!("{i:x}\n").into_bytes()).collect();
     let long = vec![b'a'; 5_000_000];
@@ -95,8 +95,8 @@ fn data_sets() {
     ];
     check("data", cases, |bytes| {
         std::fs::write(&file, bytes).unwrap();
-        let set = Dataset::open(folder.path()).map_err(|error| error.to_string())?;
-        (0..set.len()).try_for_each(|i| set.sample(i).map(|_| ())).map_err(|e| e.to_string())
+        let set = Dataset::open(folder.path()).map_err(reported)?;
+        (0..set.len()).try_for_each(|i| set.sample(i).map(|_| ())).map_err(reported)
     });
 }
 
@@ -116,26 +116,22 @@ fn pipes_and_devices() {
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     type Open = fn(&Path) -> Result<(), String>;
     let openers: Vec<(&str, Open)> = vec![
-        ("image", |path| Crop::open(path).map(|_| ()).map_err(|e| e.to_string())),
-        ("weights", |path| Weights::open(path).map(|_| ()).map_err(|e| e.to_string())),
-        ("charset", |path| Charset::open(path, false).map(|_| ()).map_err(|e| e.to_string())),
-        ("arpa", |path| Ngram::open(path).map(|_| ()).map_err(|e| e.to_string())),
-        ("ngram", |path| CompactNgram::open(path).map(|_| ()).map_err(|e| e.to_string())),
+        ("image", |path| Crop::open(path).map(|_| ()).map_err(reported)),
+        ("weights", |path| Weights::open(path).map(|_| ()).map_err(reported)),
+        ("charset", |path| Charset::open(path, false).map(|_| ()).map_err(reported)),
+        ("arpa", |path| Ngram::open(path).map(|_| ()).map_err(reported)),
+        ("ngram", |path| CompactNgram::open(path).map(|_| ()).map_err(reported)),
         #[cfg(feature = "data")]
-        ("data set", |path| {
-            svtrv2::data::Dataset::open(path).map(|_| ()).map_err(|e| e.to_string())
-        }),
+        ("data set", |path| svtrv2::data::Dataset::open(path).map(|_| ()).map_err(reported)),
         #[cfg(feature = "train")]
         ("checkpoint", |path| {
-            svtrv2::train::Trainer::weights_of(path).map(|_| ()).map_err(|e| e.to_string())
+            svtrv2::train::Trainer::weights_of(path).map(|_| ()).map_err(reported)
         }),
         #[cfg(feature = "train")]
-        ("words", |path| {
-            svtrv2::train::synth::Texts::open(path).map(|_| ()).map_err(|e| e.to_string())
-        }),
+        ("words", |path| svtrv2::train::synth::Texts::open(path).map(|_| ()).map_err(reported)),
         ("saved weights", |path| {
             let weights = pattern_weights(&toy_config()).with_charset(Charset::english()).unwrap();
-            weights.save(path, StorageType::F32).map_err(|e| e.to_string())
+            weights.save(path, StorageType::F32).map_err(reported)
         }),
     ];
     for (name, open) in openers {

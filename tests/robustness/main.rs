@@ -21,7 +21,7 @@ use crafted::png_of_size;
 use support::{pattern_weights, random_crop, toy_file};
 use svtrv2::model::Config;
 use svtrv2::weights::{StorageType, Weights};
-use svtrv2::{Charset, Crop, Error, Lines, Options, Page, PixelFormat, Recognizer};
+use svtrv2::{Charset, Crop, Error, ErrorReport, Lines, Options, Page, PixelFormat, Recognizer};
 
 /// Counts the bytes that are allocated now, and the most since [`Peak::start`].
 struct Counting;
@@ -90,6 +90,11 @@ fn case(name: &'static str, bytes: Vec<u8>, message: &'static str, bound: usize)
     Case { name, bytes, message, bound }
 }
 
+/// The message of an error with its causes.
+fn reported(error: impl std::error::Error + 'static) -> String {
+    ErrorReport::new(&error).to_string()
+}
+
 /// Opens files, prints what that took, and compares it with the bounds.
 fn check<T>(kind: &str, cases: Vec<Case>, open: impl Fn(Vec<u8>) -> Result<T, String>) {
     for Case { name, bytes, message, bound } in cases {
@@ -130,7 +135,7 @@ fn images() {
         case("PNG of 8000 x 8000, without pixels", png_of_size(8000, 8000, 8, 2), "truncated", MB),
         case("JPEG of 8000 x 8000, without pixels", claimed, "truncated", MB),
     ];
-    check("image", cases, |bytes| Crop::decode(&bytes).map_err(|error| error.to_string()));
+    check("image", cases, |bytes| Crop::decode(&bytes).map_err(reported));
 }
 
 fn recognizer() -> Recognizer {

@@ -3,6 +3,7 @@
 //! The functions here are what the package's `index.js` calls; `index.d.ts` describes what users see.
 //! Pixels and files cross the border as bytes, options and results as JSON.
 
+mod failure;
 mod options;
 mod result;
 
@@ -13,6 +14,7 @@ use svtrv2::weights::Weights;
 use svtrv2::{Crop, Page, PixelFormat, Region};
 use wasm_bindgen::prelude::*;
 
+use failure::Failure;
 use options::{Decoding, Setup};
 use result::{Outcome, Recognized};
 
@@ -37,7 +39,7 @@ impl Recognizer {
     /// Takes the bytes of a weights file, those of a language model (may be empty), and a [`Setup`]
     /// as JSON.
     #[wasm_bindgen(constructor)]
-    pub fn new(weights: Vec<u8>, ngram: &[u8], setup: &str) -> Result<Recognizer, JsError> {
+    pub fn new(weights: Vec<u8>, ngram: &[u8], setup: &str) -> Result<Recognizer, Failure> {
         let setup: Setup = serde_json::from_str(setup)?;
         let inner = svtrv2::Recognizer::new(&Weights::from_bytes(weights)?, setup.options()?)?;
         let ngram = match ngram {
@@ -48,13 +50,13 @@ impl Recognizer {
     }
 
     /// The symbols that the network knows, as a JSON array.
-    pub fn charset(&self) -> Result<String, JsError> {
+    pub fn charset(&self) -> Result<String, Failure> {
         Ok(serde_json::to_string(self.inner.charset().symbols())?)
     }
 
     /// Recognises a PNG or JPEG file, a [`Recognized`] as JSON.
     #[wasm_bindgen(js_name = recognizeFile)]
-    pub fn recognize_file(&mut self, file: &[u8], options: &str) -> Result<String, JsError> {
+    pub fn recognize_file(&mut self, file: &[u8], options: &str) -> Result<String, Failure> {
         self.recognize(Crop::decode(file)?, options)
     }
 
@@ -66,7 +68,7 @@ impl Recognizer {
         width: u32,
         height: u32,
         options: &str,
-    ) -> Result<String, JsError> {
+    ) -> Result<String, Failure> {
         let stride = width as usize * PixelFormat::Rgba8.bytes_per_pixel();
         self.recognize(Crop::from_raw(PixelFormat::Rgba8, width, height, stride, rgba)?, options)
     }
@@ -78,7 +80,7 @@ impl Recognizer {
         file: &[u8],
         regions: &str,
         options: &str,
-    ) -> Result<String, JsError> {
+    ) -> Result<String, Failure> {
         self.recognize_regions(&Page::decode(file)?, regions, options)
     }
 
@@ -91,13 +93,13 @@ impl Recognizer {
         height: u32,
         regions: &str,
         options: &str,
-    ) -> Result<String, JsError> {
+    ) -> Result<String, Failure> {
         let stride = width as usize * PixelFormat::Rgba8.bytes_per_pixel();
         let page = Page::from_raw(PixelFormat::Rgba8, width, height, stride, rgba)?;
         self.recognize_regions(&page, regions, options)
     }
 
-    fn recognize(&mut self, crop: Crop, options: &str) -> Result<String, JsError> {
+    fn recognize(&mut self, crop: Crop, options: &str) -> Result<String, Failure> {
         let Prepared { recognizer, words_by_gaps, .. } = self.prepared(options)?;
         let recognition = recognizer.recognize(crop)?;
         Ok(serde_json::to_string(&Recognized::new(recognition, *words_by_gaps))?)
@@ -108,7 +110,7 @@ impl Recognizer {
         page: &Page,
         regions: &str,
         options: &str,
-    ) -> Result<String, JsError> {
+    ) -> Result<String, Failure> {
         let regions: Vec<options::Region> = serde_json::from_str(regions)?;
         let regions: Vec<Region> = regions.into_iter().map(Region::from).collect();
         let Prepared { recognizer, words_by_gaps, .. } = self.prepared(options)?;
@@ -119,7 +121,7 @@ impl Recognizer {
     }
 
     /// The recogniser with a decoder as the options say.
-    fn prepared(&mut self, json: &str) -> Result<&Prepared, JsError> {
+    fn prepared(&mut self, json: &str) -> Result<&Prepared, Failure> {
         let prepared = match self.last.take().filter(|last| last.json == json) {
             Some(last) => last,
             None => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use svtrv2::decode::{CompactNgram, Decoder, DecoderOptions, SearchKind, Symbols, WordList};
 use svtrv2::{Charset, Options, Orientation, Point, Precision, Quad, Rect};
-use wasm_bindgen::JsError;
+use crate::failure::Failure;
 
 /// How a recogniser is set up.
 #[derive(Deserialize, Default)]
@@ -47,7 +47,7 @@ impl From<NumberType> for Precision {
 }
 
 impl Setup {
-    pub(crate) fn options(self) -> Result<Options, JsError> {
+    pub(crate) fn options(self) -> Result<Options, Failure> {
         Ok(Options {
             charset: self.charset.map(Charset::new).transpose()?,
             max_ratio: self.max_ratio,
@@ -94,11 +94,11 @@ impl Decoding {
         self,
         charset: &Charset,
         ngram: Option<&Arc<CompactNgram>>,
-    ) -> Result<Decoder, JsError> {
+    ) -> Result<Decoder, Failure> {
         let Decoding { decoder, n_best, beam_width, allow, lexicon, words_by_gaps: _ } = self;
         let needs_beam = n_best.is_some_and(|n| n > 1) || beam_width.is_some() || lexicon.is_some();
         if decoder == Some(Kind::Greedy) && needs_beam {
-            return Err(JsError::new(
+            return Err(Failure::new(
                 "nBest above 1, beamWidth and lexicon need the decoder beam or languageModel",
             ));
         }
@@ -115,7 +115,7 @@ impl Decoding {
         match ngram {
             Some(ngram) => Ok(options.build_with(charset, ngram)?),
             None if decoder == Some(Kind::LanguageModel) => {
-                Err(JsError::new("the recognizer has no language model"))
+                Err(Failure::new("the recognizer has no language model"))
             }
             None => Ok(options.build(charset)?),
         }

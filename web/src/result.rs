@@ -136,7 +136,7 @@ impl Outcome {
     pub(crate) fn new(result: svtrv2::Result<Recognition>, words_by_gaps: bool) -> Self {
         match result {
             Ok(found) => Outcome::Recognized(Box::new(Recognized::new(found, words_by_gaps))),
-            Err(error) => Outcome::Failed { error: error.to_string() },
+            Err(error) => Outcome::Failed { error: error.report().to_string() },
         }
     }
 }

@@ -103,9 +103,9 @@ async fn recognize(
     match result.await {
         Ok(Ok(recognition)) => Ok(Json(to_json(&recognition, words_by_gaps))),
         Ok(Err(error @ svtrv2::Error::Image(_))) => {
-            Err((StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
+            Err((StatusCode::UNPROCESSABLE_ENTITY, error.report().to_string()))
         }
-        Ok(Err(error)) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.to_string())),
+        Ok(Err(error)) => Err((StatusCode::INTERNAL_SERVER_ERROR, error.report().to_string())),
         Err(_) => Err((StatusCode::INTERNAL_SERVER_ERROR, "the worker has stopped".to_owned())),
     }
 }

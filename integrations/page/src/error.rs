@@ -14,7 +14,7 @@ pub enum Error {
     #[error(transparent)]
     Recognizer(#[from] svtrv2::Error),
     /// The detector's file could not be opened or read.
-    #[error("cannot read the detector {}: {source}", path.display())]
+    #[error("cannot read the detector {}", path.display())]
     DetectorIo {
         /// The file.
         path: PathBuf,
@@ -57,6 +57,6 @@ pub enum Error {
         format: &'static str,
     },
     /// Output could not be written.
-    #[error("cannot write: {0}")]
+    #[error("cannot write")]
     Output(#[from] io::Error),
 }

@@ -145,6 +145,7 @@ fn decode_fast(file: &[u8], header: &Header) -> Result<Vec<u8>, ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorReport;
     use crate::support::pictures::{Jpeg, Segments, jpeg, jpeg_segments};
 
     fn header(bytes: &[u8]) -> Header<'_> {
@@ -319,10 +320,12 @@ mod tests {
         for (message, change) in cases {
             let error =
                 decode_jpeg(&with(change), DecodeOptions::default()).map(|_| ()).unwrap_err();
-            assert!(error.to_string().contains(message), "{message}: {error}");
+            let error = ErrorReport::new(&error).to_string();
+            assert!(error.contains(message), "{message}: {error}");
         }
         let many = with(&|s| (0..100).for_each(|_| s.push(s[3].clone())));
         let error = decode_jpeg(&many, DecodeOptions::default()).map(|_| ()).unwrap_err();
-        assert!(error.to_string().contains("more than 100 scans"), "{error}");
+        let error = ErrorReport::new(&error).to_string();
+        assert!(error.contains("more than 100 scans"), "{error}");
     }
 }

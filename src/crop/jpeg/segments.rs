@@ -86,11 +86,14 @@ impl<'a> Segments<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorReport;
 
     fn codes(bytes: &[u8]) -> Result<Vec<u8>, String> {
         let mut segments = Segments::new(bytes);
         let mut codes = Vec::new();
-        while let Some(segment) = segments.next().map_err(|error| error.to_string())? {
+        while let Some(segment) =
+            segments.next().map_err(|error| ErrorReport::new(&error).to_string())?
+        {
             codes.push(segment.code);
             if segment.code == 0xda {
                 segments.coded();

@@ -93,7 +93,7 @@ impl Fonts {
         for line in text.lines().filter(|line| !line.trim().is_empty()) {
             let fault = || {
                 let detail = format!("{}: {:?} is no font", list.display(), shortened(line));
-                TrainError::Options(detail)
+                TrainError::Options { detail }
             };
             let mut fields = line.split('\t');
             let (Some(file), Some(_), Some(missing)) =
@@ -154,7 +154,7 @@ impl Fonts {
         faces.sort_by(|a, b| a.name.cmp(&b.name));
         faces.dedup_by(|a, b| a.name == b.name);
         if faces.is_empty() {
-            return Err(TrainError::Options(format!("{place} has no such fonts")));
+            return Err(TrainError::Options { detail: format!("{place} has no such fonts") });
         }
         Ok(Fonts(faces))
     }

@@ -169,7 +169,7 @@ impl SynthOptions {
         for (name, [low, high], least, most) in ranges {
             if !(least <= low && low <= high && high <= most) {
                 let detail = format!("{name} = [{low}, {high}] is no range in {least}..={most}");
-                return Err(TrainError::Options(detail));
+                return Err(TrainError::Options { detail });
             }
         }
         let limits = [
@@ -208,7 +208,9 @@ impl SynthOptions {
         ];
         for (name, value, most) in limits {
             if !(0.0..=most).contains(&value) {
-                return Err(TrainError::Options(format!("{name} = {value} is not in 0..={most}")));
+                return Err(TrainError::Options {
+                    detail: format!("{name} = {value} is not in 0..={most}"),
+                });
             }
         }
         Ok(())
@@ -237,7 +239,9 @@ pub fn read_pictures(folder: impl AsRef<Path>) -> Result<Vec<RgbImage>, TrainErr
         })
         .collect();
     if pictures.is_empty() {
-        return Err(TrainError::Options(format!("{} has no pictures", folder.display())));
+        return Err(TrainError::Options {
+            detail: format!("{} has no pictures", folder.display()),
+        });
     }
     Ok(pictures)
 }
@@ -280,7 +284,7 @@ impl Synthesizer {
     pub fn new(fonts: Fonts, texts: Texts, options: SynthOptions) -> Result<Self, TrainError> {
         options.check()?;
         if fonts.is_empty() {
-            return Err(TrainError::Options("there are no fonts".to_owned()));
+            return Err(TrainError::Options { detail: "there are no fonts".to_owned() });
         }
         Ok(Synthesizer { fonts, texts, options, backgrounds: Arc::default() })
     }
@@ -335,7 +339,7 @@ impl Synthesizer {
             }
             tried = text;
         }
-        Err(TrainError::Glyphs(tried))
+        Err(TrainError::Glyphs { text: tried })
     }
 
     /// `None` if the warped text is empty or too large.

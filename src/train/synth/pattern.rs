@@ -34,7 +34,8 @@ impl Pattern {
     pub(super) fn parse(text: &str) -> Result<Self, TrainError> {
         let mut rest = text.chars().collect::<Vec<char>>();
         rest.reverse();
-        let fault = |what: &str| TrainError::Options(format!("the pattern {text:?}: {what}"));
+        let fault =
+            |what: &str| TrainError::Options { detail: format!("the pattern {text:?}: {what}") };
         let pattern = alternatives(&mut rest, 0).map_err(fault)?;
         if rest.is_empty() { Ok(pattern) } else { Err(fault("\")\" without \"(\"")) }
     }

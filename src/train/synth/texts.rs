@@ -133,7 +133,7 @@ impl Texts {
                 "random strings of {} characters, lengths {lengths:?} of 1..={MAX}",
                 symbols.len()
             );
-            return Err(TrainError::Options(detail));
+            return Err(TrainError::Options { detail });
         }
         Ok(Self::of(Kind::Random { symbols, lengths }))
     }
@@ -154,7 +154,9 @@ impl Texts {
         let (words, weights): (Vec<String>, Vec<f64>) =
             words.into_iter().filter(|(word, _)| !word.trim().is_empty()).unzip();
         if !weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0) {
-            return Err(TrainError::Options("a word's weight is out of range".to_owned()));
+            return Err(TrainError::Options {
+                detail: "a word's weight is out of range".to_owned(),
+            });
         }
         let mut sum = 0.0;
         let mut sums: Vec<f64> = Vec::with_capacity(weights.len());
@@ -163,7 +165,7 @@ impl Texts {
             sums.push(sum);
         }
         if words.is_empty() || sum <= 0.0 {
-            return Err(TrainError::Options("there are no words".to_owned()));
+            return Err(TrainError::Options { detail: "there are no words".to_owned() });
         }
         if weights.windows(2).all(|pair| pair[0] == pair[1]) {
             sums.clear();
@@ -192,7 +194,7 @@ impl Texts {
             let number = line.split_once('\t').map(|(word, zipf)| (word, zipf.parse::<f64>()));
             let Some((word, Ok(zipf))) = number else {
                 let detail = format!("{}: {:?} has no frequency", path.display(), shortened(&line));
-                return Err(TrainError::Options(detail));
+                return Err(TrainError::Options { detail });
             };
             words.push((word.to_owned(), 10f64.powf(zipf * power)));
         }
@@ -213,7 +215,7 @@ impl Texts {
             .map(|pattern| Pattern::parse(pattern.as_ref()))
             .collect::<Result<_, _>>()?;
         if patterns.is_empty() {
-            return Err(TrainError::Options("there are no patterns".to_owned()));
+            return Err(TrainError::Options { detail: "there are no patterns".to_owned() });
         }
         Ok(Self::of(Kind::Patterns(patterns)))
     }
@@ -226,14 +228,16 @@ impl Texts {
         let mut kinds = Vec::new();
         for (texts, weight) in texts {
             if !(weight.is_finite() && weight >= 0.0) {
-                return Err(TrainError::Options(format!("a weight of texts of {weight}")));
+                return Err(TrainError::Options {
+                    detail: format!("a weight of texts of {weight}"),
+                });
             }
             let own: f64 = texts.kinds.iter().map(|(_, weight)| weight).sum();
             let scaled = texts.kinds.into_iter().map(|(kind, part)| (kind, weight * part / own));
             kinds.extend(scaled.filter(|(_, weight)| *weight > 0.0));
         }
         if kinds.is_empty() {
-            return Err(TrainError::Options("there are no texts".to_owned()));
+            return Err(TrainError::Options { detail: "there are no texts".to_owned() });
         }
         Ok(Texts { kinds })
     }

@@ -46,8 +46,8 @@ pub(super) fn fold(mut tensors: Tensors) -> Result<Tensors> {
         if !tensors.contains_key(&format!("{norm}{VARIANCE}")) {
             continue;
         }
-        let conv = convolution_of(norm).ok_or_else(|| {
-            WeightsError::NotSvtrv2(format!("{norm}{VARIANCE} follows no convolution"))
+        let conv = convolution_of(norm).ok_or_else(|| WeightsError::NotSvtrv2 {
+            detail: format!("{norm}{VARIANCE} follows no convolution"),
         })?;
         let batch_norm = BatchNorm::take(&mut tensors, norm, &conv)?;
         let (mut kernels, shape) = Kernels::take(&mut tensors, &conv)?;
@@ -175,7 +175,7 @@ fn take_vector(tensors: &mut Tensors, name: String, channels: usize) -> Result<V
 }
 
 fn no_dimensions(name: &str) -> crate::Error {
-    WeightsError::NotSvtrv2(format!("{name} has no dimensions")).into()
+    WeightsError::NotSvtrv2 { detail: format!("{name} has no dimensions") }.into()
 }
 
 fn misfit(missing: Vec<String>, misshapen: Vec<ShapeMismatch>) -> crate::Error {

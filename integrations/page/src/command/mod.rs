@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use svtrv2::weights::Weights;
-use svtrv2::{Crop, DecodeOptions, Options, Page, Precision, Recognizer};
+use svtrv2::{Crop, DecodeOptions, ErrorReport, Options, Page, Precision, Recognizer};
 use svtrv2_page::{Detector, Document, DocumentPage, Error, Format, Reader, draw, svtrv2};
 
 use arguments::{Arguments, HELP, Model, Task, Text};
@@ -31,7 +31,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::from(SOME_FAILED),
         Err(error) => {
-            eprintln!("svtrv2-page: {error}");
+            eprintln!("svtrv2-page: {}", ErrorReport::new(error.as_ref()));
             ExitCode::from(NOT_STARTED)
         }
     }
@@ -71,7 +71,7 @@ fn run(arguments: &Arguments) -> Result<usize, Failure> {
 fn recognizer(arguments: &Arguments) -> Result<Recognizer, Failure> {
     let weights = match &arguments.recognizer {
         Model::File(path) => Weights::open(path)
-            .map_err(|error| format!("cannot open the recogniser {}: {error}", path.display()))?,
+            .map_err(|error| format!("cannot open the recogniser {}: {}", path.display(), error.report()))?,
         #[cfg(feature = "embedded")]
         Model::Latin => Weights::latin()?,
         #[cfg(feature = "embedded")]
@@ -189,7 +189,7 @@ impl Progress {
 
     fn failed(&mut self, name: &str, error: &Error) {
         self.clear();
-        eprintln!("svtrv2-page: {name}: {error}");
+        eprintln!("svtrv2-page: {name}: {}", ErrorReport::new(error));
         self.failed += 1;
     }
 

@@ -88,6 +88,6 @@ impl Walk<'_, '_> {
              the names of their modules; PP-OCRv6's recognisers tiny, small and medium, by their structure): \
              {node} is not {what}"
         );
-        WeightsError::NotSvtrv2(detail).into()
+        WeightsError::NotSvtrv2 { detail }.into()
     }
 }
