@@ -130,7 +130,7 @@ mod tests {
         let value = |i: usize| if i.is_multiple_of(7) { 0.0 } else { (i % 97) as f32 / 97.0 };
         let shares = [0.25, 1.0, 0.5, 0.75, 0.0];
         let next: Vec<f32> = (0..5 * width).map(|i| value(3 * i + 1)).collect();
-        let sums: Vec<f32> = (0..5 * width).map(|i| value(i)).collect();
+        let sums: Vec<f32> = (0..5 * width).map(value).collect();
         let ln = |values: &[f32]| values.iter().map(|p| p.ln()).collect::<Vec<f32>>();
         let mut found = ln(&sums);
         add_probabilities(&mut found, &ln(&next), width, &shares);
