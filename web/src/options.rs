@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use svtrv2::decode::{CompactNgram, Decoder, DecoderOptions, SearchKind, Symbols, WordList};
 use svtrv2::{Charset, Options, Orientation, Point, Precision, Quad, Rect};
+
 use crate::failure::Failure;
 
 /// How a recogniser is set up.

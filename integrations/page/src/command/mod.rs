@@ -70,8 +70,9 @@ fn run(arguments: &Arguments) -> Result<usize, Failure> {
 
 fn recognizer(arguments: &Arguments) -> Result<Recognizer, Failure> {
     let weights = match &arguments.recognizer {
-        Model::File(path) => Weights::open(path)
-            .map_err(|error| format!("cannot open the recogniser {}: {}", path.display(), error.report()))?,
+        Model::File(path) => Weights::open(path).map_err(|error| {
+            format!("cannot open the recogniser {}: {}", path.display(), error.report())
+        })?,
         #[cfg(feature = "embedded")]
         Model::Latin => Weights::latin()?,
         #[cfg(feature = "embedded")]
