@@ -20,8 +20,10 @@
 //! the middle of an operation, teams pause for a while ([`operation`]). Nothing but speed depends on any of
 //! this: what a task computes depends on its number alone.
 
+mod handover;
 mod jobs;
 pub(super) mod operation;
+mod sync;
 pub(super) mod team;
 
 use std::cell::Cell;
