@@ -92,8 +92,8 @@
 //! | `candle` | inference with candle: 16-bit numbers, other devices |
 //! | `cuda`, `metal` | candle's NVIDIA and Apple GPU devices |
 //! | `accelerate`, `mkl` | candle's CPU matrix products by Apple's Accelerate and Intel's MKL |
-//! | `embedded` | the English model and language model, in the crate `svtrv2-english`: `Recognizer::embedded`, [`decode::Decoder`]`::english` |
-//! | `latin` | a model for lines in all Latin scripts, in the crate `svtrv2-latin`: `Recognizer::latin` |
+//! | `embedded` (default) | the English model and language model, in the crate `svtrv2-english`: `Recognizer::embedded`, [`decode::Decoder`]`::english` |
+//! | `latin` (default) | a model for lines in all Latin scripts, in the crate `svtrv2-latin`: `Recognizer::latin` |
 //! | `onnx` | the ONNX export of SVTRv2 as a weights file; no ONNX runtime is involved |
 //! | `serde` | serde's traits for what recognition takes and returns |
 //! | `data` | labelled data sets (module `data`) and metrics (module `evaluation`) |
