@@ -149,7 +149,7 @@ mod tests {
                 120,
                 20,
                 |x, y| {
-                    if (20..100).contains(&x) && stroke(x, y) { 30 } else { 200 }
+                    if (16..104).contains(&x) && stroke(x, y) { 30 } else { 200 }
                 },
             );
         assert_eq!(narrow, Some(0..120));
