@@ -11,7 +11,7 @@ use std::fmt;
 /// it has said already is left out.
 ///
 /// ```
-/// let error = svtrv2::Charset::from_file("no_such_file.txt").unwrap_err();
+/// let error = svtrv2::Charset::open("no_such_file.txt", false).unwrap_err();
 /// assert_eq!(error.to_string(), "cannot read no_such_file.txt");
 /// let line = svtrv2::ErrorReport::new(&error).to_string();
 /// assert!(line.starts_with("cannot read no_such_file.txt: "));
