@@ -115,10 +115,10 @@ fn operations_in_a_row() {
     check(3, || lead(1, 0, |leader| (0..3).for_each(|_| operation(leader, 2))));
 }
 
-/// A helper that finds the next operation by itself.
+/// A helper that finds the next operation by itself. Its range has two tasks, which both threads take.
 #[test]
 fn a_helper_that_stays() {
-    check(3, || lead(1, 2, |leader| (0..2).for_each(|_| operation(leader, 2))));
+    check(3, || lead(1, 2, |leader| (0..2).for_each(|_| operation(leader, 3))));
 }
 
 #[test]
