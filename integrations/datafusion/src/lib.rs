@@ -63,7 +63,7 @@ pub use functions::{ReadRegions, ReadText, recognize_files, recognize_images};
 pub use images::Counts;
 pub use options::ReadOptions;
 pub use output::{result_type, results_type};
-pub use provenance::provenance;
+pub use provenance::{ContentHash, provenance};
 pub use recognizers::recognizer;
 pub use sql::{parse, sql};
 

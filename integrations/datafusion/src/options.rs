@@ -12,6 +12,10 @@ use datafusion::scalar::ScalarValue;
 /// What an option's text must be.
 enum Kind {
     Text,
+    /// A file, or one of these names.
+    File {
+        or: &'static [&'static str],
+    },
     Whole,
     Number,
     Switch,
@@ -30,8 +34,16 @@ const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
 
 /// The options that a network is loaded with.
 static NETWORK: [Key; 7] = [
-    key("weights", Kind::Text, "weights file; the embedded English model if it is not given"),
-    key("charset", Kind::Text, "`english`, or a dictionary file, for weights without a charset"),
+    key(
+        "weights",
+        Kind::File { or: &[] },
+        "weights file; the embedded English model if it is not given",
+    ),
+    key(
+        "charset",
+        Kind::File { or: &["english"] },
+        "`english`, or a dictionary file, for weights without a charset",
+    ),
     key("space", Kind::Switch, "append a space to the dictionary"),
     key("max_ratio", Kind::Whole, "largest aspect ratio that keeps its width"),
     key(
@@ -50,15 +62,15 @@ static DECODER: [Key; 16] = [
     key("top_k", Kind::Whole, "classes of a frame that the search looks at"),
     key("top_mass", Kind::Number, "probability of a frame that the search looks at"),
     key("blank_skip", Kind::Number, "blank's probability above which a frame is skipped"),
-    key("lm", Kind::Text, "character n-gram model in ARPA format"),
+    key("lm", Kind::File { or: &[] }, "character n-gram model in ARPA format"),
     key("lm_words", Kind::Switch, "the model is one of words"),
     key("lm_weight", Kind::Number, "weight of the language model"),
     key("length_bonus", Kind::Number, "bonus for every character"),
-    key("lexicon", Kind::Text, "file of permitted words, one a line"),
+    key("lexicon", Kind::File { or: &[] }, "file of permitted words, one a line"),
     key("lexicon_penalty", Kind::Number, "cost in nats of words outside the lexicon"),
     key(
         "hot_words",
-        Kind::Text,
+        Kind::File { or: &[] },
         "file of expected words, one a line, each with a tab and its bonus",
     ),
     key("ignore_case", Kind::Switch, "ignore the letter case of lexicon and expected words"),
@@ -116,6 +128,15 @@ impl ReadOptions {
     /// The options of the decoder.
     pub(crate) fn of_decoder(&self) -> impl Iterator<Item = (&'static str, &str)> {
         DECODER.iter().filter_map(|key| Some((key.name, self.get(key.name)?)))
+    }
+
+    /// All options that are set, and whether the value is a file.
+    pub(crate) fn set_ones(&self) -> impl Iterator<Item = (&'static str, &str, bool)> {
+        all_keys().filter_map(|key| {
+            let value = self.get(key.name)?;
+            let is_file = matches!(key.kind, Kind::File { or } if !or.contains(&value));
+            Some((key.name, value, is_file))
+        })
     }
 
     fn without(&self, groups: &[&[Key]]) -> Self {
@@ -191,7 +212,7 @@ fn find(name: &str) -> Result<&'static Key> {
 /// The value as it is kept, if it is one of this kind.
 fn checked(kind: &Kind, value: &str) -> std::result::Result<String, String> {
     match kind {
-        Kind::Text => Ok(value.to_owned()),
+        Kind::Text | Kind::File { .. } => Ok(value.to_owned()),
         Kind::Whole if value.parse::<u32>().is_ok() => Ok(value.to_owned()),
         Kind::Whole => Err("a whole number".to_owned()),
         Kind::Number if value.parse::<f64>().is_ok_and(f64::is_finite) => Ok(value.to_owned()),

@@ -8,10 +8,7 @@ use std::path::Path;
 use datafusion::error::{DataFusionError, Result};
 
 use crate::options::ReadOptions;
-use crate::recognizers::weights;
-
-/// Options whose value is a file.
-const FILES: [&str; 4] = ["charset", "lm", "lexicon", "hot_words"];
+use crate::recognizers::{failed, weights};
 
 /// What decides the results of recognition under these options: `svtrv2.weights` is the fingerprint of the
 /// weights, whatever their file; every other option that is set has its value, and behind a file's name stands
@@ -35,41 +32,60 @@ const FILES: [&str; 4] = ["charset", "lm", "lexicon", "hot_words"];
 /// ```
 pub fn provenance(options: &ReadOptions) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
-    for (name, _) in ReadOptions::keys() {
-        let value = match options.get(name) {
-            Some(value) if FILES.contains(&name) && !(name == "charset" && value == "english") => {
-                let context = || format!("svtrv2.{name}: {value}");
-                let hash = content_hash(Path::new(value))
-                    .map_err(|error| DataFusionError::from(error).context(context()))?;
-                format!("{value}, content {hash:016x}")
-            }
-            Some(value) => value.to_owned(),
-            None => continue,
-        };
+    for (name, value, is_file) in options.set_ones().filter(|(name, ..)| *name != "weights") {
+        let mut value = value.to_owned();
+        if is_file {
+            let hash = content_hash(Path::new(&value)).map_err(|error| {
+                DataFusionError::from(error).context(format!("svtrv2.{name}: {value}"))
+            })?;
+            value += &format!(", content {hash}");
+        }
         found.insert(format!("svtrv2.{name}"), value);
     }
-    let fingerprint = weights(options)?.fingerprint();
-    let fingerprint = fingerprint.map_err(crate::recognizers::failed("weights"))?;
+    let fingerprint = weights(options)?.fingerprint().map_err(failed("weights"))?;
     found.insert("svtrv2.weights".to_owned(), format!("{fingerprint:016x}"));
     Ok(found)
 }
 
-/// FNV-1a, 64 bits, of a regular file.
-fn content_hash(path: &Path) -> io::Result<u64> {
+/// The hash of a regular file.
+fn content_hash(path: &Path) -> io::Result<ContentHash> {
     // A pipe may block, and a device may be endless.
     if !std::fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
     }
     let mut file = File::open(path)?;
     let mut buffer = [0; 1 << 16];
-    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut hash = ContentHash::default();
     loop {
-        let count = file.read(&mut buffer)?;
-        if count == 0 {
-            return Ok(hash);
+        match file.read(&mut buffer)? {
+            0 => return Ok(hash),
+            count => hash.add(&buffer[..count]),
         }
-        for &byte in &buffer[..count] {
-            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
+    }
+}
+
+/// A hash that is the same everywhere and for ever (FNV-1a, 64 bits), written in hexadecimal digits. Nothing in
+/// it withstands those who want two contents to have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ContentHash(u64);
+
+impl Default for ContentHash {
+    fn default() -> Self {
+        ContentHash(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl ContentHash {
+    /// Adds bytes.
+    pub fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }
+    }
+}
+
+impl std::fmt::Display for ContentHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(f, "{:016x}", self.0)
     }
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datafusion::error::{DataFusionError, Result};
 use svtrv2::decode::{Decoder, DecoderOptions};
 use svtrv2::weights::Weights;
-use svtrv2::{Charset, Options, Orientation, Precision, Recognizer};
+use svtrv2::{Charset, Options, Precision, Recognizer};
 
 use crate::options::ReadOptions;
 
@@ -75,19 +75,13 @@ fn network(options: &ReadOptions) -> Result<Recognizer> {
         Some("english") => Some(Charset::english()),
         Some(path) => Some(Charset::open(path, options.on("space")).map_err(failed("charset"))?),
     };
-    let orientation = match options.get("orientation") {
-        Some("rotate-tall") => Orientation::RotateTall,
-        Some("best-of-tall") => Orientation::BestOfTall,
-        Some("any") => Orientation::Any,
-        _ => Orientation::AsIs,
-    };
     let precision = options.get("precision").map(|precision| match precision {
         "int8" => Precision::Int8,
         _ => Precision::F32,
     });
     let options = Options {
         charset,
-        orientation,
+        orientation: options.parsed("orientation")?.unwrap_or_default(),
         precision,
         max_ratio: options.parsed("max_ratio")?,
         temperature: options.parsed("temperature")?,

@@ -12,8 +12,8 @@ use svtrv2_datafusion::{provenance, recognizer};
 use super::arguments::RecognitionArguments;
 use super::plan::{Part, parts};
 use super::progress::Progress;
+use super::provenance::Provenance;
 use super::say;
-use super::settings::Settings;
 use super::sink::Sink;
 use super::source::{Batch, Columns, Source, session};
 
@@ -70,12 +70,12 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         say(format!("{} of {} files are finished", finished.len(), finished.len() + open.len()))?;
     }
     let given = &arguments.recognition.options;
-    let settings = Settings::new(provenance(given)?)
+    let made_of = Provenance::new(provenance(given)?)
         .with("column.image", Some(&arguments.image))
         .with("column.prefix", Some(&arguments.prefix))
         .with("where", arguments.filter.as_deref());
     for part in &finished {
-        settings.with_input(&part.input)?.check(&part.output)?;
+        made_of.with_input(&part.input)?.check(&part.output)?;
     }
     let columns = Columns { image: arguments.image.clone(), prefix: arguments.prefix.clone() };
     let ctx = session();
@@ -90,8 +90,8 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     }
     let progress = Progress::new(rows);
     for part in &open {
-        let settings = settings.with_input(&part.input)?;
-        let done = run_part(arguments, part, &settings, opened(part).await?, &progress).await;
+        let made_of = made_of.with_input(&part.input)?;
+        let done = run_part(arguments, part, &made_of, opened(part).await?, &progress).await;
         progress.say(done.map_err(|error| error.context(part.input.to_string()))?)?;
     }
     progress.finish()
@@ -101,13 +101,13 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
 async fn run_part(
     arguments: &Arguments,
     part: &Part,
-    settings: &Settings,
+    made_of: &Provenance,
     source: Source,
     progress: &Progress,
 ) -> Result<String> {
     let start = Instant::now();
     let (mut rows, mut errors) = (0, 0);
-    let mut sink = Sink::create(&part.output, source.output_schema(), settings)?;
+    let mut sink = Sink::create(&part.output, source.output_schema(), made_of)?;
     let recognize = |batch: Result<Batch>| {
         let options = arguments.recognition.options.clone();
         async move {

@@ -4,7 +4,7 @@ mod arguments;
 mod bulk;
 mod plan;
 mod progress;
-mod settings;
+mod provenance;
 mod sink;
 mod source;
 mod sql;

@@ -11,7 +11,7 @@ use datafusion::parquet::file::properties::WriterProperties;
 use svtrv2::files::Replacement;
 
 use super::plan::about;
-use super::settings::Settings;
+use super::provenance::Provenance;
 
 /// Most rows of a row group, which is in memory until it is complete.
 const ROW_GROUP: usize = 1 << 14;
@@ -25,13 +25,13 @@ pub struct Sink {
 }
 
 impl Sink {
-    pub fn create(path: &Path, schema: SchemaRef, settings: &Settings) -> Result<Self> {
+    pub fn create(path: &Path, schema: SchemaRef, provenance: &Provenance) -> Result<Self> {
         let file = Replacement::create(path).map_err(about(path))?;
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_max_row_group_row_count(Some(ROW_GROUP))
             .set_max_row_group_bytes(Some(ROW_GROUP_BYTES))
-            .set_key_value_metadata(Some(settings.entries()))
+            .set_key_value_metadata(Some(provenance.entries()))
             .build();
         let writer = ArrowWriter::try_new(file, schema, Some(properties))?;
         Ok(Sink { writer, path: path.to_owned() })

@@ -10,6 +10,7 @@ use datafusion::common::config_err;
 use datafusion::error::Result;
 use datafusion::parquet::file::metadata::KeyValue;
 use datafusion::parquet::file::reader::{FileReader, SerializedFileReader};
+use svtrv2_datafusion::ContentHash;
 
 use super::plan::{Input, about};
 
@@ -20,11 +21,11 @@ const FOOTER: u64 = 1 << 16;
 
 /// Names and values: those of recognition, of the columns, and of the input.
 #[derive(Clone)]
-pub struct Settings(BTreeMap<String, String>);
+pub struct Provenance(BTreeMap<String, String>);
 
-impl Settings {
+impl Provenance {
     pub fn new(recognition: BTreeMap<String, String>) -> Self {
-        Settings(recognition)
+        Provenance(recognition)
     }
 
     /// The same with an entry more, if it has a value.
@@ -39,17 +40,17 @@ impl Settings {
             Input::Parquet(path) => {
                 let (len, footer) = end(path).map_err(about(path))?;
                 let name = path.file_name().unwrap_or_default().display();
-                format!("{name}, {len} bytes, footer {footer:016x}")
+                format!("{name}, {len} bytes, footer {footer}")
             }
             Input::Images(paths) => {
-                let mut hash = Hash::default();
+                let mut hash = ContentHash::default();
                 for path in paths {
                     hash.add(path.as_os_str().as_encoded_bytes());
                     // A file that cannot be read has an error in its row.
                     let len = std::fs::metadata(path).map_or(u64::MAX, |metadata| metadata.len());
                     hash.add(&len.to_le_bytes());
                 }
-                format!("{} images, names and sizes {:016x}", paths.len(), hash.0)
+                format!("{} images, names and sizes {hash}", paths.len())
             }
         };
         Ok(self.clone().with("input", Some(&about_input)))
@@ -60,7 +61,7 @@ impl Settings {
         self.0.iter().map(|(name, value)| KeyValue::new(name.clone(), value.clone())).collect()
     }
 
-    /// Checks that a finished file was made with these settings.
+    /// Checks that a finished file was made from the same.
     pub fn check(&self, output: &Path) -> Result<()> {
         let reader = SerializedFileReader::new(File::open(output).map_err(about(output))?)?;
         let entries = reader.metadata().file_metadata().key_value_metadata();
@@ -87,31 +88,14 @@ impl Settings {
     }
 }
 
-/// FNV-1a, 64 bits.
-struct Hash(u64);
-
-impl Default for Hash {
-    fn default() -> Self {
-        Hash(0xcbf2_9ce4_8422_2325)
-    }
-}
-
-impl Hash {
-    fn add(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
-        }
-    }
-}
-
 /// The length of a file and a hash of its end.
-fn end(path: &Path) -> io::Result<(u64, u64)> {
+fn end(path: &Path) -> io::Result<(u64, ContentHash)> {
     let mut file = File::open(path)?;
     let len = file.seek(SeekFrom::End(0))?;
     file.seek(SeekFrom::Start(len.saturating_sub(FOOTER)))?;
     let mut bytes = Vec::new();
     file.take(FOOTER).read_to_end(&mut bytes)?;
-    let mut hash = Hash::default();
+    let mut hash = ContentHash::default();
     hash.add(&bytes);
-    Ok((len, hash.0))
+    Ok((len, hash))
 }
