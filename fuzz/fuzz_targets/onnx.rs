@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use svtrv2_fuzz::crafted::{field, initializer, node, number, onnx};
-use svtrv2_fuzz::graphs::{Network, pp_ocr_graph};
+use svtrv2_fuzz::graphs::{Network, detector_graph, pp_ocr_graph};
 use svtrv2_fuzz::{Bytes, open_weights};
 
 const NAMES: [&str; 6] = [
@@ -19,7 +19,10 @@ const NAMES: [&str; 6] = [
 fn changed(mut input: Bytes) -> Vec<Vec<u8>> {
     let flags = input.byte();
     let network = Network { small: flags & 1 == 0, fused: flags & 2 == 0 };
-    let mut graph = pp_ocr_graph(network);
+    let mut graph = match flags & 4 {
+        0 => pp_ocr_graph(network),
+        _ => detector_graph(network.fused),
+    };
     for _ in 0..20 {
         if input.is_empty() || graph.is_empty() {
             break;

@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Once, OnceLock};
 
 use svtrv2::model::EncoderConfig;
-use svtrv2::weights::Weights;
+use svtrv2::weights::{DetectorWeights, Weights};
 use svtrv2::{Charset, Options, Precision, Recognizer};
 
 /// Ends the process when an input takes more memory than its target permits.
@@ -89,6 +89,9 @@ pub const MB: usize = 1 << 20;
 pub fn open_weights(bytes: Vec<u8>) {
     let budget = 16 * MB + 300 * bytes.len();
     within(budget, || {
+        if let Ok(weights) = DetectorWeights::from_bytes(bytes.clone()) {
+            let _ = weights.model();
+        }
         let Ok(weights) = Weights::from_bytes(bytes) else {
             return;
         };

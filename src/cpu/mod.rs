@@ -60,6 +60,7 @@ mod softmax;
 mod squeeze_excite;
 mod threads;
 mod tile;
+mod upsample;
 mod vertical_attention;
 
 pub(crate) use attention::{MAP_REACH, attention, attention_with_map};
@@ -84,6 +85,7 @@ pub(crate) use rounding::{ActivationBits, Int8Input, MAX_LEVEL, weight_levels};
 pub(crate) use rounding::{rounded_input, rounded_weight};
 pub(crate) use squeeze_excite::{Gate, SqueezeExcite, squeeze_excite};
 pub(crate) use threads::{in_pool, map_jobs};
+pub(crate) use upsample::{add_upsampled, concat_upsampled};
 pub(crate) use vertical_attention::vertical_attention;
 
 #[cfg(test)]

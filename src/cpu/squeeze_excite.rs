@@ -12,13 +12,15 @@ use super::simd::Simd;
 /// Positions that a task sums up, or scales.
 const TASK_POSITIONS: usize = 128;
 
-/// What makes gates in 0..=1 of the second layer's output.
+/// What makes a channel's factor of the second layer's output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gate {
     /// `1 / (1 + e^-x)`
     Sigmoid,
     /// `x / 6 + 1 / 2`, between 0 and 1.
     HardSigmoid,
+    /// 1 plus `x / 5 + 1 / 2` between 0 and 1: of a squeeze-excite whose result is added to its input.
+    ResidualHardSigmoid,
 }
 
 /// The two layers, packed.
@@ -161,6 +163,11 @@ impl Kernel for Gates<'_> {
         let gate = |x: S::V| match self.gate {
             Gate::Sigmoid => sigmoid(simd, x),
             Gate::HardSigmoid => hard_sigmoid(simd, x),
+            Gate::ResidualHardSigmoid => {
+                let gate = simd.mul_add(x, simd.splat(0.2), simd.splat(0.5));
+                let gate = simd.min(simd.max(gate, simd.splat(0.0)), simd.splat(1.0));
+                simd.add(gate, simd.splat(1.0))
+            }
         };
         let (vectors, rest) = S::split_mut(self.x);
         for x in vectors {
@@ -192,6 +199,7 @@ pub(super) mod tests {
         let gate = |x: f64| match gate {
             Gate::Sigmoid => 1.0 / (1.0 + (-x).exp()),
             Gate::HardSigmoid => (x / 6.0 + 0.5).clamp(0.0, 1.0),
+            Gate::ResidualHardSigmoid => 1.0 + (x / 5.0 + 0.5).clamp(0.0, 1.0),
         };
         x.chunks_exact(positions * channels)
             .flat_map(|image| {
@@ -219,7 +227,7 @@ pub(super) mod tests {
             // Gates at both ends of their range, too.
             let weight2: Vec<f32> = noise(4, hidden * channels).iter().map(|x| 9.0 * x).collect();
             let bias2 = noise(5, channels);
-            for gate in [Gate::Sigmoid, Gate::HardSigmoid] {
+            for gate in [Gate::Sigmoid, Gate::HardSigmoid, Gate::ResidualHardSigmoid] {
                 let expected = plain(
                     &wide(&x),
                     positions,

@@ -7,12 +7,14 @@
 mod backend;
 #[cfg(feature = "candle")]
 mod candle;
+mod detector;
 mod device;
 mod native;
 
 pub(crate) use backend::Backend;
 #[cfg(feature = "candle")]
 pub use candle::CandleModel;
+pub use detector::DetectorModel;
 pub use device::{Device, Precision};
 pub use native::Model;
 

@@ -1,12 +1,13 @@
 //! The networks: their configuration, topology and parameters.
 //!
-//! An encoder and a head, as [`Config`] says. They are written once, over an interface of
+//! A recogniser is an encoder and a head, as [`Config`] says; [`DetectorConfig`] is of a network that finds text. They are written once, over an interface of
 //! operations, and know no implementation of it; see [`inference`](crate::inference) for what runs
 //! them. Parameters have the names of the published checkpoints, with batch norms and the branches of
 //! reparameterised convolutions folded.
 
 mod attention;
 mod config;
+mod detector;
 mod encoder;
 mod head;
 pub(crate) mod layers;
@@ -19,6 +20,8 @@ use encoder::Encoder;
 use head::Head;
 
 pub use config::Config;
+pub use detector::DetectorConfig;
+pub(crate) use detector::{Detector, MAP_PATCH};
 pub use encoder::EncoderConfig;
 pub(crate) use encoder::Features;
 pub use encoder::repvit::{RepVitBlock, RepVitConfig, RepVitKind, RepVitStem};
@@ -30,6 +33,7 @@ pub use head::frm::FrmConfig;
 pub use head::light_svtr::LightSvtrConfig;
 pub use head::pooled::PooledConfig;
 pub use head::svtr_neck::SvtrNeckConfig;
+pub(crate) use parameters::detector_parameter_shapes;
 pub use parameters::parameter_shapes;
 
 /// A network with layers of type `L`.

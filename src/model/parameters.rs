@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use super::{Config, Network};
+use super::{Config, Detector, DetectorConfig, Network};
 use crate::error::Result;
 use crate::ops::{
     BatchNormParameters, ConvParameters, Init, LayerNormParameters, Layers, LinearParameters,
@@ -28,6 +28,15 @@ pub fn parameter_shapes(config: &Config) -> Result<Vec<(String, Vec<usize>)>> {
     // The network's own constructor is asked: there is no second list of names to keep in step.
     let recorder = Recorder::default();
     Network::<Nothing>::new(config, &Scope::new(&recorder))?;
+    Ok(recorder.0.into_inner())
+}
+
+/// As [`parameter_shapes`], of a network that finds text.
+pub(crate) fn detector_parameter_shapes(
+    config: &DetectorConfig,
+) -> Result<Vec<(String, Vec<usize>)>> {
+    let recorder = Recorder::default();
+    Detector::<Nothing>::new(config, &Scope::new(&recorder))?;
     Ok(recorder.0.into_inner())
 }
 

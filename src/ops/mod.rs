@@ -257,3 +257,25 @@ pub(crate) trait Ops {
         grid: Grid,
     ) -> Result<Self::Tensor>;
 }
+
+/// The operations of networks that give a map of their input, such as detectors of text: features of
+/// several sizes are brought together. Such networks are not trained here.
+pub(crate) trait MapOps: Ops {
+    /// Adds the tokens of a grid that is coarser by `factor` to those on `grid` that each of them covers:
+    /// `[rows, channels]` and `[rows / factor^2, channels]`.
+    fn add_upsampled(
+        &self,
+        fine: Self::Tensor,
+        coarse: &Self::Tensor,
+        grid: Grid,
+        factor: usize,
+    ) -> Result<Self::Tensor>;
+
+    /// The channels of several maps side by side, each on a grid that is coarser than `grid` by its
+    /// factor and repeated to it: `[rows, sum of channels]`.
+    fn concat_upsampled(&self, maps: &[(&Self::Tensor, usize)], grid: Grid)
+    -> Result<Self::Tensor>;
+
+    /// Every row in `parts` rows: `[rows, parts * channels]` to `[rows * parts, channels]`.
+    fn split_rows(&self, x: Self::Tensor, parts: usize) -> Result<Self::Tensor>;
+}

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 
 use super::{
     Activation, BatchNormParameters, ConvConfig, ConvParameters, Epilogue, Grid,
-    LayerNormParameters, Layers, LinearParameters, MAP_WIDTH, Ops, SqueezeExciteParameters,
+    LayerNormParameters, Layers, LinearParameters, MAP_WIDTH, MapOps, Ops, SqueezeExciteParameters,
     VerticalAttentionParameters,
 };
 use crate::cpu::{self, DepthwiseConv, PackedConv, PackedMatrix, SqueezeExcite};
@@ -364,4 +364,66 @@ impl Ops for Native {
         let values = cpu::linear(&columns, classifier, cpu::Epilogue::Store);
         Ok(Tokens { values, channels: classifier.n() })
     }
+}
+
+/// [`MapOps`] on [`Tokens`], whatever computes the layers.
+impl<O: Ops<Tensor = Tokens>> MapOps for O {
+    fn add_upsampled(
+        &self,
+        mut fine: Tokens,
+        coarse: &Tokens,
+        grid: Grid,
+        factor: usize,
+    ) -> Result<Tokens> {
+        fine.check_length("upsampling", grid.positions())?;
+        check_coarse(coarse, fine.rows(), fine.channels, grid, factor)?;
+        let (channels, width) = (fine.channels, grid.width);
+        cpu::add_upsampled(&mut fine.values, &coarse.values, width, channels, factor);
+        Ok(fine)
+    }
+
+    fn concat_upsampled(&self, maps: &[(&Tokens, usize)], grid: Grid) -> Result<Tokens> {
+        let images = match maps.first() {
+            Some((map, factor)) => map.rows() * factor * factor / grid.positions().max(1),
+            None => 0,
+        };
+        let rows = images * grid.positions();
+        for &(map, factor) in maps {
+            check_coarse(map, rows, map.channels, grid, factor)?;
+        }
+        let inputs: Vec<_> =
+            maps.iter().map(|(map, factor)| (&map.values[..], map.channels, *factor)).collect();
+        let channels = maps.iter().map(|(map, _)| map.channels).sum();
+        Ok(Tokens { values: cpu::concat_upsampled(&inputs, rows, grid.width), channels })
+    }
+
+    fn split_rows(&self, x: Tokens, parts: usize) -> Result<Tokens> {
+        if parts == 0 || !x.channels.is_multiple_of(parts) {
+            return Err(ComputeError::operand(
+                "split rows",
+                [x.rows(), x.channels],
+                [x.rows(), parts],
+            ));
+        }
+        Ok(Tokens { channels: x.channels / parts, ..x })
+    }
+}
+
+/// Checks that a map covers `rows` tokens on `grid` where each of its own stands for a square of `factor`.
+fn check_coarse(
+    coarse: &Tokens,
+    rows: usize,
+    channels: usize,
+    grid: Grid,
+    factor: usize,
+) -> Result<()> {
+    let covers = factor > 0
+        && grid.height.is_multiple_of(factor)
+        && grid.width.is_multiple_of(factor)
+        && coarse.rows() * factor * factor == rows;
+    if covers {
+        return coarse.check("upsampling", channels);
+    }
+    let found = [coarse.rows(), coarse.channels];
+    Err(ComputeError::operand("upsampling", found, [rows, channels]))
 }

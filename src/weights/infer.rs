@@ -150,6 +150,7 @@ fn repvit(tensors: &Tensors) -> Result<RepVitConfig> {
             dim: dimension(tensors, &part("channel_mixer.m.2.c.weight"), 0)?,
             squeeze_excite: has(part("token_mixer.1.fc1.weight")),
             row_stride: if keeps { 1 } else { 2 },
+            column_stride: 1,
         });
     }
     let found = RepVitConfig { kind, stem, stem_dim, blocks };

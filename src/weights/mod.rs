@@ -10,6 +10,7 @@
 //! ([`Weights::save_quantized`]). docs/weights_format.md describes both.
 
 mod buffer;
+mod detector;
 #[cfg(any(feature = "embedded", feature = "latin"))]
 mod embedded;
 mod fingerprint;
@@ -45,12 +46,13 @@ use crate::error::{ComputeError, ConfigError, Result, ShapeMismatch, WeightsErro
 #[cfg(feature = "candle")]
 use crate::inference::CandleModel;
 use crate::inference::{Backend, Device, Model, Precision};
-use crate::model::{Config, parameter_shapes};
+use crate::model::{Config, DetectorConfig, parameter_shapes};
 use crate::ops::{Init, ParameterSource, int8};
 use buffer::Buffer;
 use tensor::StoredTensor;
 
 pub use crate::ops::quantized::{ActivationBits, QuantizedTensor};
+pub use detector::DetectorWeights;
 pub use format::Format;
 #[cfg(feature = "train")]
 pub(crate) use limits::MAX_RANK;
@@ -76,7 +78,7 @@ pub(crate) use write_quantized::{f16_scales, to_bytes as quantized_bytes};
 #[derive(Debug, Clone)]
 pub struct Weights {
     format: Format,
-    tensors: BTreeMap<String, StoredTensor>,
+    tensors: Tensors,
     config: Config,
     charset: Option<Charset>,
     temperature: Option<f32>,
@@ -128,11 +130,11 @@ impl Weights {
         Self::from_tensors(format, file, tensors)
     }
 
-    fn from_tensors(
-        format: Format,
-        mut file: WeightsFile,
-        tensors: BTreeMap<String, StoredTensor>,
-    ) -> Result<Self> {
+    fn from_tensors(format: Format, mut file: WeightsFile, tensors: Tensors) -> Result<Self> {
+        if file.detector.is_some() {
+            let detail = "it finds text and does not read it: DetectorWeights opens it".to_owned();
+            return Err(WeightsError::NotSvtrv2 { detail }.into());
+        }
         let tensors = fold::fold(tensors)?;
         let config = match file.config.take() {
             Some(config) => config,
@@ -145,7 +147,7 @@ impl Weights {
             let detail = format!("{blocks} blocks, but {} tensors", tensors.len());
             return Err(WeightsError::NotSvtrv2 { detail }.into());
         }
-        check_fit(&config, &tensors)?;
+        check_fit(parameter_shapes(&config)?, &tensors)?;
         if let Some(charset) = &file.charset {
             charset.check_classes(config.num_classes)?;
         }
@@ -328,7 +330,7 @@ impl Weights {
 }
 
 /// Reads a file of any known format; its tensors get the published names.
-fn read(buffer: Buffer) -> Result<(Format, WeightsFile, BTreeMap<String, StoredTensor>)> {
+fn read(buffer: Buffer) -> Result<(Format, WeightsFile, Tensors)> {
     let format = Format::detect(&buffer.read(0..buffer.len().min(Format::DETECTED_BY))?)?;
     let mut file = match format {
         Format::Safetensors => safetensors::read(buffer)?,
@@ -349,8 +351,8 @@ fn read(buffer: Buffer) -> Result<(Format, WeightsFile, BTreeMap<String, StoredT
 }
 
 /// Compares the file's tensors with what the network asks for.
-fn check_fit(config: &Config, tensors: &BTreeMap<String, StoredTensor>) -> Result<()> {
-    let wanted: BTreeMap<_, _> = parameter_shapes(config)?.into_iter().collect();
+fn check_fit(wanted: Vec<(String, Vec<usize>)>, tensors: &Tensors) -> Result<()> {
+    let wanted: BTreeMap<_, _> = wanted.into_iter().collect();
     let mut missing = Vec::new();
     let mut misshapen = Vec::new();
     for (name, expected) in &wanted {
@@ -373,46 +375,58 @@ fn check_fit(config: &Config, tensors: &BTreeMap<String, StoredTensor>) -> Resul
     }
 }
 
-impl Weights {
-    /// The tensor of a parameter that a network asks for.
-    fn parameter(&self, name: &str, shape: &[usize]) -> Result<&StoredTensor> {
-        let Some(tensor) = self.tensors.get(name) else {
-            return Err(ComputeError::MissingParameter { name: name.to_owned() }.into());
-        };
-        if tensor.shape() != shape {
-            let (expected, found) = (shape.to_vec(), tensor.shape().to_vec());
-            let mismatch = ShapeMismatch { name: name.to_owned(), expected, found };
-            return Err(ComputeError::ParameterShape(mismatch).into());
-        }
-        Ok(tensor)
+/// The tensor of a parameter that a network asks for.
+fn parameter<'a>(tensors: &'a Tensors, name: &str, shape: &[usize]) -> Result<&'a StoredTensor> {
+    let Some(tensor) = tensors.get(name) else {
+        return Err(ComputeError::MissingParameter { name: name.to_owned() }.into());
+    };
+    if tensor.shape() != shape {
+        let (expected, found) = (shape.to_vec(), tensor.shape().to_vec());
+        let mismatch = ShapeMismatch { name: name.to_owned(), expected, found };
+        return Err(ComputeError::ParameterShape(mismatch).into());
     }
+    Ok(tensor)
+}
+
+/// A parameter of a network in int8: integers stay integers.
+fn int8_parameter(
+    tensors: &Tensors,
+    name: &str,
+    shape: &[usize],
+    in_f32: bool,
+) -> Result<int8::Values> {
+    let tensor = parameter(tensors, name, shape)?;
+    if in_f32 || tensor.is_kept_f32() {
+        return Ok(int8::Values::KeepF32(tensor.values(name)?));
+    }
+    Ok(match tensor.quantized_values(name)? {
+        Some(quantized) => int8::Values::Int8(quantized),
+        None => int8::Values::F32(tensor.values(name)?),
+    })
 }
 
 /// Hands parameters to the network as it is built, straight from the file.
 impl ParameterSource<Vec<f32>> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>> {
-        self.parameter(name, shape)?.values(name)
+        parameter(&self.tensors, name, shape)?.values(name)
     }
 }
 
-/// The same for a network in int8: integers stay integers.
 impl ParameterSource<int8::Values> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<int8::Values> {
-        let tensor = self.parameter(name, shape)?;
-        if tensor.is_kept_f32() || self.config.computes_in_f32(name) {
-            return Ok(int8::Values::KeepF32(tensor.values(name)?));
-        }
-        Ok(match tensor.quantized_values(name)? {
-            Some(quantized) => int8::Values::Int8(quantized),
-            None => int8::Values::F32(tensor.values(name)?),
-        })
+        int8_parameter(&self.tensors, name, shape, self.config.computes_in_f32(name))
     }
 }
+
+/// Tensors by their names.
+type Tensors = BTreeMap<String, StoredTensor>;
 
 /// What a format's reader finds in a file.
 struct WeightsFile {
     /// Tensors under the file's own names.
-    tensors: BTreeMap<String, StoredTensor>,
+    tensors: Tensors,
+    /// The configuration of a network that finds text, where the file holds one.
+    detector: Option<DetectorConfig>,
     /// The stored configuration, if the format has one.
     config: Option<Config>,
     /// The stored charset, if the format has one.
@@ -424,9 +438,10 @@ struct WeightsFile {
 }
 
 impl WeightsFile {
-    fn from_tensors(tensors: BTreeMap<String, StoredTensor>) -> Self {
+    fn from_tensors(tensors: Tensors) -> Self {
         WeightsFile {
             tensors,
+            detector: None,
             config: None,
             charset: None,
             temperature: None,

@@ -12,12 +12,12 @@ use super::buffer::Buffer;
 use super::limits::{TensorList, check_name, check_rank};
 use super::quantized::{self, Listed, QuantizedParameters};
 use super::tensor::{ElementType, StoredTensor};
-use super::{METADATA_KEY, Weights, WeightsFile};
+use super::{METADATA_KEY, Tensors, Weights, WeightsFile};
 use crate::charset::{Charset, Symbols};
 use crate::error::{CharsetError, Result, WeightsError, shortened};
 use crate::files;
 use crate::inference::Precision;
-use crate::model::Config;
+use crate::model::{Config, DetectorConfig};
 
 /// What the metadata entry holds, as JSON.
 #[derive(Serialize, Deserialize)]
@@ -34,6 +34,12 @@ struct Metadata {
     /// Which parameters are quantised, if any are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     quantized: Option<QuantizedParameters>,
+}
+
+/// What the metadata entry of a network that finds text holds, as JSON.
+#[derive(Serialize, Deserialize)]
+struct DetectorMetadata {
+    config: DetectorConfig,
 }
 
 /// A precision that a file states.
@@ -54,6 +60,8 @@ pub enum StorageType {
 }
 
 const FORMAT: &str = "safetensors";
+/// The metadata key of networks that find text.
+const DETECTOR_KEY: &str = "svtrv2_detector";
 /// The longest header in bytes: it is parsed as a whole. The largest charset takes some 3 MB of it.
 const MAX_HEADER: u64 = 16 << 20;
 
@@ -113,6 +121,11 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
             quantized = true;
         }
     }
+    if let Some(json) = header.metadata().as_ref().and_then(|entries| entries.get(DETECTOR_KEY)) {
+        let metadata: DetectorMetadata =
+            serde_json::from_str(json).map_err(|error| metadata_fault(DETECTOR_KEY, &error))?;
+        file.detector = Some(metadata.config);
+    }
     for (name, Listed { bytes, dtype, shape }) in listed {
         check_name(FORMAT, &name)?;
         check_rank(FORMAT, &name, shape.len())?;
@@ -132,7 +145,11 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
 }
 
 fn bad_metadata(error: serde_json::Error) -> WeightsError {
-    WeightsError::Metadata { key: METADATA_KEY, detail: shortened(&error.to_string()) }
+    metadata_fault(METADATA_KEY, &error)
+}
+
+fn metadata_fault(key: &'static str, error: &serde_json::Error) -> WeightsError {
+    WeightsError::Metadata { key, detail: shortened(&error.to_string()) }
 }
 
 fn malformed(detail: impl std::fmt::Display) -> crate::Error {
@@ -214,14 +231,28 @@ impl View for &Encoded {
 }
 
 pub(super) fn write(weights: &Weights, path: &Path, storage: StorageType) -> Result<()> {
-    let json = metadata(weights, None)?;
-    let mut encoded = Vec::with_capacity(weights.tensors.len());
-    for (name, tensor) in &weights.tensors {
-        let values = tensor.values(name)?;
+    write_file(path, &encoded(&weights.tensors, storage)?, metadata(weights, None)?)
+}
+
+/// Writes a network that finds text.
+pub(super) fn write_detector(
+    config: &DetectorConfig,
+    tensors: &Tensors,
+    path: &Path,
+    storage: StorageType,
+) -> Result<()> {
+    let metadata = DetectorMetadata { config: config.clone() };
+    let json =
+        serde_json::to_string(&metadata).map_err(|error| metadata_fault(DETECTOR_KEY, &error))?;
+    write_bytes(path, &serialize_under(DETECTOR_KEY, &encoded(tensors, storage)?, json)?)
+}
+
+fn encoded(tensors: &Tensors, storage: StorageType) -> Result<Vec<(String, Encoded)>> {
+    let encode = |(name, tensor): (&String, &StoredTensor)| {
         let shape = tensor.shape().to_vec();
-        encoded.push((name.clone(), Encoded::new(name, &values, shape, storage)?));
-    }
-    write_file(path, &encoded, json)
+        Ok((name.clone(), Encoded::new(name, &tensor.values(name)?, shape, storage)?))
+    };
+    tensors.iter().map(encode).collect()
 }
 
 /// The metadata entry of a file of these weights.
@@ -252,7 +283,11 @@ pub(crate) fn write_file(path: &Path, tensors: &[(String, Encoded)], json: Strin
 
 /// The bytes of a file of tensors and the metadata entry.
 pub(super) fn serialize(tensors: &[(String, Encoded)], json: String) -> Result<Vec<u8>> {
-    let metadata = HashMap::from([(METADATA_KEY.to_owned(), json)]);
+    serialize_under(METADATA_KEY, tensors, json)
+}
+
+fn serialize_under(key: &str, tensors: &[(String, Encoded)], json: String) -> Result<Vec<u8>> {
+    let metadata = HashMap::from([(key.to_owned(), json)]);
     let views = tensors.iter().map(|(name, tensor)| (name.as_str(), tensor));
     safetensors::serialize(views, Some(metadata)).map_err(malformed)
 }

@@ -1,5 +1,5 @@
-//! Small ONNX graphs of the networks that are told by their structure: PP-OCRv6's recognisers, with a few
-//! channels, as two exporters would write them.
+//! Small ONNX graphs of the networks that are told by their structure: PP-OCRv6's recognisers and detectors,
+//! with a few channels, as two exporters would write them.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 
@@ -35,7 +35,7 @@ pub fn metadata(key: &str, value: &str) -> Vec<u8> {
 
 /// The fields of the graph.
 pub fn pp_ocr_graph(network: Network) -> Vec<Vec<u8>> {
-    let mut graph = Writer { network, fields: Vec::new(), values: 0, weights: 0 };
+    let mut graph = Writer::new(network, [2, 1]);
     graph.fields.push(field(11, &field(1, b"x")));
     let mut x = graph.stem("x".to_owned());
     for (from, to, squeeze) in
@@ -52,14 +52,118 @@ pub fn pp_ocr_graph(network: Network) -> Vec<Vec<u8>> {
     graph.fields
 }
 
+/// Channels of a detector's pyramid, and of what its levels bring to the head.
+const PYRAMID: u64 = 32;
+const SMOOTHED: u64 = 8;
+
+/// The graph of a small detector; both exporters write the stem of the small network.
+pub fn detector_graph(fused: bool) -> Vec<Vec<u8>> {
+    let mut graph = Writer::new(Network { small: true, fused }, [2, 2]);
+    graph.fields.push(field(11, &field(1, b"x")));
+    let mut x = graph.stem("x".to_owned());
+    let mut features = Vec::new();
+    let mut channels = DIM;
+    for (to, squeeze) in [(DIM, true), (12, false), (16, false), (16, true), (20, false)] {
+        if to != channels {
+            features.push((x.clone(), channels));
+        }
+        x = graph.block(x, channels, to, squeeze);
+        channels = to;
+    }
+    features.push((x, channels));
+    let laterals: Vec<String> =
+        features.iter().map(|(x, dim)| graph.weighed(x, *dim, PYRAMID)).collect();
+    let mut sums: Vec<String> = Vec::new();
+    for lateral in laterals.into_iter().rev() {
+        let sum = match sums.last().cloned() {
+            None => lateral,
+            Some(above) => {
+                let repeated = graph.repeated(&above, 2);
+                graph.operation("Add", &[&lateral, &repeated], &[])
+            }
+        };
+        sums.push(sum);
+    }
+    let mut maps = Vec::new();
+    for (sum, factor) in sums.iter().zip([8u8, 4, 2, 1]) {
+        let pads = attribute_ints("pads", &[1; 4]);
+        let smoothed = graph.conv(sum, [PYRAMID, 1, 3, 3], PYRAMID, [1, 1], pads);
+        let map = graph.weighed(&smoothed, PYRAMID, SMOOTHED);
+        maps.push(if factor == 1 { map } else { graph.repeated(&map, factor) });
+    }
+    let maps: Vec<&str> = maps.iter().map(String::as_str).collect();
+    let x = graph.operation("Concat", &maps, &[attribute_int("axis", 1)]);
+    let x =
+        graph.conv(&x, [SMOOTHED, 4 * SMOOTHED, 3, 3], 1, [1, 1], attribute_ints("pads", &[1; 4]));
+    let x = graph.relu(&x);
+    let x = graph.transposed(&x, SMOOTHED, SMOOTHED);
+    let x = graph.relu(&x);
+    let x = graph.transposed(&x, SMOOTHED, 1);
+    let x = graph.operation("Sigmoid", &[&x], &[]);
+    graph.fields.push(field(12, &field(1, x.as_bytes())));
+    graph.fields
+}
+
 struct Writer {
     network: Network,
+    /// Strides of blocks that change the channels.
+    halving: [i64; 2],
     fields: Vec<Vec<u8>>,
     values: usize,
     weights: usize,
 }
 
 impl Writer {
+    fn new(network: Network, halving: [i64; 2]) -> Self {
+        Writer { network, halving, fields: Vec::new(), values: 0, weights: 0 }
+    }
+
+    /// A 1x1 convolution without bias, its channels weighed, with a residual.
+    fn weighed(&mut self, x: &str, from: u64, to: u64) -> String {
+        let weights = self.values(to, from, false);
+        let weight = self.constant(&[to, from, 1, 1], &weights);
+        let attributes = [attribute_ints("kernel_shape", &[1, 1]), attribute_ints("pads", &[0; 4])];
+        let x = self.operation("Conv", &[x, &weight], &attributes);
+        let mean = self.operation("GlobalAveragePool", &[&x], &[]);
+        let hidden = self.pointwise(&mean, to, to / 4);
+        let hidden = self.relu(&hidden);
+        let gate = self.pointwise(&hidden, to / 4, to);
+        let gate = self.operation("HardSigmoid", &[&gate], &[attribute_float("alpha", 0.2)]);
+        let product = self.operation("Mul", &[&x, &gate], &[]);
+        self.operation("Add", &[&x, &product], &[])
+    }
+
+    /// Every position repeated to `factor` x `factor`.
+    fn repeated(&mut self, x: &str, factor: u8) -> String {
+        let scales = self.constant(&[4], &[1.0, 1.0, f32::from(factor), f32::from(factor)]);
+        if self.network.fused {
+            let attributes = [attribute_text("mode", "nearest")];
+            return self.operation("Upsample", &[x, &scales], &attributes);
+        }
+        let empty = self.constant(&[0], &[]);
+        let attributes = [
+            attribute_text("mode", "nearest"),
+            attribute_text("coordinate_transformation_mode", "asymmetric"),
+            attribute_text("nearest_mode", "floor"),
+        ];
+        self.operation("Resize", &[x, &empty, &scales], &attributes)
+    }
+
+    /// A transposed convolution of 2x2 with a stride of 2.
+    fn transposed(&mut self, x: &str, from: u64, to: u64) -> String {
+        let weights = self.values(from, 4 * to, false);
+        let weight = self.constant(&[from, to, 2, 2], &weights);
+        let attributes =
+            [attribute_ints("kernel_shape", &[2, 2]), attribute_ints("strides", &[2, 2])];
+        if self.network.fused {
+            let bias = self.vector(to, &[to]);
+            return self.operation("ConvTranspose", &[x, &weight, &bias], &attributes);
+        }
+        let bias = self.vector(to, &[1, to, 1, 1]);
+        let product = self.operation("ConvTranspose", &[x, &weight], &attributes);
+        self.operation("Add", &[&product, &bias], &[])
+    }
+
     /// Adds a node and gives the name of its first output.
     fn operation(&mut self, kind: &str, inputs: &[&str], attributes: &[Vec<u8>]) -> String {
         self.values += 1;
@@ -232,7 +336,7 @@ impl Writer {
     }
 
     fn block(&mut self, x: String, from: u64, to: u64, squeeze: bool) -> String {
-        let strides = if from == to { [1, 1] } else { [2, 1] };
+        let strides = if from == to { [1, 1] } else { self.halving };
         let pads = attribute_ints("pads", &[1; 4]);
         let mut x = self.conv(&x, [from, 1, 3, 3], from, strides, pads);
         if squeeze {

@@ -118,7 +118,12 @@ pub fn toy_config() -> Config {
 
 /// The smallest networks that take lines, of every kind of encoder, stem and head, with seven classes.
 pub fn toy_line_configs() -> Vec<(&'static str, Config)> {
-    let block = |dim, squeeze_excite, row_stride| RepVitBlock { dim, squeeze_excite, row_stride };
+    let block = |dim, squeeze_excite, row_stride| RepVitBlock {
+        dim,
+        squeeze_excite,
+        row_stride,
+        column_stride: 1,
+    };
     let blocks =
         vec![block(8, true, 1), block(12, false, 2), block(12, true, 1), block(12, false, 1)];
     let rep_vit = |kind, stem| {

@@ -81,7 +81,8 @@ pub(crate) fn squeeze_excite_backward(
         *d *= match gate {
             Gate::Sigmoid => y * (1.0 - y),
             Gate::HardSigmoid if y > 0.0 && y < 1.0 => 1.0 / 6.0,
-            Gate::HardSigmoid => 0.0,
+            Gate::ResidualHardSigmoid if y > 1.0 && y < 2.0 => 1.0 / 5.0,
+            Gate::HardSigmoid | Gate::ResidualHardSigmoid => 0.0,
         };
     }
     let of_fc2 = (
@@ -135,7 +136,7 @@ mod tests {
     fn equals_the_differences_of_the_plain_version() {
         let wide = |x: &[f32]| x.iter().map(|&x| f64::from(x)).collect::<Vec<f64>>();
         for (images, positions, channels, hidden) in [(1, 1, 2, 1), (2, 5, 7, 3), (2, 9, 12, 3)] {
-            for gate in [Gate::Sigmoid, Gate::HardSigmoid] {
+            for gate in [Gate::Sigmoid, Gate::HardSigmoid, Gate::ResidualHardSigmoid] {
                 let row = format!("{images} x {positions} x {channels}, {gate:?}");
                 let x = noise(1, images * positions * channels);
                 let (weight1, bias1) = (noise(2, hidden * channels), noise(3, hidden));

@@ -54,7 +54,13 @@ impl EncoderConfig {
     pub(super) fn validate(&self) -> Result<(), ConfigError> {
         match self {
             EncoderConfig::Svtr(config) => config.validate(),
-            EncoderConfig::RepVit(config) => config.validate(),
+            EncoderConfig::RepVit(config) => {
+                if let Some(block) = config.blocks.iter().find(|block| block.column_stride != 1) {
+                    let detail = format!("{} in a recogniser", block.column_stride);
+                    return Err(ConfigError::new("column_stride", detail));
+                }
+                config.validate()
+            }
         }
     }
 }

@@ -62,6 +62,10 @@ pub struct RepVitBlock {
     /// Rows from one position of the output to the next, 1 or 2.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub row_stride: usize,
+    /// Columns from one position of the output to the next: 1 in recognisers, in detectors the same as
+    /// `row_stride`.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub column_stride: usize,
 }
 
 fn one() -> usize {
@@ -74,7 +78,7 @@ fn is_one(stride: &usize) -> bool {
 
 impl RepVitBlock {
     fn plain(dim: usize) -> Self {
-        RepVitBlock { dim, squeeze_excite: false, row_stride: 1 }
+        RepVitBlock { dim, squeeze_excite: false, row_stride: 1, column_stride: 1 }
     }
 
     fn squeezed(dim: usize) -> Self {
@@ -141,6 +145,15 @@ impl RepVitConfig {
         }
     }
 
+    /// The encoder of PP-OCRv6's small detector.
+    pub fn pp_ocr_v6_small_detector() -> Self {
+        let mut blocks = blocks(&[(48, "+."), (96, "/+."), (192, "/+.+."), (384, "/+.")]);
+        for block in &mut blocks {
+            block.column_stride = block.row_stride;
+        }
+        RepVitConfig { kind: RepVitKind::PpOcr, stem: RepVitStem::Branched, stem_dim: 48, blocks }
+    }
+
     /// Channels of the output.
     pub(crate) fn feature_dim(&self) -> usize {
         self.blocks.last().map_or(self.stem_dim, |block| block.dim)
@@ -161,6 +174,10 @@ impl RepVitConfig {
             if !(1..=2).contains(&block.row_stride) {
                 let detail = format!("{} is not 1 or 2", block.row_stride);
                 return Err(ConfigError::new("row_stride", detail));
+            }
+            if block.column_stride != 1 && block.column_stride != block.row_stride {
+                let detail = format!("{} is not 1 nor the row stride", block.column_stride);
+                return Err(ConfigError::new("column_stride", detail));
             }
             if block.squeeze_excite && block.dim < SQUEEZE_RATIO {
                 let detail = format!("{} channels are too few for squeeze-excite", block.dim);
@@ -222,7 +239,7 @@ impl<L: Layers> Conv<L> {
 /// What the names of the stem's parameters start with. In int8 it computes in f32: it has a tenth of the
 /// network's multiplications, and errors of its numbers, whose ranges are wide, reach everything behind
 /// (measured: they cost PP-OCRv6 small four words of a hundred).
-pub(super) const STEM_SCOPE: &str = "encoder.features.0.";
+pub(in crate::model) const STEM_SCOPE: &str = "encoder.features.0.";
 
 const RELU: Activation = Activation::Relu;
 
@@ -305,9 +322,9 @@ impl<L: Layers> Block<L> {
         depth: f64,
         scope: &Scope<L::Parameter>,
     ) -> Result<Self> {
-        let RepVitBlock { dim, squeeze_excite, row_stride } = *block;
+        let RepVitBlock { dim, squeeze_excite, row_stride, column_stride } = *block;
         let token_mixer = scope.below("token_mixer");
-        let shape = ConvShape::new_3x3((row_stride, 1));
+        let shape = ConvShape::new_3x3((row_stride, column_stride));
         // A block that keeps grid and channels was trained with branches beside its convolution.
         let keeps = row_stride == 1 && in_dim == dim;
         let name = if keeps { "conv.c" } else { "c" };
@@ -334,6 +351,11 @@ impl<L: Layers> Block<L> {
         let residual = keeps || separate;
         let mixer = if residual { ChannelMixer::Residual(mlp) } else { ChannelMixer::Plain(mlp) };
         Ok(Block { depthwise, pointwise, squeeze_excite, mixer, depth })
+    }
+
+    /// Whether it changes the grid.
+    fn halves(&self) -> bool {
+        self.depthwise.config.shape.stride != (1, 1)
     }
 
     fn forward<O: Ops<Layers = L>>(
@@ -393,5 +415,23 @@ impl<L: Layers> RepVit<L> {
             (tokens, grid) = block.forward(ops, tokens, grid)?;
         }
         Ok(Features { tokens, grid, map: None })
+    }
+
+    /// The features in front of every block that changes the grid, and those at the end, the finest first.
+    pub(in crate::model) fn pyramid<O: Ops<Layers = L>>(
+        &self,
+        ops: &O,
+        images: O::Tensor,
+        grid: Grid,
+    ) -> Result<Vec<(O::Tensor, Grid)>> {
+        let (mut tokens, mut grid) = self.stem.forward(ops, images, grid)?;
+        let mut levels = Vec::new();
+        for block in &self.blocks {
+            let before = block.halves().then(|| (tokens.clone(), grid));
+            levels.extend(before);
+            (tokens, grid) = block.forward(ops, tokens, grid)?;
+        }
+        levels.push((tokens, grid));
+        Ok(levels)
     }
 }

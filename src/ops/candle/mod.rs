@@ -13,7 +13,7 @@ use candle_core::{D, DType, Tensor};
 
 use super::{
     Activation, BatchNormParameters, ConvParameters, Epilogue, Gate, Grid, LayerNormParameters,
-    Layers, LinearParameters, Ops, SqueezeExciteParameters, VerticalAttentionParameters,
+    Layers, LinearParameters, MapOps, Ops, SqueezeExciteParameters, VerticalAttentionParameters,
 };
 use crate::cpu::{ActivationBits, Int8Linear};
 use crate::error::Result;
@@ -180,6 +180,7 @@ impl Ops for Candle<'_> {
         let gates = match layer.gate {
             Gate::Sigmoid => sigmoid(&gates)?,
             Gate::HardSigmoid => ((gates / 6.0)? + 0.5)?.clamp(0.0, 1.0)?,
+            Gate::ResidualHardSigmoid => (((gates / 5.0)? + 0.5)?.clamp(0.0, 1.0)? + 1.0)?,
         };
         Ok(images.broadcast_mul(&gates.unsqueeze(1)?)?.reshape((rows, channels))?)
     }
@@ -227,6 +228,46 @@ impl Ops for Candle<'_> {
         let pooled = value.broadcast_mul(&softmax(&scores, 1)?)?.sum(1)?;
         Ok(linear(classifier, &pooled.reshape(((), dim))?)?)
     }
+}
+
+impl MapOps for Candle<'_> {
+    fn add_upsampled(
+        &self,
+        fine: Tensor,
+        coarse: &Tensor,
+        grid: Grid,
+        factor: usize,
+    ) -> Result<Tensor> {
+        Ok((fine + upsampled(coarse, grid, factor)?)?)
+    }
+
+    fn concat_upsampled(&self, maps: &[(&Tensor, usize)], grid: Grid) -> Result<Tensor> {
+        let maps: Vec<Tensor> = maps
+            .iter()
+            .map(|&(map, factor)| upsampled(map, grid, factor))
+            .collect::<candle_core::Result<_>>()?;
+        Ok(Tensor::cat(&maps, 1)?)
+    }
+
+    fn split_rows(&self, x: Tensor, parts: usize) -> Result<Tensor> {
+        let (rows, channels) = x.dims2()?;
+        Ok(x.reshape((rows * parts, channels / parts.max(1)))?)
+    }
+}
+
+/// Tokens on a grid that is coarser by `factor`, repeated to those on `grid`.
+fn upsampled(coarse: &Tensor, grid: Grid, factor: usize) -> candle_core::Result<Tensor> {
+    let (height, width) = (grid.height / factor, grid.width / factor);
+    let (rows, channels) = coarse.dims2()?;
+    let images = rows / (height * width).max(1);
+    let repeated = coarse.reshape((images * height, 1, width, 1, channels))?.broadcast_as((
+        images * height,
+        factor,
+        width,
+        factor,
+        channels,
+    ))?;
+    repeated.reshape((images * grid.positions(), channels))
 }
 
 /// Images `[batch, 3, height, width]` as tokens, with the batch and the grid.

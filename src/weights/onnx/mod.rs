@@ -39,6 +39,32 @@ const DICTIONARY: &str = "character";
 pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     let buffer: SharedBuffer = Arc::new(buffer);
     let file = buffer.as_slice();
+    let Model { graph, dictionary } = model(file)?;
+    let mut weights = match named::is_named(file, graph.clone())? {
+        true => named::read(&buffer, graph)?,
+        false => structure::read(&buffer, graph)?,
+    };
+    if let Some(dictionary) = dictionary {
+        let classes = weights.tensors.get(CLASSIFIER).and_then(|tensor| tensor.shape().first());
+        weights.charset = Some(charset(dictionary, classes.copied())?);
+    }
+    Ok(weights)
+}
+
+/// Reads a network that finds text.
+pub(super) fn read_detector(buffer: Buffer) -> Result<WeightsFile> {
+    let buffer: SharedBuffer = Arc::new(buffer);
+    let Model { graph, .. } = model(buffer.as_slice())?;
+    structure::read_detector(&buffer, graph)
+}
+
+/// Where the parts of a file are.
+struct Model<'a> {
+    graph: Range<usize>,
+    dictionary: Option<&'a str>,
+}
+
+fn model(file: &[u8]) -> Result<Model<'_>> {
     let (mut graphs, mut complete, mut dictionary) = (Vec::new(), false, None);
     for field in Fields::new(file, 0..file.len()) {
         match field.map_err(malformed)? {
@@ -59,15 +85,7 @@ pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
     if !complete {
         return Err(malformed("it breaks off behind the graph"));
     }
-    let mut weights = match named::is_named(file, graph.clone())? {
-        true => named::read(&buffer, graph)?,
-        false => structure::read(&buffer, graph)?,
-    };
-    if let Some(dictionary) = dictionary {
-        let classes = weights.tensors.get(CLASSIFIER).and_then(|tensor| tensor.shape().first());
-        weights.charset = Some(charset(dictionary, classes.copied())?);
-    }
-    Ok(weights)
+    Ok(Model { graph, dictionary })
 }
 
 /// The classifier's bias, which has an element a class.

@@ -310,11 +310,68 @@ impl<'a> Graph<'a> {
 
     /// clamp(x / 6 + 0.5, 0, 1).
     pub(super) fn hard_sigmoid(&self, value: ValueId) -> Option<ValueId> {
+        self.hard_sigmoid_of(value, 1.0 / 6.0)
+    }
+
+    /// clamp(slope * x + 0.5, 0, 1).
+    pub(super) fn hard_sigmoid_of(&self, value: ValueId, expected: f32) -> Option<ValueId> {
         let node = self.of_kind(value, &["HardSigmoid"])?;
-        // ONNX's own default is another slope.
         let slope = self.float(node, "alpha").unwrap_or(0.2);
         let offset = self.float(node, "beta").unwrap_or(0.5);
-        (close(slope, 1.0 / 6.0) && close(offset, 0.5)).then(|| self.input(node, 0))?
+        (close(slope, expected) && close(offset, 0.5)).then(|| self.input(node, 0))?
+    }
+
+    /// A transposed convolution of 2x2 with a stride of 2: its input, its weight `[in, out, 2, 2]` and the bias
+    /// inside it or added behind it.
+    pub(super) fn transposed_conv(
+        &self,
+        value: ValueId,
+    ) -> Option<(ValueId, StoredTensor, StoredTensor)> {
+        // The bias may be of a single channel, in any shape.
+        let flat = |constant: &StoredTensor| {
+            let count = constant.shape().iter().product();
+            constant.reshaped(vec![count])
+        };
+        let added = self.of_kind(value, &["Add"]).and_then(|node| {
+            self.both_ways(node)?
+                .into_iter()
+                .find_map(|(input, constant)| Some((input, flat(self.constant(constant)?)?)))
+        });
+        let (value, added) = match added {
+            Some((input, bias)) => (input, Some(bias)),
+            None => (value, None),
+        };
+        let node = self.of_kind(value, &["ConvTranspose"])?;
+        let inner = self.input(node, 2).and_then(|bias| flat(self.constant(bias)?));
+        let weight = self.constant(self.input(node, 1)?)?;
+        let sizes =
+            |name: &str, plain: &[i64]| self.ints(node, name).is_none_or(|found| found == plain);
+        let plain = self.ints(node, "strides")? == [2, 2]
+            && sizes("kernel_shape", &[2, 2])
+            && sizes("dilations", &[1, 1])
+            && sizes("output_padding", &[0, 0])
+            && self.int(node, "group").unwrap_or(1) == 1
+            && self.ints(node, "output_shape").is_none()
+            && matches!(self.padding(node)?, Padding::Zeros([0, 0, 0, 0]));
+        plain.then(|| Some((self.input(node, 0)?, weight.clone(), inner.or(added)?)))?
+    }
+
+    /// A map whose positions are each repeated to `factor` x `factor`; gives the map.
+    pub(super) fn repeated(&self, value: ValueId, factor: usize) -> Option<ValueId> {
+        let node = self.of_kind(value, &["Resize", "Upsample"])?;
+        let nearest = self.text(node, "mode").unwrap_or("nearest") == "nearest";
+        let text = |name: &str| self.text(node, name).unwrap_or("");
+        let (place, round) = (text("coordinate_transformation_mode"), text("nearest_mode"));
+        // All of these repeat positions where the factor is whole; ONNX's defaults are the last ones.
+        let whole = node.kind == "Upsample"
+            || matches!(
+                (place, round),
+                ("asymmetric", "floor") | ("half_pixel" | "", "round_prefer_floor" | "")
+            );
+        let scales = self.constant(self.input(node, self.inputs(node) - 1)?)?;
+        let scales = (scales.shape() == [4]).then(|| scales.values("").ok())??;
+        let fits = scales == [1.0, 1.0, factor as f32, factor as f32];
+        (nearest && whole && fits).then(|| self.input(node, 0))?
     }
 
     /// The mean over height and width.
@@ -340,11 +397,16 @@ impl<'a> Graph<'a> {
         Some((self.input(node, 0)?, kernel, strides, self.padding(node)?))
     }
 
-    /// The two values that a concatenation of channels puts behind each other.
-    pub(super) fn concatenation(&self, value: ValueId) -> Option<[ValueId; 2]> {
+    /// The values that a concatenation of channels puts behind each other.
+    pub(super) fn concatenated(&self, value: ValueId) -> Option<Vec<ValueId>> {
         let node = self.of_kind(value, &["Concat"])?;
-        let channels = self.inputs(node) == 2 && self.int(node, "axis") == Some(1);
-        channels.then(|| Some([self.input(node, 0)?, self.input(node, 1)?]))?
+        let inputs = (0..self.inputs(node)).map(|index| self.input(node, index));
+        (self.int(node, "axis") == Some(1)).then(|| inputs.collect())?
+    }
+
+    /// Two of them.
+    pub(super) fn concatenation(&self, value: ValueId) -> Option<[ValueId; 2]> {
+        self.concatenated(value)?.try_into().ok()
     }
 
     /// Self-attention over the parts of one product: its input (queries, keys and values side by

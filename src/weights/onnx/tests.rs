@@ -8,7 +8,8 @@ use super::super::{fold, names};
 use super::*;
 use crate::support::crafted::{field, initializer, onnx};
 use crate::support::graphs::{
-    CLASSES, Network, attribute_int, attribute_ints, metadata, operation, pp_ocr, pp_ocr_graph,
+    CLASSES, Network, attribute_int, attribute_ints, detector_graph, metadata, operation, pp_ocr,
+    pp_ocr_graph,
 };
 
 type Tensors = BTreeMap<String, StoredTensor>;
@@ -251,4 +252,65 @@ fn kernels_that_do_not_fit_their_weights() {
 /// The name of a graph's input (11) or output (12).
 fn graphs_field(number: u64, name: &str) -> Vec<u8> {
     field(number, &field(1, name.as_bytes()))
+}
+
+/// Parameters of a detector have the same values in both spellings, and the network is told from the graph.
+#[test]
+fn detectors() {
+    let [spelled, fused] = [false, true].map(|fused| {
+        let file = read_detector(Buffer::Owned(onnx(&detector_graph(fused)))).unwrap();
+        let config = file.detector.unwrap();
+        assert_eq!((config.dim, config.kernel), (32, 3));
+        let blocks: Vec<_> = (config.encoder.blocks.iter())
+            .map(|block| (block.dim, block.squeeze_excite, block.row_stride, block.column_stride))
+            .collect();
+        let expected = [
+            (8, true, 1, 1),
+            (12, false, 2, 2),
+            (16, false, 2, 2),
+            (16, true, 1, 1),
+            (20, false, 2, 2),
+        ];
+        assert_eq!(blocks, expected);
+        file.tensors
+    });
+    assert_eq!(spelled.keys().collect::<Vec<_>>(), fused.keys().collect::<Vec<_>>());
+    for (name, tensor) in &spelled {
+        assert_eq!(tensor.shape(), fused[name].shape(), "{name}");
+        assert_eq!(tensor.values(name).unwrap(), fused[name].values(name).unwrap(), "{name}");
+    }
+    // The weight [input, output, row, column] of a transposed convolution, the four pixels one after the other.
+    let up = spelled["head.up.0.weight"].values("").unwrap();
+    let of_graph = |input: usize, output: usize, pixel: usize| (input * 8 + output) * 4 + pixel;
+    let value = |element: usize| up[element];
+    let start = value(0);
+    let number = (0..1000).find(|n| (((n * 131) as f32).sin() - start).abs() < 1e-6).unwrap();
+    for (pixel, output, input) in [(0, 0, 1), (1, 0, 0), (3, 2, 1), (2, 3, 3)] {
+        let expected = ((number * 131) as f32 + of_graph(input, output, pixel) as f32 * 0.37).sin();
+        assert_eq!(value((pixel * 8 + output) * 8 + input), expected);
+    }
+}
+
+#[test]
+fn detectors_that_do_not_fit() {
+    let message =
+        |bytes: Vec<u8>| read_detector(Buffer::Owned(bytes)).map(|_| ()).unwrap_err().to_string();
+    let network = Network { small: true, fused: true };
+    assert!(message(pp_ocr(network)).contains("is not a transposed convolution"));
+    let graph = detector_graph(true);
+    let nodes = |from: &[u8], to: &[u8]| -> Vec<u8> {
+        let bytes = onnx(&graph);
+        let at = bytes.windows(from.len()).position(|found| found == from).unwrap();
+        [&bytes[..at], to, &bytes[at + from.len()..]].concat()
+    };
+    for (from, to, part) in [
+        ("ConvTranspose", "ConvTransposX", "a transposed convolution"),
+        ("Concat", "ConcaX", "a pooled and a convolved branch"),
+        ("Upsample", "UpsamplX", "with the coarser one added"),
+        ("HardSigmoid", "HardSigmoiX", "a squeeze-excite"),
+        ("GlobalAveragePool", "GlobalAveragePooX", "a squeeze-excite"),
+    ] {
+        let message = message(nodes(from.as_bytes(), to.as_bytes()));
+        assert!(message.contains(part), "{from}: {message}");
+    }
 }

@@ -5,6 +5,7 @@ use super::super::patterns::{Conv, Padding};
 use super::Walk;
 use super::necks::is_pointwise;
 use crate::error::Result;
+use crate::model::RepVitStem;
 
 /// Blocks of an encoder: the largest published one has 15.
 const MAX_BLOCKS: usize = 1 << 10;
@@ -16,13 +17,33 @@ const POOL: [i64; 2] = [3, 2];
 const MEDIUM_WIDENING: [usize; 2] = [128, 256];
 
 /// A block as the walk finds it.
-struct Block {
+pub(super) struct Block {
     depthwise: Conv,
     /// The two layers of the squeeze-excite.
     squeeze_excite: Option<(Conv, Conv)>,
     expand: Conv,
     project: Conv,
     residual: bool,
+}
+
+impl Block {
+    pub(super) fn input(&self) -> ValueId {
+        self.depthwise.input
+    }
+
+    /// Channels of the output.
+    pub(super) fn dim(&self) -> usize {
+        self.project.weight.shape().first().copied().unwrap_or(0)
+    }
+
+    pub(super) fn has_squeeze_excite(&self) -> bool {
+        self.squeeze_excite.is_some()
+    }
+
+    /// Whether it has a stride.
+    pub(super) fn halves(&self) -> bool {
+        self.depthwise.strides != [1, 1]
+    }
 }
 
 impl Walk<'_, '_> {
@@ -33,22 +54,34 @@ impl Walk<'_, '_> {
                 let valid = *padding == Padding::Zeros([0; 4]);
                 *kernel == POOL && *strides == POOL && valid
             });
-        let (mut value, ..) =
+        let (value, ..) =
             self.find(found, features, "an average pool of 3x2 behind the encoder")?;
+        let (blocks, value) = self.blocks(value)?;
+        self.put_blocks(blocks);
+        self.stem(value)?;
+        Ok(())
+    }
+
+    /// The blocks that end in a value, the first one first, and the stem's output.
+    pub(super) fn blocks(&self, mut value: ValueId) -> Result<(Vec<Block>, ValueId)> {
         let mut blocks = Vec::new();
-        while let Some((block, input)) = self.block(value)? {
+        while let Some(block) = self.block(value)? {
             if blocks.len() >= MAX_BLOCKS {
                 return Err(self.misfit(value, "one of at most 1024 blocks"));
             }
+            value = block.input();
             blocks.push(block);
-            value = input;
         }
         let what = "a block: a depthwise convolution of 3x3, then two of 1x1 with GELU between";
         self.find((!blocks.is_empty()).then_some(()), value, what)?;
-        for (number, block) in blocks.into_iter().rev().enumerate() {
+        blocks.reverse();
+        Ok((blocks, value))
+    }
+
+    pub(super) fn put_blocks(&mut self, blocks: Vec<Block>) {
+        for (number, block) in blocks.into_iter().enumerate() {
             self.put_block(&format!("encoder.features.{}", number + 1), block);
         }
-        self.stem(value)
     }
 
     fn put_block(&mut self, name: &str, block: Block) {
@@ -69,8 +102,8 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// The block that ends in a value and the block's input; `None` if the stem ends there.
-    fn block(&self, value: ValueId) -> Result<Option<(Block, ValueId)>> {
+    /// The block that ends in a value; `None` if the stem ends there.
+    fn block(&self, value: ValueId) -> Result<Option<Block>> {
         let graph = self.graph;
         // Channel mixer: with a residual, where the block keeps channels and size.
         let mixer = |value: ValueId| {
@@ -113,21 +146,22 @@ impl Walk<'_, '_> {
         let (kept, stride) = match dims {
             [before, behind] if before == behind => (true, [1, 1]),
             MEDIUM_WIDENING => (false, [1, 1]),
-            _ => (false, [2, 1]),
+            _ => (false, self.halving),
         };
         let what = "a block with a stride of (1, 1) and a residual where the channels stay, and a stride of \
-                    (2, 1) and none where they change";
+                    (2, 1), in detectors (2, 2), and none where they change";
         let known = kept == residual && depthwise.strides == stride;
         self.find(known.then_some(()), value, what)?;
-        let input = depthwise.input;
-        Ok(Some((Block { depthwise, squeeze_excite, expand, project, residual }, input)))
+        Ok(Some(Block { depthwise, squeeze_excite, expand, project, residual }))
     }
 
-    /// Two convolutions with stride 2, between which small and medium networks have two branches.
-    fn stem(&mut self, value: ValueId) -> Result<()> {
+    /// Two convolutions with stride 2, between which small and medium networks have two branches; gives the
+    /// kind of the stem and the channels of its output.
+    pub(super) fn stem(&mut self, value: ValueId) -> Result<(RepVitStem, usize)> {
         let graph = self.graph;
+        let dim = |last: &Conv| last.weight.shape().first().copied().unwrap_or(0);
         let what = "the end of the stem: a 1x1 convolution with ReLU, or one of 3x3 with stride 2";
-        let start = match graph.unary(value, "Relu") {
+        let (start, stem) = match graph.unary(value, "Relu") {
             Some(value) => {
                 let last = self.find(graph.conv(value).filter(is_pointwise), value, what)?;
                 let down =
@@ -147,24 +181,27 @@ impl Walk<'_, '_> {
                         *input == start && *kernel == [2, 2] && *strides == [1, 1] && same
                     });
                 self.find(pool, pooled, "a padded max pool of 2x2 beside the two convolutions")?;
+                let stem = (RepVitStem::Branched, dim(&last));
                 self.put_stem(4, last);
                 self.put_stem(3, down);
                 self.put_stem(2, second);
                 self.put_stem(1, first);
-                graph.unary(start, "Relu").ok_or_else(|| self.misfit(start, "a ReLU"))?
+                (self.find(graph.unary(start, "Relu"), start, "a ReLU")?, stem)
             }
             None => {
                 let last = self.find(graph.conv(value).filter(is_downsampling), value, what)?;
                 let start = self.find(graph.gelu(last.input), last.input, "the stem's GELU")?;
+                let stem = (RepVitStem::Plain, dim(&last));
                 self.put_stem(2, last);
-                start
+                (start, stem)
             }
         };
         let what = "the first convolution, of 3x3 with stride 2";
         let first = self.find(graph.conv(start).filter(is_downsampling), start, what)?;
         let input = first.input;
         self.put_stem(0, first);
-        self.find(graph.is_input(input).then_some(()), input, "the graph's input")
+        self.find(graph.is_input(input).then_some(()), input, "the graph's input")?;
+        Ok(stem)
     }
 
     fn put_stem(&mut self, number: usize, conv: Conv) {
@@ -173,14 +210,19 @@ impl Walk<'_, '_> {
     }
 
     /// A convolution with ReLU.
-    fn relu_conv(&self, value: ValueId, is: fn(&Conv) -> bool, what: &str) -> Result<Conv> {
+    pub(super) fn relu_conv(
+        &self,
+        value: ValueId,
+        is: fn(&Conv) -> bool,
+        what: &str,
+    ) -> Result<Conv> {
         let conv = self.graph.unary(value, "Relu").and_then(|value| self.graph.conv(value));
         self.find(conv.filter(is), value, what)
     }
 }
 
 /// A 3x3 convolution padded by one.
-fn is_three_by_three(conv: &Conv) -> bool {
+pub(super) fn is_three_by_three(conv: &Conv) -> bool {
     conv.weight.shape()[2..] == [3, 3] && conv.padding == Padding::Zeros([1; 4])
 }
 

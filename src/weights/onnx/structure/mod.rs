@@ -5,6 +5,7 @@
 //! number of steps is at most that of the nodes: every step leads to a node before the last one.
 
 mod blocks;
+mod detector;
 mod necks;
 
 use std::ops::Range;
@@ -24,24 +25,41 @@ use crate::error::{Result, WeightsError};
 /// [`WeightsError::Malformed`] if the graph is damaged.
 pub(super) fn read(buffer: &SharedBuffer, graph: Range<usize>) -> Result<WeightsFile> {
     let graph = Graph::read(buffer, graph)?;
-    let mut walk = Walk { graph: &graph, parameters: Vec::new() };
+    let mut walk = Walk { graph: &graph, halving: [2, 1], parameters: Vec::new() };
     let features = walk.head()?;
     walk.encoder(features)?;
-    let mut tensors = TensorList::new(FORMAT, buffer.as_slice().len());
-    for (name, tensor) in walk.parameters {
-        tensors.push(&name, tensor)?;
-    }
-    Ok(WeightsFile::from_tensors(tensors.into_tensors()))
+    walk.into_file(buffer)
+}
+
+/// Reads the parameters of a network that finds text.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_detector(buffer: &SharedBuffer, graph: Range<usize>) -> Result<WeightsFile> {
+    let graph = Graph::read(buffer, graph)?;
+    let mut walk = Walk { graph: &graph, halving: [2, 2], parameters: Vec::new() };
+    let detector = walk.detector()?;
+    Ok(WeightsFile { detector: Some(detector), ..walk.into_file(buffer)? })
 }
 
 /// A walk through a graph, from its end to its start.
 struct Walk<'g, 'a> {
     graph: &'g Graph<'a>,
+    /// Strides, down and across, of blocks that change the channels.
+    halving: [i64; 2],
     /// What was found so far, under canonical names.
     parameters: Vec<(String, StoredTensor)>,
 }
 
 impl Walk<'_, '_> {
+    fn into_file(self, buffer: &SharedBuffer) -> Result<WeightsFile> {
+        let mut tensors = TensorList::new(FORMAT, buffer.as_slice().len());
+        for (name, tensor) in self.parameters {
+            tensors.push(&name, tensor)?;
+        }
+        Ok(WeightsFile::from_tensors(tensors.into_tensors()))
+    }
+
     fn put(&mut self, name: &str, part: &str, tensor: StoredTensor) {
         self.parameters.push((format!("{name}.{part}"), tensor));
     }
@@ -85,7 +103,8 @@ impl Walk<'_, '_> {
         };
         let detail = format!(
             "the graph is none of those that are known (SVTRv2's export and OpenOCR's server and mobile, by \
-             the names of their modules; PP-OCRv6's recognisers tiny, small and medium, by their structure): \
+             the names of their modules; PP-OCRv6's recognisers tiny, small and medium, and its detectors, by \
+             their structure): \
              {node} is not {what}"
         );
         WeightsError::NotSvtrv2 { detail }.into()
