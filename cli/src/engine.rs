@@ -1,7 +1,8 @@
-//! `svtrv2 bulk` and `svtrv2 sql`, which the program `svtrv2-datafusion` runs.
+//! Commands of programs of their own: `svtrv2 bulk` and `svtrv2 sql` of `svtrv2-datafusion`, `svtrv2 page` of
+//! `svtrv2-page`.
 //!
-//! Its engine has several hundred crates, more than everything else here: who does not need it does
-//! not build it.
+//! The engine of the former has several hundred crates, more than everything else here: who does not need it
+//! does not build it.
 
 use std::env::consts::EXE_SUFFIX;
 use std::ffi::OsString;
@@ -12,8 +13,6 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 
 use crate::failure::{Failure, Result};
-
-const PROGRAM: &str = "svtrv2-datafusion";
 
 /// Settings of glibc's allocator: larger blocks, such as row groups of images, go back to the system when
 /// they are freed, and a core has one arena, not eight. By itself it lets every thread keep some of them,
@@ -35,24 +34,37 @@ pub struct Arguments {
     arguments: Vec<OsString>,
 }
 
-/// Runs the program and ends as it does.
+/// Runs a command of `svtrv2-datafusion` and ends as it does.
 pub fn run(command: &str, arguments: &Arguments) -> Result<ExitCode> {
-    let program = program();
     let unset = allocator().into_iter().filter(|(name, _)| std::env::var_os(name).is_none());
-    let mut child = Command::new(&program);
-    match child.arg(command).args(&arguments.arguments).envs(unset).status() {
+    let name = "svtrv2-datafusion";
+    ended(
+        command,
+        name,
+        Command::new(program(name)).arg(command).args(&arguments.arguments).envs(unset),
+    )
+}
+
+/// Runs `svtrv2-page` and ends as it does.
+pub fn run_page(arguments: &Arguments) -> Result<ExitCode> {
+    let name = "svtrv2-page";
+    ended("page", name, Command::new(program(name)).args(&arguments.arguments))
+}
+
+fn ended(command: &str, name: &str, child: &mut Command) -> Result<ExitCode> {
+    match child.status() {
         // A program that a signal ended has no status.
         Ok(status) => Ok(ExitCode::from(status.code().map_or(1, |code| code as u8))),
         Err(error) if error.kind() == ErrorKind::NotFound => Err(Failure::Input(format!(
-            "`svtrv2 {command}` needs the program {PROGRAM}: cargo install {PROGRAM}"
+            "`svtrv2 {command}` needs the program {name}: cargo install {name}"
         ))),
-        Err(error) => Err(Failure::file(&program)(error)),
+        Err(error) => Err(Failure::file(child.get_program().as_ref())(error)),
     }
 }
 
 /// The program beside this one, as `cargo install` puts it, or that of the search path.
-fn program() -> PathBuf {
-    let name = format!("{PROGRAM}{EXE_SUFFIX}");
+fn program(name: &str) -> PathBuf {
+    let name = format!("{name}{EXE_SUFFIX}");
     let beside = std::env::current_exe().map(|own| own.with_file_name(&name));
     beside.ok().filter(|path| path.is_file()).unwrap_or_else(|| name.into())
 }

@@ -52,6 +52,8 @@ enum Command {
     Bulk(engine::Arguments),
     /// Run SQL with the functions read_text and read_regions (package svtrv2-datafusion)
     Sql(engine::Arguments),
+    /// Find and recognise the text of whole pages (package svtrv2-page)
+    Page(engine::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "train")]
         Command::EnglishLm(arguments) => english_lm::run(&arguments),
         Command::Bulk(arguments) => return ended(engine::run("bulk", &arguments)),
+        Command::Page(arguments) => return ended(engine::run_page(&arguments)),
         Command::Sql(arguments) => return ended(engine::run("sql", &arguments)),
     };
     ended(outcome.map(|()| ExitCode::SUCCESS))

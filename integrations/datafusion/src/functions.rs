@@ -67,7 +67,7 @@ pub struct ReadRegions {
 
 /// Types are checked by `coerce_types`. The same arguments give the same result, so that the engine
 /// may evaluate a call once where a query has it twice.
-fn signature(parameters: &[&str]) -> Result<Signature> {
+pub(crate) fn signature(parameters: &[&str]) -> Result<Signature> {
     Signature::user_defined(Volatility::Immutable)
         .with_parameter_names(parameters.iter().map(|name| (*name).to_owned()).collect())
 }
@@ -211,11 +211,11 @@ impl ScalarUDFImpl for ReadRegions {
     }
 }
 
-const OPTIONS_HELP: &str =
+pub(crate) const OPTIONS_HELP: &str =
     "A constant struct or map, such as {'decoder': 'english'}, over the settings svtrv2.*";
 
 /// Names of options are known when the query is planned, their values if they are literals.
-fn check_options(args: &ReturnFieldArgs, index: usize) -> Result<()> {
+pub(crate) fn check_options(args: &ReturnFieldArgs, index: usize) -> Result<()> {
     if let Some(DataType::Struct(fields)) = args.arg_fields.get(index).map(|f| f.data_type()) {
         fields.iter().try_for_each(|field| check_name(field.name()))?;
     }
@@ -226,7 +226,10 @@ fn check_options(args: &ReturnFieldArgs, index: usize) -> Result<()> {
 }
 
 /// The session's options, changed by the argument.
-fn options(session: &ConfigOptions, argument: Option<&ColumnarValue>) -> Result<ReadOptions> {
+pub(crate) fn options(
+    session: &ConfigOptions,
+    argument: Option<&ColumnarValue>,
+) -> Result<ReadOptions> {
     let session = session.extensions.get::<ReadOptions>().cloned().unwrap_or_default();
     match argument {
         None => Ok(session),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `read_text(image [, options])` | [`result_type`]: text, confidence, score, characters, words, error |
 //! | `read_regions(page, regions [, options])` | [`results_type`]: a list of the same |
+//! | `read_page(image [, options])` (feature `page`) | `page_type`: text, angle, lines with words, error |
 //!
 //! Images are PNG or JPEG files in binary columns. NULL gives NULL; a damaged image gives an `error`
 //! and leaves the other rows alone. Texts are those of [`svtrv2::Recognizer::recognize_batch`].
@@ -48,6 +49,8 @@ mod functions;
 mod images;
 mod options;
 mod output;
+#[cfg(feature = "page")]
+mod pages;
 mod provenance;
 mod recognizers;
 mod regions;
@@ -63,6 +66,8 @@ pub use functions::{ReadRegions, ReadText, recognize_files, recognize_images};
 pub use images::Counts;
 pub use options::ReadOptions;
 pub use output::{result_type, results_type};
+#[cfg(feature = "page")]
+pub use pages::{ReadPage, page_type, read_pages};
 pub use provenance::{ContentHash, provenance};
 pub use recognizers::recognizer;
 pub use sql::{parse, sql};
@@ -95,7 +100,12 @@ pub fn configured(config: SessionConfig) -> SessionConfig {
 /// # Errors
 /// None today.
 pub fn functions() -> Result<Vec<Arc<ScalarUDF>>> {
-    Ok(vec![Arc::new(ReadText::new()?.into()), Arc::new(ReadRegions::new()?.into())])
+    Ok(vec![
+        Arc::new(ReadText::new()?.into()),
+        Arc::new(ReadRegions::new()?.into()),
+        #[cfg(feature = "page")]
+        Arc::new(ReadPage::new()?.into()),
+    ])
 }
 
 /// Registers the functions in a session. Its configuration needs the extension [`ReadOptions`] for

@@ -79,6 +79,13 @@ static DECODER: [Key; 16] = [
     key("renormalize", Kind::Switch, "divide probabilities by those of the permitted characters"),
 ];
 
+/// The options of the detector, for `read_page`.
+static DETECTOR: [Key; 1] = [key(
+    "detector",
+    Kind::File { or: &[] },
+    "file of the network that finds the lines of pages, for read_page",
+)];
+
 /// The options of results, whatever recognised them.
 static RESULT: [Key; 1] =
     [key("words_by_gaps", Kind::Switch, "words end at wide gaps too, not at spaces alone")];
@@ -117,12 +124,12 @@ impl ReadOptions {
 
     /// These options without those of the decoder and of results.
     pub(crate) fn of_network(&self) -> Self {
-        self.without(&[&DECODER, &RESULT])
+        self.without(&[&DECODER, &DETECTOR, &RESULT])
     }
 
-    /// These options without those of results.
+    /// These options without those of the detector and of results.
     pub(crate) fn of_recognizer(&self) -> Self {
-        self.without(&[&RESULT])
+        self.without(&[&DETECTOR, &RESULT])
     }
 
     /// The options of the decoder.
@@ -196,7 +203,7 @@ pub(crate) fn check_name(name: &str) -> Result<()> {
 }
 
 fn all_keys() -> impl Iterator<Item = &'static Key> {
-    NETWORK.iter().chain(&DECODER).chain(&RESULT)
+    NETWORK.iter().chain(&DECODER).chain(&DETECTOR).chain(&RESULT)
 }
 
 fn find(name: &str) -> Result<&'static Key> {
@@ -351,7 +358,7 @@ mod tests {
         let mut options = ReadOptions::default();
         options.set("beam", "4").unwrap();
         let entries = options.entries();
-        assert_eq!(entries.len(), NETWORK.len() + DECODER.len() + RESULT.len());
+        assert_eq!(entries.len(), NETWORK.len() + DECODER.len() + DETECTOR.len() + RESULT.len());
         let set: Vec<_> = entries.iter().filter(|entry| entry.value.is_some()).collect();
         assert_eq!(set.len(), 1);
         assert_eq!((set[0].key.as_str(), set[0].value.as_deref()), ("svtrv2.beam", Some("4")));

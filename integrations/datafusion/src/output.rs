@@ -180,7 +180,7 @@ impl Offsets {
         Ok(())
     }
 
-    fn finish(self) -> OffsetBuffer<i32> {
+    pub(crate) fn finish(self) -> OffsetBuffer<i32> {
         OffsetBuffer::new(self.0.into())
     }
 }

@@ -13,25 +13,21 @@ pub enum Error {
     /// The image cannot be decoded, the recogniser's weights do not fit, or recognition failed.
     #[error(transparent)]
     Recognizer(#[from] svtrv2::Error),
-    /// The detector's file could not be opened or read.
-    #[error("cannot read the detector {}", path.display())]
-    DetectorIo {
+    /// The detector's file could not be read, or is no network that finds text.
+    #[error("cannot use the detector {}", path.display())]
+    Detector {
         /// The file.
         path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The detector's file is no network that this crate can run.
-    #[error("the detector is not usable: {detail}")]
-    DetectorModel {
         /// What is wrong with it.
-        detail: String,
+        source: svtrv2::Error,
     },
-    /// The detector failed on an image.
-    #[error("the detector failed: {detail}")]
-    DetectorRun {
-        /// What the engine said.
-        detail: String,
+    /// No threads could be started.
+    #[error("cannot start {threads} threads")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the operating system said.
+        source: rayon::ThreadPoolBuildError,
     },
     /// An option is out of range.
     #[error("{option}: {detail}")]

@@ -1,8 +1,8 @@
 //! From a page to its text: finds the lines of scans and photographs and recognises them.
 //!
-//! [`Detector`] runs a detection network (PP-OCRv6's, on the engine rten) and gives boxes. [`Reader`] puts
+//! [`Detector`] runs a network that finds text (PP-OCRv6's) and gives boxes. [`Reader`] puts
 //! [`svtrv2::Recognizer`] behind it and gives a [`PageText`]: lines in reading order, with words, boxes and
-//! confidences. [`Document`] writes it as text, JSON, hOCR, ALTO, TSV or a searchable PDF.
+//! confidences. `Document` (feature `documents`) writes it as text, JSON, hOCR, ALTO, TSV or a searchable PDF.
 //!
 //! ```no_run
 //! use svtrv2_page::svtrv2::{Page, Recognizer};
@@ -41,6 +41,7 @@
 mod detect;
 mod error;
 mod order;
+#[cfg(feature = "documents")]
 mod output;
 mod reader;
 mod text;
@@ -50,6 +51,7 @@ pub use svtrv2;
 
 pub use detect::{Detector, DetectorOptions, Scale, TextBox};
 pub use error::{Error, Result};
+#[cfg(feature = "documents")]
 pub use output::{Document, DocumentPage, Format, draw};
-pub use reader::{Reader, ReaderOptions};
+pub use reader::{Reader, ReaderOptions, in_reading_order};
 pub use text::{Line, PageText, Word};

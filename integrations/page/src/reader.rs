@@ -1,14 +1,14 @@
 //! From a page to its text: detector, recogniser, reading order.
 
+use std::sync::Arc;
+
 use svtrv2::{Page, Quad, Recognition, Recognizer, Region};
 
 use crate::detect::{Detector, TextBox};
 use crate::error::{Error, Result};
 use crate::order;
-use crate::text::{Line, PageText, Word};
+use crate::text::{Line, PageText, Word, is_tall, tallness};
 
-/// A box is tall if it is higher than wide by more than this factor: its text is taken to run downwards.
-const TALL: f32 = 1.5;
 /// Boxes that are higher by more than this show no upright character.
 const MAX_UPRIGHT: f32 = 3.0;
 
@@ -36,8 +36,8 @@ impl Default for ReaderOptions {
 /// ([`DetectorOptions::threads`](crate::DetectorOptions::threads)). A reader is `Send + Sync`; results do
 /// not depend on the number of threads or on other pages.
 pub struct Reader {
-    detector: Detector,
-    recognizer: Recognizer,
+    detector: Arc<Detector>,
+    recognizer: Arc<Recognizer>,
     options: ReaderOptions,
     has_space: bool,
 }
@@ -46,6 +46,11 @@ impl Reader {
     /// A reader with default options. The recogniser's own option `orientation` should be the default, as
     /// it is: the reader turns lines itself.
     pub fn new(detector: Detector, recognizer: Recognizer) -> Self {
+        Self::shared(Arc::new(detector), Arc::new(recognizer))
+    }
+
+    /// The same with networks that others use too.
+    pub fn shared(detector: Arc<Detector>, recognizer: Arc<Recognizer>) -> Self {
         let has_space = recognizer.charset().class(" ").is_some();
         Reader { detector, recognizer, options: ReaderOptions::default(), has_space }
     }
@@ -83,7 +88,7 @@ impl Reader {
         self.read_boxes(page, &boxes)
     }
 
-    /// The text in boxes of a page, from any detector: rectangles as of [`TextBox`].
+    /// The text in boxes of a page, from any detector, as of [`TextBox`].
     ///
     /// # Errors
     /// [`Error::Recognizer`] if the recogniser's device fails.
@@ -113,22 +118,33 @@ impl Reader {
         page: &Page,
         boxes: &[TextBox],
     ) -> Result<Vec<Option<(Quad, Recognition)>>> {
-        let first: Vec<Quad> = boxes.iter().map(|found| upright(found.quad)).collect();
-        let mut best = self.recognize_quads(page, &first)?;
+        let first = boxes.iter().map(|found| {
+            let quad = upright(found.quad);
+            let outline = Some(&found.outline).filter(|outline| !outline.is_empty());
+            (quad, outline.map_or_else(|| quad.into(), |outline| Region::Polygon(outline.clone())))
+        });
+        let first: Vec<(Quad, Region)> = first.collect();
+        let mut best = self.recognize_regions(page, &first)?;
         // Other ways to see the boxes that are not certain.
         let mut others: Vec<(usize, Quad)> = Vec::new();
         for (index, result) in best.iter().enumerate() {
-            let Some((quad, recognition)) = result else { continue };
-            if recognition.score < self.options.turn_below {
-                others.push((index, turned(*quad, 2)));
+            let is_curved = !boxes[index].outline.is_empty();
+            let quad = first[index].0;
+            let sure = result.as_ref().map(|(_, recognition)| recognition.score);
+            if sure.map_or(is_curved, |score| score < self.options.turn_below) {
+                others.push((index, turned(quad, 2)));
                 let own = boxes[index].quad;
-                if own != *quad && tallness(own) < MAX_UPRIGHT {
+                if own != quad && tallness(own) < MAX_UPRIGHT {
                     others.push((index, own));
+                }
+                if is_curved {
+                    others.push((index, quad));
                 }
             }
         }
-        let quads: Vec<Quad> = others.iter().map(|(_, quad)| *quad).collect();
-        for ((index, _), other) in others.iter().zip(self.recognize_quads(page, &quads)?) {
+        let regions: Vec<(Quad, Region)> =
+            others.iter().map(|&(_, quad)| (quad, quad.into())).collect();
+        for ((index, _), other) in others.iter().zip(self.recognize_regions(page, &regions)?) {
             let Some((quad, recognition)) = other else { continue };
             let is_better =
                 best[*index].as_ref().is_none_or(|(_, best)| rank(&recognition) > rank(best));
@@ -139,20 +155,21 @@ impl Reader {
         Ok(best)
     }
 
-    /// Recognises quadrilaterals; nothing for those that cannot be cropped or are too long.
-    fn recognize_quads(
+    /// Recognises regions, each with the quadrilateral of its line; nothing for those that cannot be cropped or are
+    /// too long.
+    fn recognize_regions(
         &self,
         page: &Page,
-        quads: &[Quad],
+        regions: &[(Quad, Region)],
     ) -> Result<Vec<Option<(Quad, Recognition)>>> {
-        let regions: Vec<Region> = quads.iter().map(|&quad| quad.into()).collect();
-        let results = self.recognizer.recognize_regions(page, &regions);
-        let with_quad = |(result, &quad)| match result {
+        let only: Vec<Region> = regions.iter().map(|(_, region)| region.clone()).collect();
+        let results = self.recognizer.recognize_regions(page, &only);
+        let with_quad = |(result, &(quad, _)): (_, &(Quad, Region))| match result {
             Ok(recognition) => Ok(Some((quad, recognition))),
             Err(svtrv2::Error::Region(_) | svtrv2::Error::Image(_)) => Ok(None),
             Err(error) => Err(error.into()),
         };
-        results.into_iter().zip(quads).map(with_quad).collect()
+        results.into_iter().zip(regions).map(with_quad).collect()
     }
 
     /// The line of a recognition; none without text. Its place is set later.
@@ -179,20 +196,24 @@ impl Reader {
     }
 }
 
+/// Boxes in reading order, each with the corner first where its text starts, for a program that recognises them
+/// itself: boxes that are much higher than wide are taken to run downwards.
+pub fn in_reading_order(boxes: &[TextBox]) -> Vec<TextBox> {
+    let upright: Vec<TextBox> =
+        boxes.iter().map(|found| TextBox { quad: upright(found.quad), ..found.clone() }).collect();
+    let quads: Vec<Quad> = upright.iter().map(|found| found.quad).collect();
+    let places = order::order(&quads, order::angle(&quads));
+    places.iter().filter_map(|place| upright.get(place.index).cloned()).collect()
+}
+
 /// What results for the same box are ranked by: any text before none, then its characters' probability.
 fn rank(recognition: &Recognition) -> (bool, f32) {
     (!recognition.text.is_empty(), recognition.score)
 }
 
-/// How many times as high as wide a box is.
-fn tallness(Quad([a, b, c, d]): Quad) -> f32 {
-    let (width, height) = (a.distance(b).max(d.distance(c)), a.distance(d).max(b.distance(c)));
-    height / width.max(1e-3)
-}
-
 /// The box with its first corner where text starts: a tall box is turned.
 fn upright(quad: Quad) -> Quad {
-    if tallness(quad) > TALL { turned(quad, 1) } else { quad }
+    if is_tall(quad) { turned(quad, 1) } else { quad }
 }
 
 /// The corners from the one that is `quarters` behind the first, clockwise.

@@ -43,6 +43,21 @@ fn a_page_in_every_direction() {
 
 #[test]
 #[ignore = "needs SVTRV2_PAGE_MODELS"]
+fn text_along_arcs() {
+    let reader = reader(2);
+    let mut line = Picture::new(900, 120, 250);
+    line.write("International Trade Fair", 50.0, 30.0, 60.0, 20);
+    for radius in [420.0, -420.0] {
+        let bent = line.bent(radius);
+        let boxes = reader.detector().detect(&bent.page()).unwrap();
+        assert!(boxes.iter().any(|found| !found.outline.is_empty()), "{radius}: {boxes:?}");
+        let text = reader.read(&bent.page()).unwrap();
+        assert_eq!(lines(&text), ["International Trade Fair"], "{radius}");
+    }
+}
+
+#[test]
+#[ignore = "needs SVTRV2_PAGE_MODELS"]
 fn pages_without_text() {
     let reader = reader(2);
     let cases = [
@@ -170,11 +185,11 @@ fn files_that_are_no_detector() {
     for (name, bytes) in
         [("empty", &[][..]), ("text", b"no network"), ("cut", &file[..file.len() / 2])]
     {
-        assert!(matches!(open(bytes), Some(Error::DetectorModel { .. })), "{name}");
+        assert!(matches!(open(bytes), Some(Error::Detector { .. })), "{name}");
     }
     let missing = Detector::open(folder.path().join("missing.onnx")).err();
-    assert!(matches!(missing, Some(Error::DetectorIo { .. })));
-    assert!(matches!(Detector::open(folder.path()).err(), Some(Error::DetectorModel { .. })));
+    assert!(matches!(missing, Some(Error::Detector { .. })));
+    assert!(matches!(Detector::open(folder.path()).err(), Some(Error::Detector { .. })));
     let options = DetectorOptions { min_side: 0, ..DetectorOptions::default() };
     let refused = Detector::with_options(&path, options).err();
     assert!(matches!(refused, Some(Error::Option { option: "min_side", .. })));

@@ -139,7 +139,8 @@ fn boxes(
                     .iter()
                     .map(|found| {
                         let corners = found.quad.0.map(|p| [p.x, p.y]);
-                        serde_json::json!({ "score": found.score, "quad": corners })
+                        let outline: Vec<[f32; 2]> = found.outline.iter().map(|p| [p.x, p.y]).collect();
+                        serde_json::json!({ "score": found.score, "quad": corners, "outline": outline })
                     })
                     .collect();
                 let object = serde_json::json!({ "file": input.name(), "boxes": boxes });

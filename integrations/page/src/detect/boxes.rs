@@ -2,10 +2,12 @@
 
 use svtrv2::{Point, Quad};
 
+use super::curve::outline;
 use super::options::DetectorOptions;
 use super::plan::Plan;
-use super::regions::{Place, Rectangle, regions};
+use super::regions::{Pixel, Place, Rectangle, regions};
 use super::{TextBox, in_parallel};
+use crate::text::is_tall;
 
 /// The least shorter side of a region in pixels of the map, before and after it has grown.
 const MIN_SIDE: f64 = 3.0;
@@ -47,6 +49,18 @@ impl Map {
         regions(mask.chunks_exact(self.width))
     }
 
+    /// The mean of the pixels of runs, each given by its first and last pixel.
+    fn mean_of_runs(&self, runs: &[Pixel]) -> f32 {
+        let (mut sum, mut count) = (0.0f64, 0usize);
+        for run in runs.chunks_exact(2) {
+            let [(first, y), (last, _)] = [run[0], run[1]];
+            let row = &self.values[y as usize * self.width..][first as usize..=last as usize];
+            sum += row.iter().map(|&value| f64::from(value)).sum::<f64>();
+            count += row.len();
+        }
+        if count == 0 { 0.0 } else { (sum / count as f64) as f32 }
+    }
+
     /// The mean of the pixels inside a convex quadrilateral, its edges included.
     fn mean(&self, corners: [Place; 4]) -> f32 {
         // Whole pixels, as the reference fills.
@@ -85,12 +99,9 @@ pub(super) fn find(map: &Map, plan: &Plan, options: &DetectorOptions) -> Vec<Tex
     let regions = map.regions(options.pixel_threshold);
     let ratio = f64::from(options.unclip_ratio);
     let found = in_parallel(regions.len(), |index| {
-        let region = Rectangle::around(regions[index].clone())?;
+        let runs = &regions[index];
+        let region = Rectangle::around(runs.clone())?;
         if region.width.min(region.height) < MIN_SIDE {
-            return None;
-        }
-        let score = map.mean(region.corners());
-        if score < options.box_threshold {
             return None;
         }
         let (width, height) = (region.width, region.height);
@@ -98,9 +109,29 @@ pub(super) fn find(map: &Map, plan: &Plan, options: &DetectorOptions) -> Vec<Tex
         if grown.width.min(grown.height) < MIN_GROWN_SIDE {
             return None;
         }
-        Some(TextBox { quad: on_page(grown, plan)?, score })
+        let quad = on_page(grown, plan)?;
+        let outline = outline(runs, region, is_tall(quad), ratio);
+        // The rectangle around curved text is empty in its middle.
+        let score = match &outline {
+            Some(_) => map.mean_of_runs(runs),
+            None => map.mean(region.corners()),
+        };
+        if score < options.box_threshold {
+            return None;
+        }
+        let outline = outline.unwrap_or_default();
+        let outline = outline.into_iter().map(|(x, y)| place_on_page(x, y, plan)).collect();
+        Some(TextBox { quad, outline, score })
     });
     found.into_iter().flatten().collect()
+}
+
+/// A place between the map's pixels in the page, inside it.
+fn place_on_page(x: f64, y: f64, plan: &Plan) -> Point {
+    let [width, height] = plan.page.map(|length| length as f32);
+    // The middle of a pixel of the map is half a pixel behind its number.
+    let (x, y) = plan.to_page(x as f32 + 0.5, y as f32 + 0.5);
+    Point::new(x.clamp(0.0, width), y.clamp(0.0, height))
 }
 
 /// The rectangle's corners in whole pixels of the page, inside it, clockwise from the upper of the two

@@ -1,11 +1,12 @@
 //! Where text stands on a page: the network's map of probabilities, and rectangles around its regions.
 //!
 //! In the order of the data: `plan.rs` chooses the size that the network sees, `pixels.rs` resizes the
-//! page, `tiles.rs` cuts large maps, `network.rs` runs the network, `regions.rs`
-//! finds connected pixels, `boxes.rs` makes boxes of them.
+//! page, `tiles.rs` cuts large maps, `regions.rs`
+//! finds connected pixels, `boxes.rs` makes boxes of them, `curve.rs` outlines of those that bend. The network is the
+//! library's.
 
 mod boxes;
-mod network;
+mod curve;
 mod options;
 mod pixels;
 mod plan;
@@ -15,24 +16,37 @@ mod tiles;
 use std::path::Path;
 
 use rayon::prelude::*;
-use svtrv2::{Page, Quad};
+use svtrv2::inference::DetectorModel;
+use svtrv2::weights::DetectorWeights;
+use svtrv2::{Page, Point, Quad};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use boxes::Map;
-use network::Network;
 pub use options::{DetectorOptions, Scale};
 use pixels::Source;
+#[cfg(feature = "documents")]
 pub(crate) use pixels::rgb;
 use plan::Plan;
 
 /// A region that shows a line of text, or a part of one.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct TextBox {
     /// The rectangle around it in pixels of the page. The corners are clockwise, and the first is the one
     /// that is the upper of the two leftmost, however the text runs.
     pub quad: Quad,
+    /// The outline of curved text as of [`Region::Polygon`](svtrv2::Region::Polygon), clockwise from the text's own
+    /// upper left; text that is much higher than wide is taken to run downwards. Empty for straight text.
+    pub outline: Vec<Point>,
     /// The mean probability (0..=1) of its pixels to be text.
     pub score: f32,
+}
+
+impl TextBox {
+    /// A box of straight text.
+    pub fn new(quad: Quad, score: f32) -> Self {
+        TextBox { quad, outline: Vec::new(), score }
+    }
 }
 
 /// Finds text in pages with a network that gives each pixel's probability to be text (DB, [arXiv
@@ -50,12 +64,15 @@ pub struct TextBox {
 /// # Ok::<(), svtrv2_page::Error>(())
 /// ```
 pub struct Detector {
-    network: Network,
+    network: DetectorModel,
+    /// Threads of its own, where a number was asked for.
+    pool: Option<rayon::ThreadPool>,
     options: DetectorOptions,
 }
 
 impl Detector {
-    /// Opens an ONNX file with default options.
+    /// Opens the ONNX export of one of PP-OCRv6's detectors, or a file that
+    /// [`DetectorWeights::save`] wrote, with default options.
     ///
     /// # Errors
     /// As [`Detector::with_options`].
@@ -63,15 +80,30 @@ impl Detector {
         Self::with_options(path, DetectorOptions::default())
     }
 
-    /// Opens an ONNX file.
+    /// Opens such a file.
     ///
     /// # Errors
-    /// [`Error::DetectorIo`](crate::Error::DetectorIo) if the file cannot be read,
-    /// [`Error::DetectorModel`](crate::Error::DetectorModel) if it is no network of one image input and one
-    /// output, [`Error::Option`](crate::Error::Option) for an option out of range.
+    /// [`Error::Detector`] if the file cannot be read or is no network that finds text, [`Error::Option`] for
+    /// an option out of range, [`Error::Threads`] if no threads can be started.
     pub fn with_options(path: impl AsRef<Path>, options: DetectorOptions) -> Result<Self> {
+        let path = path.as_ref();
         options.check()?;
-        Ok(Detector { network: Network::open(path.as_ref(), options.threads)?, options })
+        let failed = |source| Error::Detector { path: path.to_owned(), source };
+        Self::from_weights(&DetectorWeights::open(path).map_err(failed)?, options)
+    }
+
+    /// Builds a detector from weights.
+    ///
+    /// # Errors
+    /// [`Error::Recognizer`] if the weights are damaged; as [`Detector::with_options`].
+    pub fn from_weights(weights: &DetectorWeights, options: DetectorOptions) -> Result<Self> {
+        options.check()?;
+        let network = if options.int8 { weights.int8_model()? } else { weights.model()? };
+        let start = |threads| {
+            let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+            built.map_err(|source| Error::Threads { threads, source })
+        };
+        Ok(Detector { network, pool: options.threads.map(start).transpose()?, options })
     }
 
     /// The options in force.
@@ -85,9 +117,7 @@ impl Detector {
     /// of the size that the network sees, and the network's own memory for one tile.
     ///
     /// # Errors
-    /// [`Error::DetectorRun`](crate::Error::DetectorRun) if the network fails, or gives anything but a
-    /// probability for each pixel; [`Error::Recognizer`](crate::Error::Recognizer) if the page is to be
-    /// enlarged to more than 64 million pixels.
+    /// [`Error::Recognizer`] if the page is to be enlarged to more than 64 million pixels.
     pub fn detect(&self, page: &Page) -> Result<Vec<TextBox>> {
         let plan = Plan::new(page.width(), page.height(), &self.options);
         let source = Source::new(page, &plan)?;
@@ -97,7 +127,10 @@ impl Detector {
 
     /// Runs a job on the detector's threads.
     pub(crate) fn run<R: Send>(&self, job: impl FnOnce() -> R + Send) -> R {
-        self.network.run_on_pool(job)
+        match &self.pool {
+            Some(pool) => pool.install(job),
+            None => job(),
+        }
     }
 
     /// The probability of every pixel, `[height, width]`, tile by tile.
@@ -106,7 +139,8 @@ impl Detector {
         for tile in tiles::cut(plan.width, plan.height, self.options.tile_pixels) {
             let input = self.run(|| source.input(tile.area));
             let (width, height) = (tile.area.width, tile.area.height);
-            let probabilities = self.network.probabilities(input, width, height)?;
+            let run = || self.network.probabilities(input, height as usize, width as usize);
+            let probabilities = self.run(run)?.values;
             let own = tile.own;
             let (left, first) = (own.x - tile.area.x, own.y - tile.area.y);
             let rows = probabilities.chunks_exact(width as usize).skip(first as usize);

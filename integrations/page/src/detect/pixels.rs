@@ -50,12 +50,11 @@ impl<'a> Source<'a> {
         Ok(Source { pixels: Pixels::Resized(resized), left, upper })
     }
 
-    /// The network's input for an area of the map: `[3, height, width]`, blue, green, red, from -1 to 1;
+    /// The network's input for an area of the map: `[height, width, 3]`, blue, green, red, from -1 to 1;
     /// -1 (black) beyond the page.
     pub(super) fn input(&self, area: Area) -> Vec<f32> {
         let (width, height) = (area.width as usize, area.height as usize);
-        let plane = width * height;
-        let mut input = vec![-1.0; 3 * plane];
+        let mut input = vec![-1.0; 3 * width * height];
         let part = match &self.pixels {
             Pixels::Own(page) => own_pixels(page, area),
             Pixels::Resized(_) => None,
@@ -84,12 +83,12 @@ impl<'a> Source<'a> {
             let from = (y + row as i64) as usize * crop_width as usize;
             let from = 3 * (from + (x + first_column as i64) as usize);
             let pixels = &rgb[from..from + 3 * (end_column - first_column)];
-            for (channel, offset) in [2, 1, 0].into_iter().enumerate() {
-                let start = channel * plane + row * width;
-                let to = &mut input[start + first_column..start + end_column];
-                for (value, pixel) in to.iter_mut().zip(pixels.as_chunks::<3>().0) {
-                    *value = values[usize::from(pixel[offset])];
-                }
+            let start = 3 * (row * width + first_column);
+            let to = &mut input[start..start + pixels.len()];
+            for (to, [red, green, blue]) in
+                to.as_chunks_mut::<3>().0.iter_mut().zip(pixels.as_chunks::<3>().0)
+            {
+                *to = [*blue, *green, *red].map(|level| values[usize::from(level)]);
             }
         }
         input
@@ -105,6 +104,7 @@ fn own_pixels<'a>(page: &'a Page, area: Area) -> Option<Crop<'a>> {
 }
 
 /// The page's own pixels, RGB row after row.
+#[cfg(feature = "documents")]
 pub(crate) fn rgb(page: &Page) -> Result<Vec<u8>> {
     reduced(page, 1)
 }

@@ -106,6 +106,18 @@ impl Rectangle {
         rectangles.reduce(|a, b| if b.width * b.height < a.width * a.height { b } else { a })
     }
 
+    pub(super) fn center(self) -> Place {
+        self.center
+    }
+
+    /// The direction of its longer side, of length 1: downwards, or to the right.
+    pub(super) fn direction(self, downwards: bool) -> Place {
+        let (x, y) = self.along;
+        let (x, y) = if self.width >= self.height { (x, y) } else { (-y, x) };
+        let backwards = if downwards { y < 0.0 } else { x < 0.0 };
+        if backwards { (-x, -y) } else { (x, y) }
+    }
+
     /// The same with its edges moved outwards.
     pub(super) fn grown(self, distance: f64) -> Self {
         let (width, height) = (self.width + 2.0 * distance, self.height + 2.0 * distance);

@@ -95,6 +95,28 @@ impl Picture {
         turned
     }
 
+    /// Bent: the middle row becomes an arc of `radius` pixels, over the top, or if `radius` is below 0 under the
+    /// bottom.
+    pub fn bent(&self, radius: f32) -> Picture {
+        let (w, h, turn) = (self.width as f32, self.height as f32, radius.signum());
+        let radius = radius.abs();
+        let (width, height) = (w, h + radius * (1.0 - (w / 2.0 / radius).cos()));
+        let mut bent = Picture::new(width.ceil() as u32, height.ceil() as u32, self.pixels[0]);
+        // The middle of the circle, below or above the picture.
+        let middle = if turn > 0.0 { h / 2.0 + radius } else { height - h / 2.0 - radius };
+        for y in 0..bent.height {
+            for x in 0..bent.width {
+                let (dx, dy) = (x as f32 - w / 2.0, turn * (middle - y as f32));
+                let u = w / 2.0 + radius * dx.atan2(dy);
+                let v = h / 2.0 - turn * (dx.hypot(dy) - radius);
+                if u > 0.0 && v > 0.0 && u < w - 1.0 && v < h - 1.0 {
+                    bent.pixels[(y * bent.width + x) as usize] = self.sample(u, v);
+                }
+            }
+        }
+        bent
+    }
+
     /// Bilinear.
     fn sample(&self, x: f32, y: f32) -> u8 {
         let at = |x: f32, y: f32| {
