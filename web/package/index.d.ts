@@ -130,8 +130,10 @@ export interface Failure {
 /** Recognises the text in crops of images and in regions of pages. Computes on the calling thread. */
 export class Recognizer {
   private constructor();
-  /** The English model of the package, with its language model. */
-  static embedded(setup?: Setup): Promise<Recognizer>;
+  /** The package's model for lines and words in all Latin scripts. */
+  static latin(setup?: Setup): Promise<Recognizer>;
+  /** The package's model for English words, with its language model. */
+  static english(setup?: Setup): Promise<Recognizer>;
   /** A weights file (safetensors, PyTorch) in memory. */
   static fromBytes(weights: Uint8Array | ArrayBuffer, setup?: SetupWithModel): Promise<Recognizer>;
   /** The symbols that the network knows. */
@@ -144,6 +146,27 @@ export class Recognizer {
   free(): void;
 }
 
+/** A line of text on a page. */
+export interface FoundLine {
+  /** The rectangle around it; tall ones are taken for text that runs downwards. */
+  quad: Quad;
+  /** A polygon around curved text; empty for straight text. */
+  outline: Point[];
+  /** The mean probability (0 to 1) of its pixels to be text. */
+  score: number;
+}
+
+/** Finds the lines of pages. Computes on the calling thread. */
+export class Detector {
+  private constructor();
+  /** The weights of one of PP-OCRv6's detectors, converted by `svtrv2 convert --detector`. */
+  static fromBytes(weights: Uint8Array | ArrayBuffer): Promise<Detector>;
+  /** The lines in reading order: `recognizeRegions` takes their quads. Throws an Error for bad input. */
+  detect(image: Image): FoundLine[];
+  /** Gives the memory back; the detector cannot be used any more. */
+  free(): void;
+}
+
 /**
  * Recognises in web workers, so that the calling thread stays free and regions of a page are
  * distributed over processors. Shares no memory, so that a page needs no special headers. One worker
@@ -151,8 +174,10 @@ export class Recognizer {
  */
 export class RecognizerPool {
   private constructor();
-  /** The English model of the package, with its language model. */
-  static embedded(setup?: PoolSetup): Promise<RecognizerPool>;
+  /** As `Recognizer.latin`. */
+  static latin(setup?: PoolSetup): Promise<RecognizerPool>;
+  /** As `Recognizer.english`. */
+  static english(setup?: PoolSetup): Promise<RecognizerPool>;
   /** A weights file (safetensors, PyTorch) in memory. The bytes must stay as they are. */
   static fromBytes(weights: Uint8Array | ArrayBuffer, setup?: PoolSetup): Promise<RecognizerPool>;
   /** The symbols that the network knows. */
@@ -170,6 +195,8 @@ export class RecognizerPool {
     regions: Region[],
     options?: Options,
   ): Promise<(Recognition | Failure)[]>;
+  /** As `Detector.detect`, by a worker, which gets the bytes of the detector's weights once. */
+  detect(image: Image, weights: Uint8Array | ArrayBuffer): Promise<FoundLine[]>;
   /** Ends the workers; calls that are under way reject. */
   free(): void;
 }

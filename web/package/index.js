@@ -67,9 +67,15 @@ export class Recognizer {
     this.#module = module;
   }
 
-  static async embedded(setup = {}) {
-    const files = ["./models/english.safetensors", "./models/english.ngram"].map(bytesOf);
+  static async latin(setup = {}) {
+    const weights = bytesOf("./models/latin.safetensors");
     load().catch(() => {}); // meanwhile; fromBytes reports a failure
+    return Recognizer.fromBytes(await weights, setup);
+  }
+
+  static async english(setup = {}) {
+    const files = ["./models/english.safetensors", "./models/english.ngram"].map(bytesOf);
+    load().catch(() => {}); // as above
     const [weights, languageModel] = await Promise.all(files);
     return Recognizer.fromBytes(weights, { languageModel, ...setup });
   }
@@ -100,6 +106,32 @@ export class Recognizer {
       isFile(image)
         ? module.recognizeFileRegions(asBytes(image), places, json)
         : module.recognizePixelsRegions(pixelsOf(image), image.width, image.height, places, json),
+    );
+  }
+
+  free() {
+    this.#module.free();
+  }
+}
+
+/** Finds the lines of pages. */
+export class Detector {
+  #module;
+
+  constructor(module) {
+    this.#module = module;
+  }
+
+  static async fromBytes(weights) {
+    const { Detector: Module } = await load();
+    return new Detector(new Module(asBytes(weights)));
+  }
+
+  detect(image) {
+    return JSON.parse(
+      isFile(image)
+        ? this.#module.detectFile(asBytes(image))
+        : this.#module.detectPixels(pixelsOf(image), image.width, image.height),
     );
   }
 

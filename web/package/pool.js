@@ -10,7 +10,9 @@ export class RecognizerPool {
   /** Why there are no workers any more. */
   #end = new Error("the pool has been freed");
   #charset;
-  /** { worker, task, image }: what the worker does, and the image that it has. */
+  /** The bytes of the detector's weights. */
+  #detector;
+  /** { worker, task, image, detector }: what the worker does, and the image and the detector that it has. */
   #members = new Set();
   /** Tasks that no worker has taken: { message, image, resolve, reject }. */
   #queue = [];
@@ -19,14 +21,22 @@ export class RecognizerPool {
     [this.#load, this.#limit] = [{ task: "load", ...setup }, limit];
   }
 
-  static embedded(setup = {}) {
-    return RecognizerPool.fromBytes(undefined, setup);
+  static latin(setup = {}) {
+    return RecognizerPool.#of("latin", setup);
   }
 
-  static async fromBytes(weights, { workers, ...setup } = {}) {
+  static english(setup = {}) {
+    return RecognizerPool.#of("english", setup);
+  }
+
+  static fromBytes(weights, setup = {}) {
+    return RecognizerPool.#of(weights, setup);
+  }
+
+  static async #of(model, { workers, ...setup }) {
     const limit = workers ?? Math.min(navigator.hardwareConcurrency || 1, MOST_WORKERS);
     if (!(limit >= 1)) throw new RangeError(`a pool of ${limit} workers`);
-    const pool = new RecognizerPool({ weights, setup }, limit);
+    const pool = new RecognizerPool({ model, setup }, limit);
     pool.#charset = await pool.#start();
     return pool;
   }
@@ -46,6 +56,11 @@ export class RecognizerPool {
   async recognizeRegions(image, regions, options = {}) {
     const ask = (region) => this.#ask(image, { task: "recognizeRegions", regions: [region], options });
     return (await Promise.all(Array.from(regions, ask))).flat();
+  }
+
+  detect(image, weights) {
+    this.#detector = weights;
+    return this.#ask(image, { task: "detect" });
   }
 
   free() {
@@ -101,9 +116,13 @@ export class RecognizerPool {
   /** An image is sent to a worker once in a row. */
   #give(member, task) {
     const { message, image, reject } = task;
+    const sent = { ...message };
+    if (image && image !== member.image) sent.image = image;
+    const detector = message.task === "detect" ? this.#detector : member.detector;
+    if (detector !== member.detector) sent.weights = detector;
     try {
-      member.worker.postMessage(image && image !== member.image ? { ...message, image } : message);
-      member.task = task;
+      member.worker.postMessage(sent);
+      [member.task, member.detector] = [task, detector];
       member.image = image ?? member.image;
     } catch (error) {
       reject(error); // what cannot be copied

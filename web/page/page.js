@@ -1,4 +1,4 @@
-// The page: a picture, regions of it, and their texts.
+// The page: a picture, its lines or regions that are drawn, and their texts.
 
 import { RecognizerPool } from "./svtrv2/index.js";
 import { showCards } from "./cards.js";
@@ -21,7 +21,10 @@ let draft = [];
 let pixels;
 /** Recognition away from the page's thread, so that the page answers meanwhile. */
 let pool;
-let hasLanguageModel = true;
+/** Which of the package's models the pool runs; none of them with weights of the user's. */
+let model;
+/** The detector's weights, when they have been needed. */
+let detector;
 
 function say(text, isError = false) {
   status.textContent = text;
@@ -34,8 +37,8 @@ function options() {
   const allow = find("allow").value;
   const lexicon = find("lexicon").value.split(",").map((word) => word.trim()).filter(Boolean);
   let decoder = find("decoder").value;
-  if (decoder === "languageModel" && !hasLanguageModel) decoder = "beam";
   if (decoder === "greedy" && lexicon.length > 0) decoder = "beam";
+  if (decoder === "beam" && model === "english") decoder = "languageModel";
   return {
     decoder,
     ...(decoder === "greedy" ? {} : { nBest: 5 }),
@@ -53,7 +56,7 @@ async function recognize(some) {
     const results = await pool.recognizeRegions(pixels, points, options());
     some.forEach((region, index) => (region.result = results[index]));
     const milliseconds = Math.round(performance.now() - start);
-    say(`${some.length === 1 ? "1 region" : `${some.length} regions`} in ${milliseconds} ms`);
+    say(`${some.length === 1 ? "1 text" : `${some.length} texts`} in ${milliseconds} ms`);
   } catch (error) {
     some.forEach((region) => (region.result = { error: error.message }));
     say(error.message, true);
@@ -68,6 +71,41 @@ function add(points) {
   draw();
   return recognize([region]);
 }
+
+const BY_HAND = "Drag over a word, or set its four corners";
+
+/** Finds the lines of the picture and recognises them. */
+async function findLines() {
+  if (!pool || !pixels) return;
+  const page = pixels;
+  try {
+    say("Finding lines");
+    const start = performance.now();
+    detector ??= await bytesOf("./detector.safetensors");
+    if (!detector) return say(BY_HAND);
+    const lines = await pool.detect(page, detector);
+    const milliseconds = Math.round(performance.now() - start);
+    if (pixels !== page) return;
+    if (lines.length === 0) return say(`No lines found. ${BY_HAND}`);
+    say(`${lines.length === 1 ? "1 line" : `${lines.length} lines`} found in ${milliseconds} ms`);
+    // The newest card is the uppermost.
+    const found = lines.map(({ quad, outline }) => ({ points: outline.length > 0 ? outline : quad })).reverse();
+    regions = found;
+    chosen = undefined;
+    draw();
+    await recognize(found);
+  } catch (error) {
+    say(error.message, true);
+  }
+}
+
+/** A file of this site; nothing if there is none. */
+async function bytesOf(url) {
+  const response = await fetch(url);
+  return response.ok ? new Uint8Array(await response.arrayBuffer()) : undefined;
+}
+
+const allText = () => regions.map(({ result }) => result?.text ?? "").reverse().filter(Boolean).join("\n");
 
 // Pictures.
 
@@ -85,11 +123,11 @@ async function show(blob) {
     pixels = context.getImageData(0, 0, canvas.width, canvas.height);
     [regions, chosen, draft] = [[], undefined, []];
     stage.classList.remove("empty");
-    find("whole").disabled = find("clear").disabled = false;
+    for (const id of ["find", "whole", "clear", "copy"]) find(id).disabled = false;
     view.fit();
     draw();
-    say("Drag over a word, or set its four corners");
     if (canvas.height <= WORD_HEIGHT || canvas.height > 3 * canvas.width) await whole();
+    else await findLines();
   } catch {
     say("This file is no picture that the browser can show", true);
   }
@@ -149,6 +187,11 @@ function draw() {
   for (const region of regions) {
     view.draw(region.points, region === chosen ? "region chosen" : "region");
   }
+  if (find("over").checked) {
+    for (const { points, result } of regions) {
+      if (result?.text && points.length === 4) view.text(points, result.text);
+    }
+  }
   if (chosen) {
     for (const { quad } of chosen.result?.characters ?? []) view.draw(quad, "box");
     for (const point of chosen.points) view.dot(point, "corner");
@@ -177,7 +220,8 @@ const pointers = new Map();
 let gesture;
 
 stage.onpointerdown = (event) => {
-  if (!pixels || event.button > 0) return;
+  // Texts are marked with the mouse.
+  if (!pixels || event.button > 0 || event.target.closest(".reading")) return;
   stage.setPointerCapture(event.pointerId);
   const at = view.at(event);
   pointers.set(event.pointerId, at);
@@ -277,7 +321,17 @@ for (const input of document.querySelectorAll("[name=tool]")) {
     draw();
   };
 }
+find("find").onclick = findLines;
 find("whole").onclick = whole;
+find("over").onchange = draw;
+find("copy").onclick = async () => {
+  try {
+    await navigator.clipboard.writeText(allText());
+    say("The text is on the clipboard");
+  } catch {
+    say("The browser gives no clipboard", true);
+  }
+};
 find("clear").onclick = () => {
   [regions, chosen, draft] = [[], undefined, []];
   draw();
@@ -292,22 +346,28 @@ async function load() {
   say("Loading the model");
   try {
     const setup = { orientation: find("orientation").value };
+    const name = find("model").value;
     const next = await (weights
       ? RecognizerPool.fromBytes(weights, setup)
-      : RecognizerPool.embedded(setup));
+      : RecognizerPool[name](setup));
     pool?.free();
-    pool = next;
-    hasLanguageModel = !weights;
-    say(pixels ? "Drag over a word, or set its four corners" : `Ready: ${pool.charset.length} symbols`);
+    [pool, model] = [next, weights ? undefined : name];
+    if (!pixels) say(`Ready: ${pool.charset.length} symbols`);
     document.body.dataset.state = "ready";
   } catch (error) {
     say(error.message, true);
     document.body.dataset.state = "failed";
   }
-  await recognize(regions);
+  // The first model is followed by a picture there is.
+  if (pixels && regions.length === 0) await findLines();
+  else await recognize(regions);
 }
 
 find("orientation").onchange = load;
+find("model").onchange = () => {
+  weights = undefined;
+  load();
+};
 for (const id of ["decoder", "allow", "lexicon"]) find(id).onchange = () => recognize(regions);
 find("weights").onchange = async ({ target }) => {
   if (!target.files[0]) return;

@@ -20,6 +20,15 @@ addEventListener("activate", (event) => {
 addEventListener("fetch", (event) => {
   if (event.request.method !== "GET") return;
   event.respondWith(
-    caches.open(CACHE).then(async (cache) => (await cache.match(event.request)) ?? fetch(event.request)),
+    caches.open(CACHE).then(async (cache) => {
+      const kept = await cache.match(event.request);
+      if (kept) return kept;
+      const response = await fetch(event.request);
+      // Networks that were asked for.
+      if (response.ok && /[.](safetensors|ngram)$/.test(event.request.url)) {
+        await cache.put(event.request, response.clone());
+      }
+      return response;
+    }),
   );
 });

@@ -67,6 +67,25 @@ export class View {
     this.overlay.append(shape);
   }
 
+  /** A text in a rectangle, over what is there. */
+  text(quad, text) {
+    this.draw(quad, "panel");
+    const [[x, y], [right, top], , [left, bottom]] = quad.map((point) => this.toStage(point));
+    const [width, height] = [Math.hypot(right - x, top - y), Math.hypot(left - x, bottom - y)];
+    const shape = document.createElementNS(NAMESPACE, "text");
+    const attributes = {
+      class: "reading",
+      "font-size": 0.72 * height,
+      textLength: width,
+      lengthAdjust: "spacingAndGlyphs",
+      transform: `translate(${x} ${y}) rotate(${(Math.atan2(top - y, right - x) * 180) / Math.PI})`,
+      y: 0.76 * height,
+    };
+    for (const [name, value] of Object.entries(attributes)) shape.setAttribute(name, value);
+    shape.textContent = text;
+    this.overlay.append(shape);
+  }
+
   dot(point, className) {
     const [x, y] = this.toStage(point);
     const dot = document.createElementNS(NAMESPACE, "circle");

@@ -10,13 +10,14 @@ mod result;
 use std::sync::Arc;
 
 use svtrv2::decode::CompactNgram;
-use svtrv2::weights::Weights;
+use svtrv2::weights::{DetectorWeights, Weights};
 use svtrv2::{Crop, Page, PixelFormat, Region};
+use svtrv2_page::DetectorOptions;
 use wasm_bindgen::prelude::*;
 
 use failure::Failure;
 use options::{Decoding, Setup};
-use result::{Outcome, Recognized};
+use result::{FoundLine, Outcome, Recognized};
 
 /// A network with its charset, and a language model if there is one.
 #[wasm_bindgen]
@@ -133,5 +134,41 @@ impl Recognizer {
             }
         };
         Ok(self.last.insert(prepared))
+    }
+}
+
+/// A network that finds the lines of pages.
+#[wasm_bindgen]
+pub struct Detector {
+    inner: svtrv2_page::Detector,
+}
+
+#[wasm_bindgen]
+impl Detector {
+    /// Takes the bytes of a weights file.
+    #[wasm_bindgen(constructor)]
+    pub fn new(weights: Vec<u8>) -> Result<Detector, Failure> {
+        let weights = DetectorWeights::from_bytes(weights)?;
+        let inner = svtrv2_page::Detector::from_weights(&weights, DetectorOptions::default())?;
+        Ok(Detector { inner })
+    }
+
+    /// Finds the lines in a PNG or JPEG file: [`FoundLine`]s in reading order as a JSON array.
+    #[wasm_bindgen(js_name = detectFile)]
+    pub fn detect_file(&self, file: &[u8]) -> Result<String, Failure> {
+        self.detect(&Page::decode(file)?)
+    }
+
+    /// Finds the lines in pixels of red, green, blue and opacity.
+    #[wasm_bindgen(js_name = detectPixels)]
+    pub fn detect_pixels(&self, rgba: &[u8], width: u32, height: u32) -> Result<String, Failure> {
+        let stride = width as usize * PixelFormat::Rgba8.bytes_per_pixel();
+        self.detect(&Page::from_raw(PixelFormat::Rgba8, width, height, stride, rgba)?)
+    }
+
+    fn detect(&self, page: &Page) -> Result<String, Failure> {
+        let boxes = svtrv2_page::in_reading_order(&self.inner.detect(page)?);
+        let lines: Vec<FoundLine> = boxes.into_iter().map(FoundLine::from).collect();
+        Ok(serde_json::to_string(&lines)?)
     }
 }

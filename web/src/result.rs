@@ -58,6 +58,21 @@ struct Other {
     score: f64,
 }
 
+/// A line that the detector found.
+#[derive(Serialize)]
+pub(crate) struct FoundLine {
+    quad: [[f32; 2]; 4],
+    outline: Vec<[f32; 2]>,
+    score: f32,
+}
+
+impl From<svtrv2_page::TextBox> for FoundLine {
+    fn from(found: svtrv2_page::TextBox) -> Self {
+        let outline = found.outline.iter().map(|&Point { x, y }| [x, y]).collect();
+        FoundLine { quad: corners(found.quad), outline, score: found.score }
+    }
+}
+
 /// The result for a region, or why there is none.
 #[derive(Serialize)]
 #[serde(untagged)]

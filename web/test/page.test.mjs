@@ -59,7 +59,13 @@ function toScreen(point) {
 async function showSample() {
   await page.selectOption("#samples", "samples/page.jpg");
   await page.waitForFunction(() => document.getElementById("canvas").width === 1200);
-  await page.waitForFunction(() => document.getElementById("status").textContent.startsWith("Drag over"));
+  await page.waitForFunction(() => /^\d+ texts in/.test(document.getElementById("status").textContent));
+}
+
+/** The sample, without the lines that were found on it. */
+async function showEmptySample() {
+  await showSample();
+  await page.click("#clear");
 }
 
 async function drop(file, type) {
@@ -102,7 +108,7 @@ test("a picture that is pasted is recognised", async () => {
 });
 
 test("four corners around every word of the page, and boxes of its characters", async () => {
-  await showSample();
+  await showEmptySample();
   for (const [index, { text, quad }] of words.entries()) {
     await corners(quad);
     assert.equal((await newestText(index + 1)).toLowerCase(), text.toLowerCase());
@@ -134,7 +140,7 @@ test("four corners around every word of the page, and boxes of its characters", 
 });
 
 test("a rectangle is dragged, and a corner of it corrected", async () => {
-  await showSample();
+  await showEmptySample();
   const { text, quad } = words.find(({ text }) => text === "Bakery");
   const [from, to] = [await toScreen(quad[0]), await toScreen(quad[2])];
   await page.mouse.move(...from);
@@ -170,6 +176,38 @@ test("settings: digits only, a lexicon, the greedy decoder", async () => {
   await becomes(() => document.querySelector(".text").textContent === "RESTAURANT" && !document.querySelector(".alternatives"));
 });
 
+test("the lines of a page are found, read, shown over it and copied", async () => {
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await showSample();
+  const found = await page.locator(".card .text").allTextContents();
+  const read = found.join(" ").toLowerCase();
+  for (const { text } of words) assert.ok(read.includes(text.toLowerCase()), `${text} is not in ${found}`);
+  await page.click("#copy");
+  assert.deepEqual((await page.evaluate(() => navigator.clipboard.readText())).split("\n"), found);
+  await page.check("#over");
+  assert.deepEqual((await page.locator("text.reading").allTextContents()).toReversed(), found);
+  await page.screenshot({ path: `${shots}/lines.png` });
+  assert.deepEqual([strangers, complaints], [[], []]);
+  // Without a network: the detector has been kept.
+  await page.evaluate(() => navigator.serviceWorker.ready);
+  await page.reload();
+  await page.waitForSelector("body[data-state=ready]");
+  await showSample();
+  await context.setOffline(true);
+  await page.reload();
+  await page.waitForSelector("body[data-state=ready]");
+  await showSample();
+  assert.deepEqual(await page.locator(".card .text").allTextContents(), found);
+});
+
+test("the English model, with its language model", async () => {
+  await page.click("summary");
+  await page.selectOption("#model", "english");
+  await page.waitForSelector("body[data-state=ready]");
+  await page.setInputFiles("#open", `${root}examples/crops/restaurant.png`);
+  assert.equal(await newestText(1), "RESTAURANT");
+});
+
 test("files that are no pictures or weights are refused in words", async () => {
   await page.setInputFiles("#open", { name: "a.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
   await page.waitForFunction(() => /no picture/.test(document.querySelector("#status.error")?.textContent));
@@ -199,7 +237,7 @@ test("without a network", async () => {
 test("a phone: everything fits, and a finger works", async () => {
   await context.close();
   await open({ viewport: { width: 390, height: 844 }, deviceScaleFactor: 2, hasTouch: true, isMobile: true });
-  await showSample();
+  await showEmptySample();
   const { text, quad } = words.find(({ text }) => text === "PARKING");
   await page.tap("text=Four corners");
   for (const corner of quad) await page.touchscreen.tap(...(await toScreen(corner)));
