@@ -35,7 +35,8 @@ pub struct Arguments {
     output: PathBuf,
     /// The input is a network that finds text, such as PP-OCRv6_det_small.onnx: no other option but --storage
     /// applies
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["charset", "space", "english", "symbols", "max_ratio", "temperature", "int8",
+        "bits", "bytes", "extra_bits", "keep", "plain"])]
     detector: bool,
     /// The charset: a dictionary file, one entry a line [default: the one in the input]
     #[arg(long, value_name = "FILE", conflicts_with = "english")]

@@ -50,7 +50,7 @@ enum Command {
     EnglishLm(english_lm::Arguments),
     /// Recognise the crops of Parquet files, folders and lists (package svtrv2-datafusion)
     Bulk(engine::Arguments),
-    /// Run SQL with the functions read_text and read_regions (package svtrv2-datafusion)
+    /// Run SQL with the functions read_text, read_regions and read_page (package svtrv2-datafusion)
     Sql(engine::Arguments),
     /// Find and recognise the text of whole pages (package svtrv2-page)
     Page(engine::Arguments),

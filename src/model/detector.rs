@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::encoder::repvit::{RepVit, RepVitConfig, STEM_SCOPE};
+use super::encoder::repvit::{RepVit, RepVitConfig};
 use super::layers;
 use super::limits::check_dim;
 use crate::error::{ConfigError, Result};
@@ -27,6 +27,9 @@ const SMOOTHED_RATIO: usize = 4;
 const SQUEEZE_RATIO: usize = 4;
 /// Pixels of the map for a token of the finest features, down and across.
 pub(crate) const MAP_PATCH: usize = 4;
+/// Channels of the finest features at most, and of the pyramid; coarser features may have twice as many each. Pages
+/// have millions of pixels: a small file could ask for any memory otherwise.
+const MAX_FINE_DIM: usize = 256;
 /// The largest kernel of the pyramid.
 const MAX_KERNEL: usize = 7;
 
@@ -81,12 +84,14 @@ impl DetectorConfig {
                 "a detector has three blocks that halve the grid".to_owned(),
             );
         }
+        check_page_dim("stem_dim", self.encoder.stem_dim, 0)?;
+        check_page_dim("dim", self.dim, 0)?;
+        let mut level = 0;
+        for block in &self.encoder.blocks {
+            level += usize::from(block.row_stride == 2);
+            check_page_dim("dim", block.dim, level)?;
+        }
         Ok(())
-    }
-
-    /// Whether the layer of a parameter computes in f32 where the network runs in int8.
-    pub(crate) fn computes_in_f32(&self, name: &str) -> bool {
-        name.starts_with(STEM_SCOPE)
     }
 
     /// Channels of the features of each level.
@@ -102,6 +107,15 @@ impl DetectorConfig {
         dims.push(dim);
         dims
     }
+}
+
+/// Checks the channels of features on a grid that was halved `level` times behind the stem.
+fn check_page_dim(field: &'static str, dim: usize, level: usize) -> Result<(), ConfigError> {
+    let most = MAX_FINE_DIM << level;
+    if dim <= most {
+        return Ok(());
+    }
+    Err(ConfigError::new(field, format!("{dim} channels where pages permit {most}")))
 }
 
 /// A network that finds text, with layers of type `L`.
@@ -213,13 +227,16 @@ mod tests {
     fn faults_name_the_field() {
         DetectorConfig::pp_ocr_v6_small().validate().unwrap();
         type Spoil<'a> = &'a dyn Fn(&mut DetectorConfig);
-        let cases: [(&str, Spoil); 6] = [
+        let cases: [(&str, Spoil); 9] = [
             ("dim", &|c| c.dim = 0),
             ("dim", &|c| c.dim = 24),
             ("kernel", &|c| c.kernel = 4),
             ("kernel", &|c| c.kernel = 9),
             ("column_stride", &|c| c.encoder.blocks[2].column_stride = 1),
             ("row_stride", &|c| c.encoder.blocks.truncate(3)),
+            ("stem_dim", &|c| c.encoder.stem_dim = 258),
+            ("dim", &|c| c.dim = 512),
+            ("dim", &|c| c.encoder.blocks[12].dim = 2049),
         ];
         for (field, spoil) in cases {
             let mut config = DetectorConfig::pp_ocr_v6_small();

@@ -259,7 +259,7 @@ pub(crate) trait Ops {
 }
 
 /// The operations of networks that give a map of their input, such as detectors of text: features of
-/// several sizes are brought together. Such networks are not trained here.
+/// several sizes are brought together. Such networks are not trained here, and int8 brings them nothing.
 pub(crate) trait MapOps: Ops {
     /// Adds the tokens of a grid that is coarser by `factor` to those on `grid` that each of them covers:
     /// `[rows, channels]` and `[rows / factor^2, channels]`.

@@ -366,8 +366,7 @@ impl Ops for Native {
     }
 }
 
-/// [`MapOps`] on [`Tokens`], whatever computes the layers.
-impl<O: Ops<Tensor = Tokens>> MapOps for O {
+impl MapOps for Native {
     fn add_upsampled(
         &self,
         mut fine: Tokens,

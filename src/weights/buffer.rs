@@ -28,6 +28,15 @@ pub(super) enum Buffer {
     Static(&'static [u8]),
 }
 
+impl From<Cow<'static, [u8]>> for Buffer {
+    fn from(bytes: Cow<'static, [u8]>) -> Self {
+        match bytes {
+            Cow::Borrowed(bytes) => Buffer::Static(bytes),
+            Cow::Owned(bytes) => Buffer::Owned(bytes),
+        }
+    }
+}
+
 /// A file, and how it was when it was opened.
 pub(super) struct OpenFile {
     file: File,

@@ -108,10 +108,7 @@ impl Weights {
     /// # Errors
     /// As [`Weights::open`].
     pub fn from_bytes(bytes: impl Into<Cow<'static, [u8]>>) -> Result<Self> {
-        Self::from_buffer(match bytes.into() {
-            Cow::Borrowed(bytes) => Buffer::Static(bytes),
-            Cow::Owned(bytes) => Buffer::Owned(bytes),
-        })
+        Self::from_buffer(bytes.into().into())
     }
 
     /// Reads a weights file of any known format to its end: limit a reader that may be endless
@@ -126,7 +123,7 @@ impl Weights {
     }
 
     fn from_buffer(buffer: Buffer) -> Result<Self> {
-        let (format, file, tensors) = read(buffer)?;
+        let (format, file, tensors) = read(buffer, Purpose::Recognition)?;
         Self::from_tensors(format, file, tensors)
     }
 
@@ -141,13 +138,7 @@ impl Weights {
             None => infer::config(&tensors)?,
         };
         config.validate()?;
-        // Without this the list of what is missing could be far longer than the file.
-        let blocks = config.blocks();
-        if blocks > tensors.len() {
-            let detail = format!("{blocks} blocks, but {} tensors", tensors.len());
-            return Err(WeightsError::NotSvtrv2 { detail }.into());
-        }
-        check_fit(parameter_shapes(&config)?, &tensors)?;
+        check_fit(config.blocks(), || parameter_shapes(&config), &tensors)?;
         if let Some(charset) = &file.charset {
             charset.check_classes(config.num_classes)?;
         }
@@ -329,15 +320,26 @@ impl Weights {
     }
 }
 
+/// What a network is for. Only exports whose graphs are told by their structure ask.
+#[derive(Clone, Copy)]
+enum Purpose {
+    Recognition,
+    Detection,
+}
+
 /// Reads a file of any known format; its tensors get the published names.
-fn read(buffer: Buffer) -> Result<(Format, WeightsFile, Tensors)> {
+#[cfg_attr(
+    not(feature = "onnx"),
+    allow(unused_variables, reason = "other formats say it themselves")
+)]
+fn read(buffer: Buffer, purpose: Purpose) -> Result<(Format, WeightsFile, Tensors)> {
     let format = Format::detect(&buffer.read(0..buffer.len().min(Format::DETECTED_BY))?)?;
     let mut file = match format {
         Format::Safetensors => safetensors::read(buffer)?,
         Format::Pth => pth::read(buffer)?,
         #[cfg(feature = "onnx")]
         Format::Onnx => {
-            let mut file = onnx::read(buffer.loaded()?)?;
+            let mut file = onnx::read(buffer.loaded()?, purpose)?;
             file.tensors.values_mut().for_each(StoredTensor::unload);
             file
         }
@@ -350,9 +352,18 @@ fn read(buffer: Buffer) -> Result<(Format, WeightsFile, Tensors)> {
     Ok((format, file, tensors))
 }
 
-/// Compares the file's tensors with what the network asks for.
-fn check_fit(wanted: Vec<(String, Vec<usize>)>, tensors: &Tensors) -> Result<()> {
-    let wanted: BTreeMap<_, _> = wanted.into_iter().collect();
+/// Compares the file's tensors with what a network of so many blocks asks for.
+fn check_fit(
+    blocks: usize,
+    wanted: impl FnOnce() -> Result<Vec<(String, Vec<usize>)>>,
+    tensors: &Tensors,
+) -> Result<()> {
+    // Without this the list of what is missing could be far longer than the file.
+    if blocks > tensors.len() {
+        let detail = format!("{blocks} blocks, but {} tensors", tensors.len());
+        return Err(WeightsError::NotSvtrv2 { detail }.into());
+    }
+    let wanted: BTreeMap<_, _> = wanted()?.into_iter().collect();
     let mut missing = Vec::new();
     let mut misshapen = Vec::new();
     for (name, expected) in &wanted {
@@ -388,23 +399,6 @@ fn parameter<'a>(tensors: &'a Tensors, name: &str, shape: &[usize]) -> Result<&'
     Ok(tensor)
 }
 
-/// A parameter of a network in int8: integers stay integers.
-fn int8_parameter(
-    tensors: &Tensors,
-    name: &str,
-    shape: &[usize],
-    in_f32: bool,
-) -> Result<int8::Values> {
-    let tensor = parameter(tensors, name, shape)?;
-    if in_f32 || tensor.is_kept_f32() {
-        return Ok(int8::Values::KeepF32(tensor.values(name)?));
-    }
-    Ok(match tensor.quantized_values(name)? {
-        Some(quantized) => int8::Values::Int8(quantized),
-        None => int8::Values::F32(tensor.values(name)?),
-    })
-}
-
 /// Hands parameters to the network as it is built, straight from the file.
 impl ParameterSource<Vec<f32>> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<Vec<f32>> {
@@ -412,9 +406,17 @@ impl ParameterSource<Vec<f32>> for Weights {
     }
 }
 
+/// The same for a network in int8: integers stay integers.
 impl ParameterSource<int8::Values> for Weights {
     fn get(&self, name: &str, shape: &[usize], _: Init) -> Result<int8::Values> {
-        int8_parameter(&self.tensors, name, shape, self.config.computes_in_f32(name))
+        let tensor = parameter(&self.tensors, name, shape)?;
+        if tensor.is_kept_f32() || self.config.computes_in_f32(name) {
+            return Ok(int8::Values::KeepF32(tensor.values(name)?));
+        }
+        Ok(match tensor.quantized_values(name)? {
+            Some(quantized) => int8::Values::Int8(quantized),
+            None => int8::Values::F32(tensor.values(name)?),
+        })
     }
 }
 

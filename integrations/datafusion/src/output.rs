@@ -10,7 +10,7 @@ use datafusion::arrow::buffer::OffsetBuffer;
 use datafusion::arrow::datatypes::{DataType, Field, FieldRef, Fields};
 use datafusion::common::exec_datafusion_err;
 use datafusion::error::Result;
-use svtrv2::{Character, Recognition, Rect, Word};
+use svtrv2::{Character, Quad, Recognition, Rect, Word};
 
 use crate::images::Outcome;
 use crate::options::ReadOptions;
@@ -18,7 +18,7 @@ use crate::options::ReadOptions;
 /// The names of the fields of a result, in their order.
 const FIELDS: [&str; 6] = ["text", "confidence", "score", "chars", "words", "error"];
 
-fn number(name: &str) -> Field {
+pub(crate) fn number(name: &str) -> Field {
     Field::new(name, DataType::Float32, false)
 }
 
@@ -31,7 +31,7 @@ fn placed(text: &str) -> Vec<Field> {
 
 static CHARACTER: LazyLock<Fields> = LazyLock::new(|| placed("symbol").into());
 
-static QUAD_ITEM: LazyLock<FieldRef> =
+pub(crate) static QUAD_ITEM: LazyLock<FieldRef> =
     LazyLock::new(|| Arc::new(Field::new_list_field(DataType::Float32, false)));
 
 static WORD: LazyLock<Fields> = LazyLock::new(|| {
@@ -185,6 +185,26 @@ impl Offsets {
     }
 }
 
+/// Quadrilaterals as lists of eight numbers.
+#[derive(Default)]
+pub(crate) struct QuadsBuilder {
+    numbers: Vec<f32>,
+    offsets: Offsets,
+}
+
+impl QuadsBuilder {
+    pub(crate) fn push(&mut self, quad: Quad) -> Result<()> {
+        self.numbers.extend(quad.0.into_iter().flat_map(|corner| [corner.x, corner.y]));
+        self.offsets.push(self.numbers.len())
+    }
+
+    pub(crate) fn finish(self) -> Result<ListArray> {
+        let numbers = Arc::new(Float32Array::from(self.numbers));
+        let item = Arc::clone(&QUAD_ITEM);
+        Ok(ListArray::try_new(item, self.offsets.finish(), numbers, None)?)
+    }
+}
+
 /// The columns of texts that lie somewhere: the text, its confidence, x0, y0, x1 and y1.
 #[derive(Default)]
 struct PlacedBuilder {
@@ -243,9 +263,7 @@ struct WordsBuilder {
     offsets: Offsets,
     nulls: NullsBuilder,
     placed: PlacedBuilder,
-    quad_offsets: Offsets,
-    /// Eight numbers a word.
-    quads: Vec<f32>,
+    quads: QuadsBuilder,
     chars_start: Vec<i32>,
     chars_end: Vec<i32>,
     follows_gap: Vec<bool>,
@@ -259,8 +277,7 @@ impl WordsBuilder {
                 i32::try_from(place).map_err(|_| exec_datafusion_err!("{place} characters"))
             };
             self.placed.push(&word.text, word.confidence, word.bounds);
-            self.quads.extend(word.quad.0.into_iter().flat_map(|corner| [corner.x, corner.y]));
-            self.quad_offsets.push(self.quads.len())?;
+            self.quads.push(word.quad)?;
             self.chars_start.push(place(word.chars.start)?);
             self.chars_end.push(place(word.chars.end)?);
             self.follows_gap.push(word.follows_gap);
@@ -270,14 +287,7 @@ impl WordsBuilder {
 
     fn finish(mut self) -> Result<ListArray> {
         let mut columns = self.placed.finish();
-        let corners = Arc::new(Float32Array::from(self.quads));
-        let item = Arc::clone(&QUAD_ITEM);
-        columns.push(Arc::new(ListArray::try_new(
-            item,
-            self.quad_offsets.finish(),
-            corners,
-            None,
-        )?));
+        columns.push(Arc::new(self.quads.finish()?));
         columns.push(Arc::new(Int32Array::from(self.chars_start)));
         columns.push(Arc::new(Int32Array::from(self.chars_end)));
         columns.push(Arc::new(BooleanArray::from(self.follows_gap)));

@@ -14,25 +14,18 @@ use datafusion::logical_expr::{
     ColumnarValue, Documentation, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDFImpl, Signature,
     scalar_doc_sections::DOC_SECTION_OTHER,
 };
-use svtrv2::{ErrorReport, Page, Quad};
+use svtrv2::{ErrorReport, Page};
 use svtrv2_page::{Detector, DetectorOptions, PageText, Reader};
 
 use crate::functions::{OPTIONS_HELP, check_options, options, signature};
 use crate::images::Images;
 use crate::options::ReadOptions;
-use crate::output::{NullsBuilder, Offsets};
+use crate::output::{NullsBuilder, Offsets, QUAD_ITEM, QuadsBuilder, number};
 use crate::recognizers::recognizer;
-
-fn number(name: &str) -> Field {
-    Field::new(name, DataType::Float32, false)
-}
 
 fn text(name: &str) -> Field {
     Field::new(name, DataType::Utf8, false)
 }
-
-static QUAD_ITEM: LazyLock<FieldRef> =
-    LazyLock::new(|| Arc::new(Field::new_list_field(DataType::Float32, false)));
 
 fn quad() -> Field {
     Field::new("quad", DataType::List(Arc::clone(&QUAD_ITEM)), false)
@@ -238,11 +231,11 @@ struct Lines {
     scores: Vec<f32>,
     blocks: Vec<i32>,
     rows: Vec<i32>,
-    quads: Quads,
+    quads: QuadsBuilder,
     offsets: Offsets,
     word_texts: Vec<String>,
     word_confidences: Vec<f32>,
-    word_quads: Quads,
+    word_quads: QuadsBuilder,
 }
 
 impl Lines {
@@ -283,25 +276,5 @@ impl Lines {
             Arc::new(words),
         ];
         Ok(StructArray::try_new(LINE.clone(), columns, None)?)
-    }
-}
-
-/// Lists of eight numbers.
-#[derive(Default)]
-struct Quads {
-    numbers: Vec<f32>,
-    offsets: Offsets,
-}
-
-impl Quads {
-    fn push(&mut self, quad: Quad) -> Result<()> {
-        self.numbers.extend(quad.0.into_iter().flat_map(|corner| [corner.x, corner.y]));
-        self.offsets.push(self.numbers.len())
-    }
-
-    fn finish(self) -> Result<ListArray> {
-        let numbers = Arc::new(Float32Array::from(self.numbers));
-        let item = Arc::clone(&QUAD_ITEM);
-        Ok(ListArray::try_new(item, self.offsets.finish(), numbers, None)?)
     }
 }

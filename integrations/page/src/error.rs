@@ -10,7 +10,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The image cannot be decoded, the recogniser's weights do not fit, or recognition failed.
+    /// The image cannot be decoded, weights do not fit, or one of the networks failed.
     #[error(transparent)]
     Recognizer(#[from] svtrv2::Error),
     /// The detector's file could not be read, or is no network that finds text.

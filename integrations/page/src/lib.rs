@@ -51,7 +51,8 @@ pub use svtrv2;
 
 pub use detect::{Detector, DetectorOptions, Scale, TextBox};
 pub use error::{Error, Result};
+pub use order::in_reading_order;
 #[cfg(feature = "documents")]
 pub use output::{Document, DocumentPage, Format, draw};
-pub use reader::{Reader, ReaderOptions, in_reading_order};
+pub use reader::{Reader, ReaderOptions};
 pub use text::{Line, PageText, Word};

@@ -8,6 +8,8 @@ use std::ops::Range;
 
 use svtrv2::{Point, Quad, Rect};
 
+use crate::detect::TextBox;
+
 /// A column of text has at least so many rows, which are in the median so many times as wide as high.
 const MIN_ROWS: usize = 3;
 const MIN_COLUMN_WIDTH: f32 = 8.0;
@@ -27,6 +29,16 @@ pub(crate) struct Place {
     pub(crate) index: usize,
     pub(crate) block: usize,
     pub(crate) row: usize,
+}
+
+/// Boxes in reading order, each with the corner first where its text starts ([`TextBox::upright`]), for a program
+/// that recognises them itself.
+pub fn in_reading_order(boxes: &[TextBox]) -> Vec<TextBox> {
+    let quads: Vec<Quad> = boxes.iter().map(TextBox::upright).collect();
+    let places = order(&quads, angle(&quads)).into_iter();
+    let placed =
+        places.map(|Place { index, .. }| TextBox { quad: quads[index], ..boxes[index].clone() });
+    placed.collect()
 }
 
 /// The direction of most lines in degrees, clockwise, -180 to 180; 0 without any. Longer lines count more.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use svtrv2::{Page, Quad, Recognition, Recognizer, Region};
 
-use crate::detect::{Detector, TextBox};
+use crate::detect::{Detector, TextBox, tallness, turned};
 use crate::error::{Error, Result};
 use crate::order;
-use crate::text::{Line, PageText, Word, is_tall, tallness};
+use crate::text::{Line, PageText, Word};
 
 /// Boxes that are higher by more than this show no upright character.
 const MAX_UPRIGHT: f32 = 3.0;
@@ -119,7 +119,7 @@ impl Reader {
         boxes: &[TextBox],
     ) -> Result<Vec<Option<(Quad, Recognition)>>> {
         let first = boxes.iter().map(|found| {
-            let quad = upright(found.quad);
+            let quad = found.upright();
             let outline = Some(&found.outline).filter(|outline| !outline.is_empty());
             (quad, outline.map_or_else(|| quad.into(), |outline| Region::Polygon(outline.clone())))
         });
@@ -196,29 +196,9 @@ impl Reader {
     }
 }
 
-/// Boxes in reading order, each with the corner first where its text starts, for a program that recognises them
-/// itself: boxes that are much higher than wide are taken to run downwards.
-pub fn in_reading_order(boxes: &[TextBox]) -> Vec<TextBox> {
-    let upright: Vec<TextBox> =
-        boxes.iter().map(|found| TextBox { quad: upright(found.quad), ..found.clone() }).collect();
-    let quads: Vec<Quad> = upright.iter().map(|found| found.quad).collect();
-    let places = order::order(&quads, order::angle(&quads));
-    places.iter().filter_map(|place| upright.get(place.index).cloned()).collect()
-}
-
 /// What results for the same box are ranked by: any text before none, then its characters' probability.
 fn rank(recognition: &Recognition) -> (bool, f32) {
     (!recognition.text.is_empty(), recognition.score)
-}
-
-/// The box with its first corner where text starts: a tall box is turned.
-fn upright(quad: Quad) -> Quad {
-    if is_tall(quad) { turned(quad, 1) } else { quad }
-}
-
-/// The corners from the one that is `quarters` behind the first, clockwise.
-fn turned(Quad(corners): Quad, quarters: usize) -> Quad {
-    Quad(std::array::from_fn(|i| corners[(i + quarters) % 4]))
 }
 
 #[cfg(test)]
@@ -229,10 +209,10 @@ mod tests {
     #[test]
     fn tall_boxes_start_at_their_upper_right() {
         let tall: Quad = Rect::new(10.0, 10.0, 30.0, 110.0).into();
-        let first = upright(tall).0[0];
+        let first = TextBox::new(tall, 1.0).upright().0[0];
         assert_eq!((first.x, first.y), (30.0, 10.0));
         let wide: Quad = Rect::new(10.0, 10.0, 110.0, 30.0).into();
-        assert_eq!(upright(wide), wide);
+        assert_eq!(TextBox::new(wide, 1.0).upright(), wide);
         let half = turned(wide, 2).0[0];
         assert_eq!((half.x, half.y), (110.0, 30.0));
     }

@@ -91,17 +91,3 @@ pub(crate) fn around(quads: impl IntoIterator<Item = Quad>) -> Rect {
     let bounds = quads.into_iter().map(|quad| quad.bounding_rect());
     bounds.reduce(|a, b| a.union(&b)).unwrap_or_default()
 }
-
-/// A box is tall if it is higher than wide by more than this factor: its text is taken to run downwards.
-const TALL: f32 = 1.5;
-
-/// How many times as high as wide a box is.
-pub(crate) fn tallness(Quad([a, b, c, d]): Quad) -> f32 {
-    let (width, height) = (a.distance(b).max(d.distance(c)), a.distance(d).max(b.distance(c)));
-    height / width.max(1e-3)
-}
-
-/// Whether text in a box is taken to run downwards.
-pub(crate) fn is_tall(quad: Quad) -> bool {
-    tallness(quad) > TALL
-}

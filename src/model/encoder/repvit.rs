@@ -239,7 +239,7 @@ impl<L: Layers> Conv<L> {
 /// What the names of the stem's parameters start with. In int8 it computes in f32: it has a tenth of the
 /// network's multiplications, and errors of its numbers, whose ranges are wide, reach everything behind
 /// (measured: they cost PP-OCRv6 small four words of a hundred).
-pub(in crate::model) const STEM_SCOPE: &str = "encoder.features.0.";
+pub(super) const STEM_SCOPE: &str = "encoder.features.0.";
 
 const RELU: Activation = Activation::Relu;
 

@@ -5,8 +5,8 @@
 //!
 //! - Exporters of PyTorch name nodes and most initialisers after the modules they came from: SVTRv2's
 //!   own export and OpenOCR's ([`named`]).
-//! - Those of Paddle name everything by numbers: PP-OCRv6's recognisers. There the graph's structure
-//!   tells ([`structure`]).
+//! - Those of Paddle name everything by numbers: PP-OCRv6's recognisers and detectors. There the graph's
+//!   structure tells ([`structure`]).
 //!
 //! The charset is read from the metadata entry `character`, where there is one.
 
@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use super::buffer::Buffer;
 use super::protobuf::{Fields, Value};
-use super::{SharedBuffer, WeightsFile};
+use super::{Purpose, SharedBuffer, WeightsFile};
 use crate::charset::Charset;
 use crate::error::{Result, WeightsError};
 
@@ -36,26 +36,22 @@ const ENTRY_VALUE: u64 = 2;
 /// The metadata key of the dictionary: a symbol a line, without the space.
 const DICTIONARY: &str = "character";
 
-pub(super) fn read(buffer: Buffer) -> Result<WeightsFile> {
+pub(super) fn read(buffer: Buffer, purpose: Purpose) -> Result<WeightsFile> {
     let buffer: SharedBuffer = Arc::new(buffer);
     let file = buffer.as_slice();
     let Model { graph, dictionary } = model(file)?;
-    let mut weights = match named::is_named(file, graph.clone())? {
-        true => named::read(&buffer, graph)?,
-        false => structure::read(&buffer, graph)?,
+    let mut weights = match purpose {
+        Purpose::Detection => return structure::read_detector(&buffer, graph),
+        Purpose::Recognition if named::is_named(file, graph.clone())? => {
+            named::read(&buffer, graph)?
+        }
+        Purpose::Recognition => structure::read(&buffer, graph)?,
     };
     if let Some(dictionary) = dictionary {
         let classes = weights.tensors.get(CLASSIFIER).and_then(|tensor| tensor.shape().first());
         weights.charset = Some(charset(dictionary, classes.copied())?);
     }
     Ok(weights)
-}
-
-/// Reads a network that finds text.
-pub(super) fn read_detector(buffer: Buffer) -> Result<WeightsFile> {
-    let buffer: SharedBuffer = Arc::new(buffer);
-    let Model { graph, .. } = model(buffer.as_slice())?;
-    structure::read_detector(&buffer, graph)
 }
 
 /// Where the parts of a file are.

@@ -353,7 +353,11 @@ impl<'a> Graph<'a> {
             && self.int(node, "group").unwrap_or(1) == 1
             && self.ints(node, "output_shape").is_none()
             && matches!(self.padding(node)?, Padding::Zeros([0, 0, 0, 0]));
-        plain.then(|| Some((self.input(node, 0)?, weight.clone(), inner.or(added)?)))?
+        let bias = match (inner, added) {
+            (Some(_), Some(_)) => return None,
+            (inner, added) => inner.or(added)?,
+        };
+        plain.then(|| Some((self.input(node, 0)?, weight.clone(), bias)))?
     }
 
     /// A map whose positions are each repeated to `factor` x `factor`; gives the map.
@@ -368,7 +372,7 @@ impl<'a> Graph<'a> {
                 (place, round),
                 ("asymmetric", "floor") | ("half_pixel" | "", "round_prefer_floor" | "")
             );
-        let scales = self.constant(self.input(node, self.inputs(node) - 1)?)?;
+        let scales = self.constant(self.input(node, self.inputs(node).checked_sub(1)?)?)?;
         let scales = (scales.shape() == [4]).then(|| scales.values("").ok())??;
         let fits = scales == [1.0, 1.0, factor as f32, factor as f32];
         (nearest && whole && fits).then(|| self.input(node, 0))?

@@ -15,7 +15,7 @@ use crate::support::graphs::{
 type Tensors = BTreeMap<String, StoredTensor>;
 
 fn open(bytes: Vec<u8>) -> Result<(Tensors, Option<Charset>)> {
-    let file = read(Buffer::Owned(bytes))?;
+    let file = read(Buffer::Owned(bytes), Purpose::Recognition)?;
     Ok((fold::fold(names::canonical(file.tensors)?)?, file.charset))
 }
 
@@ -254,11 +254,15 @@ fn graphs_field(number: u64, name: &str) -> Vec<u8> {
     field(number, &field(1, name.as_bytes()))
 }
 
+fn detector(bytes: Vec<u8>) -> Result<WeightsFile> {
+    read(Buffer::Owned(bytes), Purpose::Detection)
+}
+
 /// Parameters of a detector have the same values in both spellings, and the network is told from the graph.
 #[test]
 fn detectors() {
     let [spelled, fused] = [false, true].map(|fused| {
-        let file = read_detector(Buffer::Owned(onnx(&detector_graph(fused)))).unwrap();
+        let file = detector(onnx(&detector_graph(fused))).unwrap();
         let config = file.detector.unwrap();
         assert_eq!((config.dim, config.kernel), (32, 3));
         let blocks: Vec<_> = (config.encoder.blocks.iter())
@@ -293,8 +297,7 @@ fn detectors() {
 
 #[test]
 fn detectors_that_do_not_fit() {
-    let message =
-        |bytes: Vec<u8>| read_detector(Buffer::Owned(bytes)).map(|_| ()).unwrap_err().to_string();
+    let message = |bytes: Vec<u8>| detector(bytes).map(|_| ()).unwrap_err().to_string();
     let network = Network { small: true, fused: true };
     assert!(message(pp_ocr(network)).contains("is not a transposed convolution"));
     let graph = detector_graph(true);
@@ -303,6 +306,18 @@ fn detectors_that_do_not_fit() {
         let at = bytes.windows(from.len()).position(|found| found == from).unwrap();
         [&bytes[..at], to, &bytes[at + from.len()..]].concat()
     };
+    // Nodes without inputs, and a bias inside a layer beside one that is added to it.
+    for kind in ["Upsample", "Resize", "ConvTranspose", "Concat"] {
+        let mut graph = detector_graph(true);
+        let is_kind =
+            |field: &Vec<u8>| field.windows(kind.len()).any(|part| part == kind.as_bytes());
+        for at in 0..graph.len() {
+            if is_kind(&graph[at]) {
+                graph[at] = operation(kind, &[], &[&format!("empty{at}")], &[]);
+            }
+        }
+        assert!(!message(onnx(&graph)).is_empty(), "{kind}");
+    }
     for (from, to, part) in [
         ("ConvTranspose", "ConvTransposX", "a transposed convolution"),
         ("Concat", "ConcaX", "a pooled and a convolved branch"),

@@ -31,7 +31,7 @@ networks:
   --weights FILE        the recogniser; ppocrv6_small.safetensors
   --latin               the embedded recogniser of Latin scripts instead: the fastest, and the best for these
   --english             the embedded English recogniser of words instead
-  --int8                runs both networks in int8: faster, with small errors
+  --int8                runs the recogniser in int8: faster, with small errors
 
 recognition:
   --own-scale           keeps the pixels of pages of more than 2000 pixels: for small print on large scans
@@ -119,7 +119,7 @@ impl Arguments {
                 Long("weights") => weights = Some(parser.value()?.into()),
                 Long("latin") => embedded = Some(Model::Latin),
                 Long("english") => embedded = Some(Model::English),
-                Long("int8") => (int8, detection.int8) = (true, true),
+                Long("int8") => int8 = true,
                 Long("own-scale") => detection.scale = Scale::Own,
                 Long("min-score") => reading.min_score = parser.value()?.parse()?,
                 Long("no-turning") => reading.turn_below = 0.0,

@@ -6,8 +6,7 @@ use super::curve::outline;
 use super::options::DetectorOptions;
 use super::plan::Plan;
 use super::regions::{Pixel, Place, Rectangle, regions};
-use super::{TextBox, in_parallel};
-use crate::text::is_tall;
+use super::{TextBox, in_parallel, is_tall};
 
 /// The least shorter side of a region in pixels of the map, before and after it has grown.
 const MIN_SIDE: f64 = 3.0;
@@ -204,6 +203,26 @@ mod tests {
             let found = find(&map, &plan(256, 256), &DetectorOptions::default());
             assert!(found.is_empty(), "{name}: {found:?}");
         }
+    }
+
+    #[test]
+    fn curved_regions_are_scored_by_their_own_pixels() {
+        let size = 512u32;
+        let mut map = Map::new(size, size);
+        for (y, row) in map.rows_mut(0, size).enumerate() {
+            for (x, pixel) in row.iter_mut().enumerate() {
+                let (dx, dy) = (x as f32 - 256.0, 330.0 - y as f32);
+                let sweep = dx.atan2(dy).to_degrees();
+                if (dx.hypot(dy) - 200.0).abs() <= 12.0 && sweep.abs() <= 60.0 {
+                    *pixel = 0.9;
+                }
+            }
+        }
+        let found = find(&map, &plan(size, size), &DetectorOptions::default());
+        let [found] = found.as_slice() else { panic!("{found:?}") };
+        // The rectangle around it is half empty.
+        assert!(found.score > 0.85, "{}", found.score);
+        assert!(found.outline.len() >= 12 && found.outline.len().is_multiple_of(2));
     }
 
     #[test]

@@ -42,10 +42,34 @@ pub struct TextBox {
     pub score: f32,
 }
 
+/// A box is tall if it is higher than wide by more than this factor: its text is taken to run downwards.
+const TALL: f32 = 1.5;
+
+/// How many times as high as wide a box is.
+pub(crate) fn tallness(Quad([a, b, c, d]): Quad) -> f32 {
+    let (width, height) = (a.distance(b).max(d.distance(c)), a.distance(d).max(b.distance(c)));
+    height / width.max(1e-3)
+}
+
+/// Whether text in a box is taken to run downwards.
+fn is_tall(quad: Quad) -> bool {
+    tallness(quad) > TALL
+}
+
+/// The corners from the one that is `quarters` behind the first, clockwise.
+pub(crate) fn turned(Quad(corners): Quad, quarters: usize) -> Quad {
+    Quad(std::array::from_fn(|i| corners[(i + quarters) % 4]))
+}
+
 impl TextBox {
     /// A box of straight text.
     pub fn new(quad: Quad, score: f32) -> Self {
         TextBox { quad, outline: Vec::new(), score }
+    }
+
+    /// The rectangle with its first corner where text starts: a tall one is turned.
+    pub fn upright(&self) -> Quad {
+        if is_tall(self.quad) { turned(self.quad, 1) } else { self.quad }
     }
 }
 
@@ -98,7 +122,7 @@ impl Detector {
     /// [`Error::Recognizer`] if the weights are damaged; as [`Detector::with_options`].
     pub fn from_weights(weights: &DetectorWeights, options: DetectorOptions) -> Result<Self> {
         options.check()?;
-        let network = if options.int8 { weights.int8_model()? } else { weights.model()? };
+        let network = weights.model()?;
         let start = |threads| {
             let built = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
             built.map_err(|source| Error::Threads { threads, source })

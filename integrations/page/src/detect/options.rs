@@ -34,8 +34,6 @@ pub struct DetectorOptions {
     /// By how much a region grows: its edges move outwards by this times its area over its perimeter,
     /// 0..=10; 1.6.
     pub unclip_ratio: f32,
-    /// Whether the network runs in int8; false. Faster; edges of boxes move by a pixel here and there.
-    pub int8: bool,
     /// The number of threads of a pool of its own; by default rayon's current pool is used.
     pub threads: Option<usize>,
 }
@@ -50,7 +48,6 @@ impl Default for DetectorOptions {
             pixel_threshold: 0.3,
             box_threshold: 0.5,
             unclip_ratio: 1.6,
-            int8: false,
             threads: None,
         }
     }
