@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::buffer::Buffer;
 use super::tensor::StoredTensor;
-use super::{Format, Weights, WeightsFile, read};
+use super::{Format, Purpose, Weights, WeightsFile, read};
 use crate::charset::Charset;
 use crate::error::Result;
 use crate::model::Config;
@@ -17,7 +17,7 @@ impl Weights {
     /// Opens a weights file of any known format as [`Weights::open`] does; and gives its tensors as
     /// they were before the batch norms were folded.
     pub(crate) fn open_unfolded(path: &Path) -> Result<(Self, BTreeMap<String, Values>)> {
-        let (format, file, tensors) = read(Buffer::open(path)?)?;
+        let (format, file, tensors) = read(Buffer::open(path)?, Purpose::Recognition)?;
         let mut unfolded = BTreeMap::new();
         for (name, tensor) in &tensors {
             unfolded.insert(name.clone(), (tensor.values(name)?, tensor.shape().to_vec()));

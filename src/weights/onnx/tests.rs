@@ -8,8 +8,8 @@ use super::super::{fold, names};
 use super::*;
 use crate::support::crafted::{field, initializer, onnx};
 use crate::support::graphs::{
-    CLASSES, Network, attribute_int, attribute_ints, detector_graph, metadata, operation, pp_ocr,
-    pp_ocr_graph,
+    CLASSES, Network, attribute_int, attribute_ints, attribute_text, detector_graph, metadata,
+    operation, pp_ocr, pp_ocr_graph,
 };
 
 type Tensors = BTreeMap<String, StoredTensor>;
@@ -306,17 +306,21 @@ fn detectors_that_do_not_fit() {
         let at = bytes.windows(from.len()).position(|found| found == from).unwrap();
         [&bytes[..at], to, &bytes[at + from.len()..]].concat()
     };
-    // Nodes without inputs, and a bias inside a layer beside one that is added to it.
-    for kind in ["Upsample", "Resize", "ConvTranspose", "Concat"] {
-        let mut graph = detector_graph(true);
-        let is_kind =
-            |field: &Vec<u8>| field.windows(kind.len()).any(|part| part == kind.as_bytes());
-        for at in 0..graph.len() {
-            if is_kind(&graph[at]) {
-                graph[at] = operation(kind, &[], &[&format!("empty{at}")], &[]);
-            }
+    // Nodes without inputs.
+    for (kind, fused) in
+        [("Upsample", true), ("Resize", false), ("ConvTranspose", true), ("Concat", true)]
+    {
+        let mut graph = detector_graph(fused);
+        let is_kind = |field: &[u8]| field.windows(kind.len()).any(|part| part == kind.as_bytes());
+        for field in graph.iter_mut().filter(|field| is_kind(field)) {
+            // The name of the output: field 2, a letter and digits.
+            let at = field.windows(3).position(|w| (w[0], w[2]) == (0x12, b'v')).unwrap();
+            let output = field[at + 2..][..usize::from(field[at + 1])].to_vec();
+            let output = String::from_utf8(output).unwrap();
+            *field = operation(kind, &[], &[&output], &[attribute_text("mode", "nearest")]);
         }
-        assert!(!message(onnx(&graph)).is_empty(), "{kind}");
+        let message = message(onnx(&graph));
+        assert!(message.contains("none of those that are known"), "{kind}: {message}");
     }
     for (from, to, part) in [
         ("ConvTranspose", "ConvTransposX", "a transposed convolution"),
