@@ -234,7 +234,10 @@ mod tests {
             ("kernel", &|c| c.kernel = 9),
             ("column_stride", &|c| c.encoder.blocks[2].column_stride = 1),
             ("row_stride", &|c| c.encoder.blocks.truncate(3)),
-            ("stem_dim", &|c| c.encoder.stem_dim = 258),
+            ("stem_dim", &|c| {
+                c.encoder.stem_dim = 258;
+                c.encoder.blocks[0].squeeze_excite = false;
+            }),
             ("dim", &|c| c.dim = 512),
             ("dim", &|c| c.encoder.blocks[12].dim = 2049),
         ];
