@@ -89,7 +89,7 @@
 //! | feature | adds |
 //! |---|---|
 //! | `image` (default) | takes the images of the crate `image`; files and raw pixels do not need it |
-//! | `candle` | inference with candle: 16-bit numbers, other devices |
+//! | `candle` | inference with candle: 16-bit numbers, other devices; parameters from and to a candle program |
 //! | `cuda`, `metal` | candle's NVIDIA and Apple GPU devices |
 //! | `accelerate`, `mkl` | candle's CPU matrix products by Apple's Accelerate and Intel's MKL |
 //! | `embedded` (default) | the English model and language model, in the crate `svtrv2-english`: `Recognizer::embedded`, [`decode::Decoder`]`::english` |
@@ -157,6 +157,8 @@ pub use image;
 /// The crate that runs the network on other devices and computes the losses of training.
 #[cfg(feature = "candle")]
 pub use candle_core;
+#[cfg(feature = "candle")]
+pub use candle_nn;
 
 pub use charset::Charset;
 pub use crop::{
@@ -180,6 +182,9 @@ pub use words::Word;
 mod pages {
     #[doc = include_str!("../README.md")]
     struct Readme;
+    #[cfg(feature = "candle")]
+    #[doc = include_str!("../docs/candle.md")]
+    struct Candle;
     #[doc = include_str!("../docs/decoding.md")]
     struct Decoding;
     #[doc = include_str!("../docs/images.md")]

@@ -3,7 +3,12 @@
 mod support;
 
 use candle_core::{DType, Device, Tensor};
-use support::{max_difference, pattern_input, pattern_weights, random_crop, toy_config, values};
+use candle_nn::{Module, VarBuilder, VarMap};
+use support::{
+    max_difference, pattern_input, pattern_weights, random_crop, toy_config, toy_line_configs,
+    values,
+};
+use svtrv2::inference::CandleModel;
 use svtrv2::model::Config;
 use svtrv2::{Charset, Options, Precision, Recognizer};
 
@@ -64,5 +69,78 @@ fn recognition_in_every_precision() {
         println!("{name}: probabilities differ by {difference:.1e} at most");
         assert!(difference > 0.0 && difference <= tolerance, "{name}: {difference}");
         assert!(recognizer.recognize(&crop).is_ok());
+    }
+}
+
+/// Tensors from a candle program and to one are those of the file.
+#[test]
+fn candle_programs_hand_over_tensors() {
+    for (name, config) in toy_line_configs() {
+        let weights = pattern_weights(&config);
+        let builder = weights.var_builder(DType::F32, &Device::Cpu);
+        let (images, shape) = pattern_input(1, 48, 96);
+        let images = Tensor::from_vec(images, &shape, &Device::Cpu).unwrap();
+        let expected = weights.candle_model(DType::F32, &Device::Cpu).unwrap();
+        let model = CandleModel::from_var_builder(&config, builder).unwrap();
+        let expected = values(&expected.forward(&images).unwrap());
+        assert_eq!(values(&model.forward(&images).unwrap()), expected, "{name}");
+    }
+
+    let weights = pattern_weights(&toy_config());
+    let builder = weights.var_builder(DType::F32, &Device::Cpu);
+    let (bias, shape) = weights.tensor("decoder.fc.bias").unwrap().unwrap();
+    let classifier = candle_nn::linear(16, shape[0], builder.pp("decoder.fc")).unwrap();
+    let zeros = Tensor::zeros((1, 16), DType::F32, &Device::Cpu).unwrap();
+    assert_eq!(values(&classifier.forward(&zeros).unwrap()), bias);
+    assert!(builder.contains_tensor("decoder.fc.bias") && !builder.contains_tensor("decoder.fc"));
+
+    let missing = builder.get(3, "decoder.fb.bias").unwrap_err();
+    assert!(missing.to_string().contains("decoder.fb.bias"), "{missing}");
+    let misshapen = builder.get(3, "decoder.fc.bias").unwrap_err();
+    assert!(misshapen.to_string().contains("decoder.fc.bias"), "{misshapen}");
+    let below = CandleModel::from_var_builder(&toy_config(), builder.pp("recognizer"));
+    assert!(matches!(below, Err(svtrv2::Error::Compute(_))), "{below:?}");
+    let wide = Config { num_classes: 7, ..toy_config() };
+    let misfit = CandleModel::from_var_builder(&wide, builder);
+    assert!(matches!(misfit, Err(svtrv2::Error::Compute(_))), "{misfit:?}");
+}
+
+/// A network whose parameters are a candle program's variables: the composed operations, which have gradients,
+/// compute what the fused ones do, and every variable gets a gradient.
+#[test]
+fn gradients_reach_a_candle_program_s_variables() {
+    let mut configs = toy_line_configs();
+    configs.push(("toy", toy_config()));
+    for (name, config) in configs {
+        let weights = pattern_weights(&config);
+        let mut variables = VarMap::new();
+        let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+        let model = CandleModel::from_var_builder(&config, builder).unwrap();
+        let tensors: Vec<(String, Tensor)> = weights
+            .names()
+            .map(|name| {
+                let (values, shape) = weights.tensor(name).unwrap().unwrap();
+                (name.to_owned(), Tensor::from_vec(values, shape, &Device::Cpu).unwrap())
+            })
+            .collect();
+        variables.set(tensors.into_iter()).unwrap();
+
+        let (images, shape) = pattern_input(2, 32, 128);
+        let images = Tensor::from_vec(images, &shape, &Device::Cpu).unwrap();
+        let fused = weights.candle_model(DType::F32, &Device::Cpu).unwrap();
+        let fused = fused.forward(&images).unwrap();
+        let composed = model.forward(&images).unwrap();
+        let difference = max_difference(&values(&fused), &values(&composed));
+        println!("{name}: fused operations differ by {difference:.1e}");
+        assert!(!fused.track_op() && composed.track_op());
+        assert!(difference <= 3e-5, "{name}: {difference}");
+
+        let loss = composed.sqr().unwrap().sum_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        let data = variables.data().lock().unwrap();
+        assert_eq!(data.len(), weights.names().count(), "{name}");
+        for (variable, var) in &*data {
+            assert!(gradients.get(var).is_some(), "{name}: no gradient for {variable}");
+        }
     }
 }

@@ -4,13 +4,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use candle_core::{DType, Device, Tensor};
+use candle_nn::VarBuilder;
+use candle_nn::init::{FanInOut, NonLinearity, NormalOrUniform};
 
 use crate::error::Result;
 use crate::model::{Config, FrameLogits, Network};
 use crate::ops::candle::{Candle, Tensors, image_tokens};
 use crate::ops::{Grid, Init, MAP_WIDTH, ParameterSource, Scope};
 
-/// A network in candle's differentiable operations, on any device.
+/// A network in candle's operations, on any device. Gradients reach the images, and the parameters of a network
+/// whose parameters are variables ([`CandleModel::from_var_builder`]).
 ///
 /// It computes what [`Model`](super::Model) does, on a CPU several times slower: there it is its
 /// oracle.
@@ -42,6 +45,38 @@ impl CandleModel {
         let (device, config) = (device.clone(), Arc::new(config.clone()));
         let source = OnDevice { parameters, device: &device, dtype };
         let network = Arc::new(Network::new(&config, &Scope::new(&source))?);
+        Ok(CandleModel { network, config, device, dtype })
+    }
+
+    /// Builds the network from tensors of a candle program, on their device and in their type. They have the names
+    /// of the published checkpoints, as [`Weights::names`](crate::weights::Weights::names) lists them;
+    /// [`VarBuilder::pp`] takes those below a prefix. Batch norms are folded into the convolutions before them.
+    ///
+    /// Variables of a [`VarMap`](candle_nn::VarMap) that are missing are initialised as for a training from
+    /// the start.
+    ///
+    /// ```
+    /// use svtrv2::candle_core::{DType, Device, Tensor};
+    /// use svtrv2::candle_nn::{VarBuilder, VarMap};
+    /// use svtrv2::inference::CandleModel;
+    /// use svtrv2::model::Config;
+    ///
+    /// let variables = VarMap::new();
+    /// let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
+    /// let model = CandleModel::from_var_builder(&Config::tiny(), builder)?;
+    /// let images = Tensor::zeros((1, 3, 32, 128), DType::F32, &Device::Cpu)?;
+    /// assert_eq!(model.forward(&images)?.dims(), [1, 32, 97]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`ConfigError`](crate::ConfigError); [`Error::Compute`](crate::Error::Compute) if a tensor is missing or has
+    /// another shape than `config` asks for.
+    pub fn from_var_builder(config: &Config, builder: VarBuilder) -> Result<Self> {
+        config.validate()?;
+        let config = Arc::new(config.clone());
+        let (device, dtype) = (builder.device().clone(), builder.dtype());
+        let network = Arc::new(Network::new(&config, &Scope::new(&Variables(builder)))?);
         Ok(CandleModel { network, config, device, dtype })
     }
 
@@ -105,5 +140,23 @@ impl ParameterSource<Tensor> for OnDevice<'_> {
     fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
         let values = self.parameters.get(name, shape, init)?;
         Ok(Tensor::from_vec(values, shape, self.device)?.to_dtype(self.dtype)?)
+    }
+}
+
+/// Parameters that a candle program has.
+struct Variables<'a>(VarBuilder<'a>);
+
+impl ParameterSource<Tensor> for Variables<'_> {
+    fn get(&self, name: &str, shape: &[usize], init: Init) -> Result<Tensor> {
+        let init = match init {
+            Init::Constant(value) => candle_nn::Init::Const(value),
+            Init::Normal(stdev) => candle_nn::Init::Randn { mean: 0.0, stdev },
+            Init::Kaiming => candle_nn::Init::Kaiming {
+                dist: NormalOrUniform::Normal,
+                fan: FanInOut::FanOut,
+                non_linearity: NonLinearity::ReLU,
+            },
+        };
+        Ok(self.0.get_with_hints(shape, name, init)?)
     }
 }

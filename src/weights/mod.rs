@@ -33,6 +33,8 @@ mod symbols;
 mod tensor;
 #[cfg(feature = "train")]
 mod training;
+#[cfg(feature = "candle")]
+mod var_builder;
 mod write_quantized;
 
 use std::borrow::Cow;

@@ -1,8 +1,9 @@
 //! Candle tensors: any device, f32, f16 or bf16, differentiable. The oracle of the other
 //! implementations.
 //!
-//! Every operation is composed of candle's differentiable ones. Half-precision values are summed
-//! in f32.
+//! Operations are candle's, and candle-nn's where it has one. Its fused layer norm and softmax have no gradients:
+//! where one is asked for, and in f64, they are composed of differentiable operations. Half-precision values are
+//! summed in f32.
 
 mod attention;
 mod conv;
@@ -178,7 +179,7 @@ impl Ops for Candle<'_> {
         let means = widened(&images)?.mean(1)?.to_dtype(x.dtype())?;
         let gates = linear(&layer.fc2, &linear(&layer.fc1, &means)?.relu()?)?;
         let gates = match layer.gate {
-            Gate::Sigmoid => sigmoid(&gates)?,
+            Gate::Sigmoid => candle_nn::ops::sigmoid(&gates)?,
             Gate::HardSigmoid => ((gates / 6.0)? + 0.5)?.clamp(0.0, 1.0)?,
             Gate::ResidualHardSigmoid => (((gates / 5.0)? + 0.5)?.clamp(0.0, 1.0)? + 1.0)?,
         };
@@ -292,16 +293,11 @@ pub(crate) fn linear(layer: &LinearParameters<Tensor>, x: &Tensor) -> candle_cor
     y.reshape(shape)
 }
 
-/// `1 / (1 + exp(-x))`, differentiable.
-fn sigmoid(x: &Tensor) -> candle_core::Result<Tensor> {
-    (x.neg()?.exp()? + 1.0)?.recip()
-}
-
 fn activate(x: &Tensor, activation: Activation) -> candle_core::Result<Tensor> {
     match activation {
         Activation::Gelu => x.gelu_erf(),
         Activation::Relu => x.relu(),
-        Activation::Swish => x * sigmoid(x)?,
+        Activation::Swish => x.silu(),
         Activation::HardSwish => x * ((x / 6.0)? + 0.5)?.clamp(0.0, 1.0)?,
     }
 }
@@ -313,6 +309,9 @@ pub(crate) use norm::unbiased;
 /// The softmax over a dimension, differentiable. Half-precision values are summed in f32.
 pub(crate) fn softmax(x: &Tensor, dim: usize) -> candle_core::Result<Tensor> {
     let wide = widened(x)?;
+    if dim + 1 == x.rank() && may_fuse(&[&wide]) {
+        return candle_nn::ops::softmax_last_dim(&wide.contiguous()?)?.to_dtype(x.dtype());
+    }
     let exps = wide.broadcast_sub(&wide.max_keepdim(dim)?)?.exp()?;
     exps.broadcast_div(&exps.sum_keepdim(dim)?)?.to_dtype(x.dtype())
 }
@@ -322,6 +321,12 @@ pub(crate) fn softmax(x: &Tensor, dim: usize) -> candle_core::Result<Tensor> {
 pub(crate) fn log_softmax(x: &Tensor) -> candle_core::Result<Tensor> {
     let shifted = x.broadcast_sub(&x.max_keepdim(D::Minus1)?)?;
     shifted.broadcast_sub(&shifted.exp()?.sum_keepdim(D::Minus1)?.log()?)
+}
+
+/// Whether a fused operation gives what is asked of these operands' results: none needs a gradient, and f32, in
+/// which it may compute, is wide enough.
+fn may_fuse(operands: &[&Tensor]) -> bool {
+    operands.iter().all(|operand| !operand.track_op() && operand.dtype() != DType::F64)
 }
 
 /// Half-precision values in f32, in which sums are taken; others as they are.

@@ -2,13 +2,16 @@
 
 use candle_core::{D, Result, Tensor};
 
-use super::{TrainingContext, widened};
+use super::{TrainingContext, may_fuse, widened};
 use crate::ops::{BatchNormParameters, LayerNormParameters};
 
 /// `(x - mean) / sqrt(variance + eps) * weight + bias` over the last dimension. The statistics of
 /// half-precision values are taken in f32.
 pub(crate) fn layer_norm(layer: &LayerNormParameters<Tensor>, x: &Tensor) -> Result<Tensor> {
     let LayerNormParameters { weight, bias, eps } = layer;
+    if may_fuse(&[x, weight, bias]) {
+        return candle_nn::ops::layer_norm(&x.contiguous()?, weight, bias, *eps as f32);
+    }
     let dtype = x.dtype();
     let x = widened(x)?;
     let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
