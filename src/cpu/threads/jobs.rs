@@ -1,7 +1,8 @@
 //! Many jobs of one call, among those of others.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -18,62 +19,85 @@ const ROUND: usize = 4;
 /// # Panics
 /// If a job panics, once all that have begun are done.
 pub(crate) fn map_jobs<I: Send, T: Send>(items: Vec<I>, job: impl Fn(I) -> T + Sync) -> Vec<T> {
+    let slots: Vec<Slot<I, T>> = items.into_iter().map(Slot::new).collect();
+    run_jobs(slots.len(), &|index| slots[index].run(&job));
+    slots.into_iter().filter_map(Slot::into_result).collect()
+}
+
+/// The item of a job until it begins, and its result when it is done.
+struct Slot<I, T> {
+    item: Mutex<Option<I>>,
+    result: Mutex<Option<T>>,
+}
+
+impl<I, T> Slot<I, T> {
+    fn new(item: I) -> Self {
+        Slot { item: Mutex::new(Some(item)), result: Mutex::new(None) }
+    }
+
+    fn run(&self, job: impl Fn(I) -> T) {
+        // No lock is held while a job runs, so that none is poisoned.
+        let item = self.item.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let result = item.map(job);
+        *self.result.lock().unwrap_or_else(PoisonError::into_inner) = result;
+    }
+
+    fn into_result(self) -> Option<T> {
+        self.result.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs `job` for `0..count`. Virtual calls, so that rayon's code is built once.
+fn run_jobs(count: usize, job: &(dyn Fn(usize) + Sync)) {
     let threads = rayon::current_num_threads();
-    let count = items.len();
     let begun = AtomicUsize::new(0);
     // The last jobs, half as many as threads, lead teams; each of the others has its thread for itself.
-    let run = |item: I| {
+    let run = |index: usize| {
         let left = count - begun.fetch_add(1, Ordering::Relaxed);
-        if left <= (threads / 2).max(1) { in_pool(|| job(item)) } else { alone_while(|| job(item)) }
+        if left <= (threads / 2).max(1) {
+            in_pool(|| job(index));
+        } else {
+            alone_while(|| job(index));
+        }
     };
     if rayon::current_thread_index().is_some() {
-        in_rounds(items, threads, run)
+        in_rounds(count, threads, &run);
     } else if count <= 1 {
-        items.into_iter().map(run).collect()
+        (0..count).for_each(run);
     } else {
-        in_turn(items, AHEAD * threads, run)
+        in_turn(count, AHEAD * threads, &run);
     }
 }
 
 /// Runs jobs from a thread of the pool.
-fn in_rounds<I: Send, T: Send>(
-    items: Vec<I>,
-    threads: usize,
-    run: impl Fn(I) -> T + Sync,
-) -> Vec<T> {
-    let mut results = Vec::with_capacity(items.len());
-    let mut rest = items.into_iter();
-    loop {
-        let round: Vec<I> = rest.by_ref().take(ROUND * threads).collect();
-        if round.is_empty() {
-            return results;
-        }
-        if !results.is_empty() {
+fn in_rounds(count: usize, threads: usize, run: &(dyn Fn(usize) + Sync)) {
+    let size = ROUND * threads;
+    for start in (0..count).step_by(size) {
+        if start > 0 {
             // A call that waits for a thread gets this one.
             rayon::yield_now();
         }
+        let round = start..count.min(start + size);
         if threads == 1 {
-            results.extend(round.into_iter().map(&run));
+            round.for_each(run);
         } else {
-            results.par_extend(round.into_par_iter().with_max_len(1).map(&run));
+            round.into_par_iter().with_max_len(1).for_each(run);
         }
     }
 }
 
 /// Runs jobs from another thread, which waits: no more than `most` of them are in the pool at a time, behind
 /// those of other calls.
-fn in_turn<I: Send, T: Send>(items: Vec<I>, most: usize, run: impl Fn(I) -> T + Sync) -> Vec<T> {
-    let mut results: Vec<Option<T>> = items.iter().map(|_| None).collect();
-    let mut items = items.into_iter().enumerate();
+fn in_turn(count: usize, most: usize, run: &(dyn Fn(usize) + Sync)) {
+    let mut next = 0..count;
     let (sender, receiver) = channel();
     rayon::in_place_scope(|scope| {
-        let run = &run;
         let mut start = || {
-            let (index, item) = items.next()?;
-            let sender = sender.clone();
+            let index = next.next()?;
+            let done = Done(sender.clone());
             scope.spawn(move |_| {
-                let mut done = Done { sender, index, result: None };
-                done.result = Some(run(item));
+                let _done = done;
+                run(index);
             });
             Some(())
         };
@@ -81,30 +105,23 @@ fn in_turn<I: Send, T: Send>(items: Vec<I>, most: usize, run: impl Fn(I) -> T + 
         while running < most && start().is_some() {
             running += 1;
         }
-        while running > 0 {
-            // There is a sender, so that this does not fail.
-            let Ok((index, result)) = receiver.recv() else { break };
-            // What panicked has no result, and the scope panics when the others are done.
-            results[index] = result;
+        // There is a sender, so that receiving does not fail. Where a job panicked, the scope does when the
+        // others are done.
+        while running > 0 && receiver.recv().is_ok() {
             if start().is_none() {
                 running -= 1;
             }
         }
     });
-    results.into_iter().flatten().collect()
 }
 
 /// Says that a job is done, also where it panics.
-struct Done<T> {
-    sender: std::sync::mpsc::Sender<(usize, Option<T>)>,
-    index: usize,
-    result: Option<T>,
-}
+struct Done(Sender<()>);
 
-impl<T> Drop for Done<T> {
+impl Drop for Done {
     fn drop(&mut self) {
         // The receiver lives until all jobs are done.
-        let _ = self.sender.send((self.index, self.result.take()));
+        let _ = self.0.send(());
     }
 }
 
@@ -112,7 +129,6 @@ impl<T> Drop for Done<T> {
 #[cfg(not(target_family = "wasm"))]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
-    use std::sync::Mutex;
     use std::sync::atomic::AtomicBool;
     use std::time::{Duration, Instant};
 

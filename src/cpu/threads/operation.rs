@@ -71,7 +71,9 @@ impl Watch {
 }
 
 /// Runs `task` for `0..count`, on the threads of the current rayon pool.
-pub(in crate::cpu) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
+///
+/// A task takes microseconds, so a virtual call costs nothing; rayon's code is built once, not once a task.
+pub(in crate::cpu) fn parallel(count: usize, task: &(dyn Fn(usize) + Sync)) {
     let threads = rayon::current_num_threads().min(count);
     if threads <= 1 || alone() || WATCH.alone() {
         (0..count).for_each(task);
@@ -84,7 +86,7 @@ pub(in crate::cpu) fn parallel(count: usize, task: &(impl Fn(usize) + Sync)) {
 
 /// Runs `task` for `0..count` on `threads` threads; returns how long the others took after this one
 /// had no tasks left, and how long all took.
-fn spread(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) -> (Duration, Duration) {
+fn spread(threads: usize, count: usize, task: &(dyn Fn(usize) + Sync)) -> (Duration, Duration) {
     let start = now();
     let next = AtomicUsize::new(0);
     // When the last thread had no tasks left.
@@ -108,7 +110,7 @@ fn spread(threads: usize, count: usize, task: &(impl Fn(usize) + Sync)) -> (Dura
 
 /// Runs `work` here and on up to `others` more threads. A job that nobody has taken by the end is
 /// run by its maker, who finds nothing left to do.
-fn invite(others: usize, work: &(impl Fn() -> u64 + Sync)) {
+fn invite(others: usize, work: &(dyn Fn() -> u64 + Sync)) {
     if others == 0 {
         work();
     } else {
