@@ -7,7 +7,6 @@ use super::buffer::Scratch;
 use super::conv::{ConvShape, MAX_KERNEL};
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::gemm::{Epilogue, block_rows};
-use super::math::{gelu, hard_swish, relu, swish};
 use super::simd::Simd;
 use super::tile::{Grid, Tile, load_columns};
 
@@ -69,11 +68,7 @@ pub(crate) fn depthwise_conv(
         Epilogue::Scale(factors) => {
             assert_eq!(factors.len(), images * positions, "a factor for each position");
         }
-        Epilogue::Store
-        | Epilogue::Gelu
-        | Epilogue::Relu
-        | Epilogue::Swish
-        | Epilogue::HardSwish => {}
+        Epilogue::Store | Epilogue::Activate(_) => {}
     }
     let grid = Grid {
         segments: images,
@@ -319,10 +314,7 @@ impl Positions<'_> {
         let index = self.out.index(row, channel);
         let y = match self.epilogue {
             Epilogue::Store => sum,
-            Epilogue::Gelu => gelu(simd, sum),
-            Epilogue::Relu => relu(simd, sum),
-            Epilogue::Swish => swish(simd, sum),
-            Epilogue::HardSwish => hard_swish(simd, sum),
+            Epilogue::Activate(activation) => activation.of(simd, sum),
             Epilogue::Scale(factors) => {
                 simd.mul(sum, simd.splat(factors[index / self.layer.channels()]))
             }
@@ -367,6 +359,7 @@ unsafe fn load<S: Simd, const PART: bool>(simd: S, from: *const f32, valid: usiz
 #[cfg(test)]
 pub(super) mod tests {
     use super::super::conv::Padding;
+    use super::super::gemm::Activation;
     use super::super::linear::tests::{assert_close, noise};
     use super::super::math::tests::{gelu, swish};
     use super::*;
@@ -432,9 +425,9 @@ pub(super) mod tests {
                 let of = |function: &dyn Fn(f64) -> f64| -> Vec<f64> {
                     expected.iter().map(|&x| function(x)).collect()
                 };
-                assert_close(&run(Epilogue::Relu), &of(&|x| x.max(0.0)), tolerance, &row);
-                assert_close(&run(Epilogue::Gelu), &of(&gelu), 2.0 * tolerance, &row);
-                assert_close(&run(Epilogue::Swish), &of(&swish), 2.0 * tolerance, &row);
+                assert_close(&run(Activation::Relu.into()), &of(&|x| x.max(0.0)), tolerance, &row);
+                assert_close(&run(Activation::Gelu.into()), &of(&gelu), 2.0 * tolerance, &row);
+                assert_close(&run(Activation::Swish.into()), &of(&swish), 2.0 * tolerance, &row);
                 let sum: Vec<f64> =
                     expected.iter().zip(&other).map(|(a, b)| a + f64::from(*b)).collect();
                 assert_close(&run(Epilogue::Add(&other)), &sum, tolerance, &row);

@@ -188,6 +188,7 @@ pub(super) fn linear_bf16(x: &[u32], layer: &Bf16Matrix, epilogue: Epilogue) -> 
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::gemm::Activation;
     use super::super::rounding::ActivationBits;
     use super::*;
 
@@ -270,14 +271,14 @@ pub(super) mod tests {
                 assert_close(&found, &sum, tolerance, &row);
                 let gelu: Vec<f64> =
                     expected.iter().copied().map(super::super::math::tests::gelu).collect();
-                let found = linear(&x, &layer, Epilogue::Gelu);
+                let found = linear(&x, &layer, Activation::Gelu.into());
                 assert_close(&found, &gelu, 2.0 * tolerance + 1e-5, &row);
                 let swish: Vec<f64> =
                     expected.iter().copied().map(super::super::math::tests::swish).collect();
-                let found = linear(&x, &layer, Epilogue::Swish);
+                let found = linear(&x, &layer, Activation::Swish.into());
                 assert_close(&found, &swish, 2.0 * tolerance + 1e-5, &row);
                 let relu: Vec<f64> = expected.iter().map(|x| x.max(0.0)).collect();
-                let found = linear(&x, &layer, Epilogue::Relu);
+                let found = linear(&x, &layer, Activation::Relu.into());
                 assert_close(&found, &relu, tolerance, &row);
 
                 let layer = pack_linear_for(isa, &weight, out_dim, None);
@@ -352,9 +353,9 @@ pub(super) mod tests {
         let weight = noise(6, out_dim * in_dim);
         for isa in Isa::all() {
             let layer = pack_linear_for(isa, &weight, out_dim, None);
-            let all = linear(&x, &layer, Epilogue::Gelu);
+            let all = linear(&x, &layer, Activation::Gelu.into());
             for row in 0..rows {
-                let alone = linear(&x[row * in_dim..][..in_dim], &layer, Epilogue::Gelu);
+                let alone = linear(&x[row * in_dim..][..in_dim], &layer, Activation::Gelu.into());
                 assert!(alone == all[row * out_dim..][..out_dim], "{isa:?}, row {row}");
             }
         }

@@ -112,11 +112,11 @@ mod tests {
         let qkv = linear(&norm(&x), &linear_layer(4, dim, 3 * dim), Epilogue::Store);
         let mixed = attention_with_map_for(isa, &qkv, tokens, heads, dim, width);
         let (mixed, map) = mixed.split_at(x.len());
-        let hidden = linear(&norm(mixed), &linear_layer(6, dim, 300), Epilogue::Gelu);
+        let hidden = linear(&norm(mixed), &linear_layer(6, dim, 300), Activation::Gelu.into());
         let x = linear(&hidden, &linear_layer(8, 300, dim), Epilogue::Add(&x));
         let (weight, bias) = (noise(10, 20 * dim / 2 * 9), noise(11, 20));
         let layer = PackedConv::new_for(isa, &weight, &bias, dim, 2, ConvShape::new_3x3((1, 1)));
-        let convolved = conv(&norm(&x), height, width, &layer, Epilogue::Gelu);
+        let convolved = conv(&norm(&x), height, width, &layer, Activation::Gelu.into());
         let pooled = vertical_attention_for(isa, &convolved, &noise(12, 20), height, width);
         [&pooled, map].concat()
     }

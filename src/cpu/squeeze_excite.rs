@@ -3,7 +3,7 @@
 //! "Squeeze-and-Excitation Networks" (CVPR 2018, arXiv 1709.01507), section 3.
 
 use super::dispatch::{Isa, Kernel, dispatch};
-use super::gemm::{Epilogue, PackedMatrix};
+use super::gemm::{Activation, Epilogue, PackedMatrix};
 use super::linear::{linear, pack_linear_for};
 use super::math::{hard_sigmoid, sigmoid};
 use super::parts::{Chunks, for_each_part};
@@ -68,7 +68,8 @@ impl SqueezeExcite {
 /// The images of `positions` tokens in `x`, each channel times `gate(fc2(relu(fc1(means))))`.
 pub(crate) fn squeeze_excite(mut x: Vec<f32>, positions: usize, layer: &SqueezeExcite) -> Vec<f32> {
     let channels = layer.channels();
-    let hidden = linear(&channel_means(&x, positions, channels), &layer.fc1, Epilogue::Relu);
+    let hidden =
+        linear(&channel_means(&x, positions, channels), &layer.fc1, Activation::Relu.into());
     let mut gates = linear(&hidden, &layer.fc2, Epilogue::Store);
     dispatch(layer.isa, Gates { gate: layer.gate, x: &mut gates });
     scale_channels(&mut x, positions, &gates, channels);

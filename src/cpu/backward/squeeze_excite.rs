@@ -2,7 +2,7 @@
 //! small share of the work.
 
 use super::super::dispatch::{Isa, dispatch};
-use super::super::gemm::Epilogue;
+use super::super::gemm::{Activation, Epilogue};
 use super::super::parts::{Chunks, for_each_part};
 use super::super::squeeze_excite::{Gate, Gates, channel_means, scale_channels};
 use super::linear::{column_sums, linear_forward, linear_input_gradient, linear_weight_gradient};
@@ -44,7 +44,7 @@ impl SqueezeExciteWeights<'_> {
         let layer = |x: &[f32], (weight, bias): (&[f32], &[f32]), epilogue| {
             linear_forward(Products::f32(), x, weight, bias.len(), Some(bias), epilogue)
         };
-        let hidden = layer(&means, fc1, Epilogue::Relu);
+        let hidden = layer(&means, fc1, Activation::Relu.into());
         let mut gates = layer(&hidden, fc2, Epilogue::Store);
         dispatch(Isa::best(), Gates { gate, x: &mut gates });
         Intermediate { means, hidden, gates }

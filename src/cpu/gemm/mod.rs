@@ -61,14 +61,8 @@ pub(super) fn block_rows(rows: usize) -> usize {
 pub(crate) enum Epilogue<'a> {
     /// Nothing.
     Store,
-    /// GELU.
-    Gelu,
-    /// `max(x, 0)`
-    Relu,
-    /// `x / (1 + e^-x)`
-    Swish,
-    /// `x clamp(x / 6 + 1 / 2, 0, 1)`
-    HardSwish,
+    /// Applies a function.
+    Activate(Activation),
     /// Adds the element of a matrix of the whole output's shape.
     Add(&'a [f32]),
     /// Multiplies by the row's factor, the first of which is that of the product's first row.
@@ -87,7 +81,6 @@ pub(crate) enum Activation {
 }
 
 impl Activation {
-    #[cfg_attr(not(feature = "train"), allow(dead_code, reason = "training applies it by itself"))]
     /// Applies it.
     #[inline(always)]
     pub(super) fn of<S: Simd>(self, simd: S, x: S::V) -> S::V {
@@ -98,16 +91,39 @@ impl Activation {
             Activation::HardSwish => hard_swish(simd, x),
         }
     }
+
+    /// Applies it to some vectors.
+    #[inline(always)]
+    fn of_row<S: Simd, const N: usize>(self, simd: S, mut row: [S::V; N]) -> [S::V; N] {
+        match self {
+            Activation::Gelu => {
+                for x in &mut row {
+                    *x = gelu(simd, *x);
+                }
+            }
+            Activation::Relu => {
+                for x in &mut row {
+                    *x = relu(simd, *x);
+                }
+            }
+            Activation::Swish => {
+                for x in &mut row {
+                    *x = swish(simd, *x);
+                }
+            }
+            Activation::HardSwish => {
+                for x in &mut row {
+                    *x = hard_swish(simd, *x);
+                }
+            }
+        }
+        row
+    }
 }
 
 impl From<Activation> for Epilogue<'_> {
     fn from(activation: Activation) -> Self {
-        match activation {
-            Activation::Gelu => Epilogue::Gelu,
-            Activation::Relu => Epilogue::Relu,
-            Activation::Swish => Epilogue::Swish,
-            Activation::HardSwish => Epilogue::HardSwish,
-        }
+        Epilogue::Activate(activation)
     }
 }
 
@@ -291,12 +307,44 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
                     _ => self.tile::<S, P, MAX_ROWS, NV>(simd, product, pass, row),
                 }
             }
+            if pass.last
+                && let Epilogue::Activate(activation) = self.epilogue
+                && activation != Activation::Relu
+            {
+                // SAFETY: the tile has stored these rows of the panel.
+                unsafe { self.activate::<S, NV>(simd, activation, pass.panel, row..row + height) };
+            }
             // What the next pass reads, a little with every tile; nothing is read beyond the end.
             for _ in 0..lines {
                 simd.prefetch(self.matrix.data().as_ptr().wrapping_add(next).cast());
                 next += line;
             }
             row += height;
+        }
+    }
+
+    /// Applies a function of many instructions to rows of the output that are complete. It is no part of a tile, whose
+    /// code there is for each number of rows.
+    ///
+    /// # Safety
+    /// The panel and the rows are the output's, and initialised.
+    #[inline(always)]
+    unsafe fn activate<S: Simd, const NV: usize>(
+        &mut self,
+        simd: S,
+        activation: Activation,
+        panel: usize,
+        rows: Range<usize>,
+    ) {
+        let width = NV * S::LANES;
+        let column = (panel - self.first_panel) * width;
+        let valid = width.min(self.out.columns() - column);
+        for row in rows {
+            // SAFETY: rows and columns are the output's; the caller has stored them.
+            unsafe {
+                let sums = self.out.load::<S, NV>(simd, row, column, valid);
+                self.out.store(simd, row, column, valid, &activation.of_row(simd, sums));
+            }
         }
     }
 
@@ -386,27 +434,13 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         }
         if pass.last {
             match self.epilogue {
-                Epilogue::Store => {}
-                Epilogue::Gelu => {
-                    for sum in sums.as_flattened_mut() {
-                        *sum = gelu(simd, *sum);
-                    }
-                }
-                Epilogue::Relu => {
+                Epilogue::Activate(Activation::Relu) => {
                     for sum in sums.as_flattened_mut() {
                         *sum = relu(simd, *sum);
                     }
                 }
-                Epilogue::HardSwish => {
-                    for sum in sums.as_flattened_mut() {
-                        *sum = hard_swish(simd, *sum);
-                    }
-                }
-                Epilogue::Swish => {
-                    for sum in sums.as_flattened_mut() {
-                        *sum = swish(simd, *sum);
-                    }
-                }
+                // The others follow in `activate`.
+                Epilogue::Store | Epilogue::Activate(_) => {}
                 Epilogue::Scale(factors) => {
                     for (sums, &factor) in sums.iter_mut().zip(&factors[row..]) {
                         for sum in sums {
