@@ -85,9 +85,17 @@ impl PageText {
     }
 }
 
-/// The upright rectangle around quadrilaterals; empty without any.
+impl Line {
+    /// The smallest upright rectangle around the words: `quad`, which the detector grows by a margin, reaches into
+    /// neighbouring lines of dense print.
+    pub fn bounds(&self) -> Rect {
+        let words = self.words.iter().map(|word| word.bounds);
+        words.reduce(|a, b| a.union(&b)).unwrap_or_else(|| self.quad.bounding_rect())
+    }
+}
+
+/// The upright rectangle around rectangles; empty without any.
 #[cfg(feature = "documents")]
-pub(crate) fn around(quads: impl IntoIterator<Item = Quad>) -> Rect {
-    let bounds = quads.into_iter().map(|quad| quad.bounding_rect());
-    bounds.reduce(|a, b| a.union(&b)).unwrap_or_default()
+pub(crate) fn around(bounds: impl IntoIterator<Item = Rect>) -> Rect {
+    bounds.into_iter().reduce(|a, b| a.union(&b)).unwrap_or_default()
 }

@@ -125,7 +125,7 @@ fn hocr_is_well_formed() {
     let classes = ["ocr_page", "ocr_carea", "ocr_par", "ocr_line", "ocrx_word"];
     assert_eq!(classes.map(count), [2, 4, 4, 8, 16]);
     assert!(hocr.contains("title=\"bbox 40 10 80 30; x_wconf 90\">&lt;b&gt;</span>"), "{hocr}");
-    assert!(hocr.contains("title=\"bbox 10 10 160 30; baseline 0.0000 0\">"), "{hocr}");
+    assert!(hocr.contains("title=\"bbox 10 10 135 30; baseline 0.0000 0\">"), "{hocr}");
     let mut ids: Vec<&str> =
         hocr.split("id=\"").skip(1).map(|id| id.split('"').next().unwrap()).collect();
     let all = ids.len();

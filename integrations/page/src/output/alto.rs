@@ -46,7 +46,7 @@ pub(super) fn page(out: &mut impl Write, page: DocumentPage, number: usize) -> R
     let mut line_id = 0;
     let mut word_id = 0;
     for (block, lines) in text.blocks().enumerate() {
-        let bounds = place(around(lines.iter().map(|line| line.quad)));
+        let bounds = place(around(lines.iter().map(|line| line.quad.bounding_rect())));
         let rotation = lines.first().map_or(0.0, |line| direction(line.quad));
         writeln!(
             out,

@@ -7,7 +7,7 @@ use svtrv2::{Quad, Rect};
 use super::DocumentPage;
 use super::xml::{direction, escaped, pixels};
 use crate::error::Result;
-use crate::text::around;
+use crate::text::{Line, around};
 
 /// Lines that lean by more degrees have an angle instead of a baseline.
 const MAX_LEAN: f32 = 30.0;
@@ -49,13 +49,13 @@ pub(super) fn page(out: &mut impl Write, page: DocumentPage, number: usize) -> R
     let mut word_id = 0;
     for (block, lines) in text.blocks().enumerate() {
         let block = block + 1;
-        let bounds = place(around(lines.iter().map(|line| line.quad)));
+        let bounds = place(around(lines.iter().map(Line::bounds)));
         writeln!(out, r#"<div class="ocr_carea" id="block_{id}_{block}" title="{bounds}">"#)?;
         writeln!(out, r#"<p class="ocr_par" id="par_{id}_{block}" title="{bounds}">"#)?;
         for line in lines {
             line_id += 1;
-            let bounds = place(line.quad.bounding_rect());
-            let lean = leaning(line.quad);
+            let lean = leaning(line.quad, line.bounds());
+            let bounds = place(line.bounds());
             writeln!(
                 out,
                 r#"<span class="ocr_line" id="line_{id}_{line_id}" title="{bounds}; {lean}">"#
@@ -82,13 +82,13 @@ pub(super) fn end(out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// The baseline from the box's lower left corner, or the angle (counter-clockwise) of lines that stand askew.
-fn leaning(quad: Quad) -> String {
+/// The baseline, from the lower left corner of the line's bounds, or the angle (counter-clockwise) of lines that
+/// stand askew.
+fn leaning(quad: Quad, bounds: Rect) -> String {
     let angle = direction(quad);
     if angle.abs() > MAX_LEAN {
         return format!("textangle {:.1}", -angle);
     }
-    let bounds = quad.bounding_rect();
     let Quad([_, _, right, left]) = quad;
     let slope = if right.x > left.x { (right.y - left.y) / (right.x - left.x) } else { 0.0 };
     let offset = left.y + slope * (bounds.x0 - left.x) - bounds.y1;
@@ -102,11 +102,11 @@ mod tests {
     #[test]
     fn baselines_and_angles() {
         let level: Quad = Rect::new(10.0, 10.0, 110.0, 30.0).into();
-        assert_eq!(leaning(level), "baseline 0.0000 0");
+        assert_eq!(leaning(level, level.bounding_rect()), "baseline 0.0000 0");
         let rising =
             Quad([(10.0, 20.0), (110.0, 10.0), (112.0, 30.0), (12.0, 40.0)].map(Into::into));
-        assert_eq!(leaning(rising), "baseline -0.1000 0");
+        assert_eq!(leaning(rising, rising.bounding_rect()), "baseline -0.1000 0");
         let up = Quad([(10.0, 110.0), (10.0, 10.0), (30.0, 10.0), (30.0, 110.0)].map(Into::into));
-        assert_eq!(leaning(up), "textangle 90.0");
+        assert_eq!(leaning(up, up.bounding_rect()), "textangle 90.0");
     }
 }

@@ -6,7 +6,7 @@ use svtrv2::Rect;
 
 use super::{DocumentPage, xml};
 use crate::error::Result;
-use crate::text::around;
+use crate::text::{Line, around};
 
 pub(super) fn begin(out: &mut impl Write) -> Result<()> {
     let columns = "level\tpage_num\tblock_num\tpar_num\tline_num\tword_num\tleft\ttop\twidth\theight\tconf\ttext";
@@ -25,12 +25,12 @@ pub(super) fn page(out: &mut impl Write, page: DocumentPage, number: usize) -> R
     writeln!(out, "1\t{number}\t0\t0\t0\t0\t{whole}\t-1\t")?;
     for (block, lines) in text.blocks().enumerate() {
         let block = block + 1;
-        let bounds = place(around(lines.iter().map(|line| line.quad)));
+        let bounds = place(around(lines.iter().map(Line::bounds)));
         writeln!(out, "2\t{number}\t{block}\t0\t0\t0\t{bounds}\t-1\t")?;
         writeln!(out, "3\t{number}\t{block}\t1\t0\t0\t{bounds}\t-1\t")?;
         for (index, line) in lines.iter().enumerate() {
             let index = index + 1;
-            let bounds = place(line.quad.bounding_rect());
+            let bounds = place(line.bounds());
             writeln!(out, "4\t{number}\t{block}\t1\t{index}\t0\t{bounds}\t-1\t")?;
             for (at, word) in line.words.iter().enumerate() {
                 let (bounds, confidence) = (place(word.bounds), 100.0 * word.confidence);
