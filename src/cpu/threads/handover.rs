@@ -117,6 +117,11 @@ impl Team {
         }
     }
 
+    /// What a helper's task panicked with, once.
+    fn take_panic(&self) -> Option<Box<dyn Any + Send>> {
+        self.panic.lock().unwrap_or_else(|lock| lock.into_inner()).take()
+    }
+
     /// Runs tasks that nobody has begun until there are none.
     fn work(&self, task: Task, member: usize) {
         let members = self.members.load(Ordering::Relaxed);
@@ -201,14 +206,21 @@ impl<'a> Leader<'a> {
     /// # Panics
     /// If a task panics, once nobody is inside.
     pub(super) fn operate(&self, count: usize, task: Task, begun: impl FnOnce()) {
-        /// Waits until nobody is inside, also where a task of this thread panics.
-        struct Close<'a>(&'a Team);
+        /// Waits until nobody is inside, also where a task of this thread panics. Then this panic counts, and one of
+        /// a helper's must not be left to the next operation.
+        struct Close<'a> {
+            team: &'a Team,
+            panics: bool,
+        }
         impl Drop for Close<'_> {
             fn drop(&mut self) {
-                self.0.open.store(0, Ordering::SeqCst);
+                self.team.open.store(0, Ordering::SeqCst);
                 let mut waiting = Waiting::default();
-                while self.0.inside.load(Ordering::SeqCst) > 0 {
+                while self.team.inside.load(Ordering::SeqCst) > 0 {
                     waiting.wait();
+                }
+                if self.panics {
+                    self.team.take_panic();
                 }
             }
         }
@@ -225,7 +237,7 @@ impl<'a> Leader<'a> {
         team.members.store(members, Ordering::Relaxed);
         self.last.set(self.last.get() + 1);
         team.open.store(self.last.get(), Ordering::SeqCst);
-        let close = Close(team);
+        let mut close = Close { team, panics: true };
         for _ in team.helpers.load(Ordering::Relaxed)..self.most.min(count.saturating_sub(1)) {
             team.helpers.fetch_add(1, Ordering::Relaxed);
             team.untaken.fetch_add(1, Ordering::Relaxed);
@@ -233,8 +245,9 @@ impl<'a> Leader<'a> {
         }
         team.work(task, 0);
         begun();
+        close.panics = false;
         drop(close);
-        if let Some(panic) = team.panic.lock().unwrap_or_else(|lock| lock.into_inner()).take() {
+        if let Some(panic) = team.take_panic() {
             resume_unwind(panic);
         }
     }

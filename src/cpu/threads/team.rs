@@ -208,6 +208,23 @@ mod tests {
     }
 
     #[test]
+    fn an_operation_after_panics_of_all_members() {
+        pool(2).install(|| {
+            lead_with(1, || {
+                let met = AtomicUsize::new(0);
+                let all_panic = || {
+                    spread(2, |_| {
+                        meet(&met);
+                        panic!("a task");
+                    });
+                };
+                assert!(catch_unwind(AssertUnwindSafe(all_panic)).is_err());
+                spread(2, |_| {});
+            });
+        });
+    }
+
+    #[test]
     fn teams_inside_teams() {
         let sum = AtomicUsize::new(0);
         pool(3).install(|| {
