@@ -77,11 +77,12 @@ fn recognition_in_every_precision() {
 fn candle_programs_hand_over_tensors() {
     for (name, config) in toy_line_configs() {
         let weights = pattern_weights(&config);
+        let config = weights.config();
         let builder = weights.var_builder(DType::F32, &Device::Cpu);
         let (images, shape) = pattern_input(1, 48, 96);
         let images = Tensor::from_vec(images, &shape, &Device::Cpu).unwrap();
         let expected = weights.candle_model(DType::F32, &Device::Cpu).unwrap();
-        let model = CandleModel::from_var_builder(&config, builder).unwrap();
+        let model = CandleModel::from_var_builder(config, builder).unwrap();
         let expected = values(&expected.forward(&images).unwrap());
         assert_eq!(values(&model.forward(&images).unwrap()), expected, "{name}");
     }
@@ -113,9 +114,10 @@ fn gradients_reach_a_candle_program_s_variables() {
     configs.push(("toy", toy_config()));
     for (name, config) in configs {
         let weights = pattern_weights(&config);
+        let config = weights.config();
         let mut variables = VarMap::new();
         let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
-        let model = CandleModel::from_var_builder(&config, builder).unwrap();
+        let model = CandleModel::from_var_builder(config, builder).unwrap();
         let tensors: Vec<(String, Tensor)> = weights
             .names()
             .map(|name| {
