@@ -46,10 +46,31 @@ impl Kernel for SumOfExponentials<'_> {
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> f64 {
         let (largest, factor) = (simd.splat(self.largest), simd.splat(self.factor));
-        let power = |x| exp2_non_positive(simd, simd.mul(simd.sub(x, largest), factor));
-        let sum = |block| sum_by(simd, block, f32::NEG_INFINITY, |sum, x| simd.add(sum, power(x)));
-        self.row.chunks(BLOCK).map(|block| f64::from(sum(block))).sum()
+        let mut powers = [0.0f32; BLOCK];
+        let mut total = 0.0;
+        // Loops, not iterators over closures: what is not inlined is not compiled for the instruction set.
+        for block in self.row.chunks(BLOCK) {
+            let powers = &mut powers[..block.len()];
+            let (vectors, rest) = S::split(block);
+            let (out, out_rest) = S::split_mut(powers);
+            for (x, power) in vectors.iter().zip(out) {
+                simd.store(scaled_exp2(simd, simd.load(x), largest, factor), power);
+            }
+            if !rest.is_empty() {
+                let last = simd.load_part(rest, f32::NEG_INFINITY);
+                let last = simd.lanes(scaled_exp2(simd, last, largest, factor));
+                out_rest.copy_from_slice(&last[..rest.len()]);
+            }
+            total += f64::from(sum_by(simd, powers, 0.0, |sum, x| simd.add(sum, x)));
+        }
+        total
     }
+}
+
+/// `2^((x - largest) * factor)`
+#[inline(always)]
+fn scaled_exp2<S: Simd>(simd: S, x: S::V, largest: S::V, factor: S::V) -> S::V {
+    exp2_non_positive(simd, simd.mul(simd.sub(x, largest), factor))
 }
 
 #[cfg(test)]

@@ -23,6 +23,22 @@ pub(crate) enum Gate {
     ResidualHardSigmoid,
 }
 
+impl Gate {
+    /// Applies it.
+    #[inline(always)]
+    fn of<S: Simd>(self, simd: S, x: S::V) -> S::V {
+        match self {
+            Gate::Sigmoid => sigmoid(simd, x),
+            Gate::HardSigmoid => hard_sigmoid(simd, x),
+            Gate::ResidualHardSigmoid => {
+                let gate = simd.mul_add(x, simd.splat(0.2), simd.splat(0.5));
+                let gate = simd.min(simd.max(gate, simd.splat(0.0)), simd.splat(1.0));
+                simd.add(gate, simd.splat(1.0))
+            }
+        }
+    }
+}
+
 /// The two layers, packed.
 #[derive(Debug, Clone)]
 pub(crate) struct SqueezeExcite {
@@ -161,20 +177,11 @@ impl Kernel for Gates<'_> {
 
     #[inline(always)]
     fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) {
-        let gate = |x: S::V| match self.gate {
-            Gate::Sigmoid => sigmoid(simd, x),
-            Gate::HardSigmoid => hard_sigmoid(simd, x),
-            Gate::ResidualHardSigmoid => {
-                let gate = simd.mul_add(x, simd.splat(0.2), simd.splat(0.5));
-                let gate = simd.min(simd.max(gate, simd.splat(0.0)), simd.splat(1.0));
-                simd.add(gate, simd.splat(1.0))
-            }
-        };
         let (vectors, rest) = S::split_mut(self.x);
         for x in vectors {
-            simd.store(gate(simd.load(x)), x);
+            simd.store(self.gate.of(simd, simd.load(x)), x);
         }
-        let lanes = simd.lanes(gate(simd.load_part(rest, 0.0)));
+        let lanes = simd.lanes(self.gate.of(simd, simd.load_part(rest, 0.0)));
         rest.iter_mut().zip(lanes).for_each(|(x, gate)| *x = gate);
     }
 }
