@@ -336,11 +336,15 @@ mod train {
 #[cfg(unix)]
 #[test]
 fn another_program_runs_queries() {
-    use std::os::unix::fs::PermissionsExt;
-
     let folder = tempfile::tempdir().unwrap();
     let own = folder.path().join("svtrv2");
-    std::fs::copy(env!("CARGO_BIN_EXE_svtrv2"), &own).unwrap();
+    // Processes that other tests start meanwhile inherit the files that this one has open, and a file that is open
+    // for writing does not run: another process writes the programs.
+    let write = |script: &str, file: &Path| {
+        let mut command = Command::new("sh");
+        assert!(command.args(["-c", script]).arg(file).status().unwrap().success());
+    };
+    write(&format!("cp '{}' \"$0\"", env!("CARGO_BIN_EXE_svtrv2")), &own);
     let run = |arguments: &[&str]| {
         let mut command = Command::new(&own);
         command.args(arguments).env("PATH", "/usr/bin:/bin").output().unwrap()
@@ -348,8 +352,8 @@ fn another_program_runs_queries() {
     let missing = run(&["sql", "SELECT 1"]);
     assert_fails(&missing, 1, "cargo install svtrv2-datafusion");
     let other = folder.path().join("svtrv2-datafusion");
-    std::fs::write(&other, "#!/bin/sh\nprintf '[%s]' \"$@\"\nexit 7\n").unwrap();
-    std::fs::set_permissions(&other, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let program = r#"printf '#!/bin/sh\nprintf "[%%s]" "$@"\nexit 7\n' >"$0" && chmod +x "$0""#;
+    write(program, &other);
     for (arguments, expected) in [
         (&["sql", "SELECT 'a b'", "--format", "json"][..], "[sql][SELECT 'a b'][--format][json]"),
         (&["bulk", "--help"][..], "[bulk][--help]"),

@@ -65,7 +65,7 @@ impl CandleModel {
     /// let builder = VarBuilder::from_varmap(&variables, DType::F32, &Device::Cpu);
     /// let model = CandleModel::from_var_builder(&Config::tiny(), builder)?;
     /// let images = Tensor::zeros((1, 3, 32, 128), DType::F32, &Device::Cpu)?;
-    /// assert_eq!(model.forward(&images)?.dims(), [1, 32, 97]);
+    /// assert_eq!(model.forward(&images)?.dims(), [1, 32, 95]);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     ///
