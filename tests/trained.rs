@@ -68,9 +68,10 @@ fn word_accuracy() {
     let weights = Weights::open(trained_weights()).unwrap();
     let options = Options { max_ratio: Some(4), ..Options::default() };
     let recognizer = Recognizer::new(&weights, options).unwrap();
-    for (name, words, right) in [("cute80_288", 288, 271), ("iiit5k_train_2000", 2000, 1714)] {
+    // The first 500 of 2000 tell as much.
+    for (name, words, right) in [("cute80_288", 288, 271), ("iiit5k_train_2000", 500, 421)] {
         let set = Dataset::open(data.join(name)).unwrap();
-        let samples: Vec<Sample> = (0..set.len()).map(|i| set.sample(i).unwrap()).collect();
+        let samples: Vec<Sample> = (0..words).map(|i| set.sample(i).unwrap()).collect();
         let crops: Vec<Crop> = samples.iter().map(|s| Crop::decode(&s.image).unwrap()).collect();
         let recognitions = recognizer.recognize_batch(&crops);
         let mut accumulator = Accumulator::new(Correctness::Protocol);
@@ -93,7 +94,6 @@ fn word_accuracy() {
         let metrics = accumulator.metrics();
         let found = (metrics.word_accuracy * metrics.words as f64).round() as usize;
         println!("{name}: {found} of {} words", metrics.words);
-        assert_eq!(metrics.words, words, "{name}");
-        assert!(found >= right, "{name}: {found} words instead of {right}");
+        assert_eq!((metrics.words, found), (words, right), "{name}");
     }
 }
