@@ -157,6 +157,7 @@ pub use image;
 /// The crate that runs the network on other devices and computes the losses of training.
 #[cfg(feature = "candle")]
 pub use candle_core;
+/// The crate whose `VarBuilder` holds a candle program's parameters.
 #[cfg(feature = "candle")]
 pub use candle_nn;
 

@@ -42,9 +42,17 @@ impl CandleModel {
         device: &Device,
         dtype: DType,
     ) -> Result<Self> {
-        let (device, config) = (device.clone(), Arc::new(config.clone()));
-        let source = OnDevice { parameters, device: &device, dtype };
-        let network = Arc::new(Network::new(&config, &Scope::new(&source))?);
+        Self::build(config, &OnDevice { parameters, device, dtype }, device, dtype)
+    }
+
+    fn build(
+        config: &Config,
+        parameters: &dyn ParameterSource<Tensor>,
+        device: &Device,
+        dtype: DType,
+    ) -> Result<Self> {
+        let network = Arc::new(Network::new(config, &Scope::new(parameters))?);
+        let (config, device) = (Arc::new(config.clone()), device.clone());
         Ok(CandleModel { network, config, device, dtype })
     }
 
@@ -74,10 +82,8 @@ impl CandleModel {
     /// another shape than `config` asks for.
     pub fn from_var_builder(config: &Config, builder: VarBuilder) -> Result<Self> {
         config.validate()?;
-        let config = Arc::new(config.clone());
         let (device, dtype) = (builder.device().clone(), builder.dtype());
-        let network = Arc::new(Network::new(&config, &Scope::new(&Variables(builder)))?);
-        Ok(CandleModel { network, config, device, dtype })
+        Self::build(config, &Variables(builder), &device, dtype)
     }
 
     /// The logits, `[batch, frames, classes]`, of images `[batch, 3, height, width]` as for

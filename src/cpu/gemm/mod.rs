@@ -91,34 +91,6 @@ impl Activation {
             Activation::HardSwish => hard_swish(simd, x),
         }
     }
-
-    /// Applies it to some vectors.
-    #[inline(always)]
-    fn of_row<S: Simd, const N: usize>(self, simd: S, mut row: [S::V; N]) -> [S::V; N] {
-        match self {
-            Activation::Gelu => {
-                for x in &mut row {
-                    *x = gelu(simd, *x);
-                }
-            }
-            Activation::Relu => {
-                for x in &mut row {
-                    *x = relu(simd, *x);
-                }
-            }
-            Activation::Swish => {
-                for x in &mut row {
-                    *x = swish(simd, *x);
-                }
-            }
-            Activation::HardSwish => {
-                for x in &mut row {
-                    *x = hard_swish(simd, *x);
-                }
-            }
-        }
-        row
-    }
 }
 
 impl From<Activation> for Epilogue<'_> {
@@ -342,8 +314,11 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         for row in rows {
             // SAFETY: rows and columns are the output's; the caller has stored them.
             unsafe {
-                let sums = self.out.load::<S, NV>(simd, row, column, valid);
-                self.out.store(simd, row, column, valid, &activation.of_row(simd, sums));
+                let mut sums = self.out.load::<S, NV>(simd, row, column, valid);
+                for sum in &mut sums {
+                    *sum = activation.of(simd, *sum);
+                }
+                self.out.store(simd, row, column, valid, &sums);
             }
         }
     }

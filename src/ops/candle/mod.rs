@@ -1,9 +1,9 @@
 //! Candle tensors: any device, f32, f16 or bf16, differentiable. The oracle of the other
 //! implementations.
 //!
-//! Operations are candle's, and candle-nn's where it has one. Its fused layer norm and softmax have no gradients:
-//! where one is asked for, and in f64, they are composed of differentiable operations. Half-precision values are
-//! summed in f32.
+//! Layer norm, softmax and the sigmoid are candle-nn's. Its fused layer norm and softmax have no gradients: where one
+//! is asked for, and in f64, they are composed of candle's differentiable operations, as everything else is.
+//! Half-precision values are summed in f32.
 
 mod attention;
 mod conv;

@@ -54,8 +54,8 @@ pub(super) fn page(out: &mut impl Write, page: DocumentPage, number: usize) -> R
         writeln!(out, r#"<p class="ocr_par" id="par_{id}_{block}" title="{bounds}">"#)?;
         for line in lines {
             line_id += 1;
-            let lean = leaning(line.quad, line.bounds());
-            let bounds = place(line.bounds());
+            let bounds = line.bounds();
+            let (lean, bounds) = (leaning(line.quad, bounds), place(bounds));
             writeln!(
                 out,
                 r#"<span class="ocr_line" id="line_{id}_{line_id}" title="{bounds}; {lean}">"#
