@@ -35,7 +35,8 @@ svtrv2-b)
     ;;
 ppocrv6-small | ppocrv6)
     fetch rapidocr 3.10.0
-    convert weights/package/rapidocr/models/PP-OCRv6_rec_small.onnx weights/ppocrv6_small.safetensors
+    # The temperature was fitted on words and lines (`svtrv2 evaluate --fit-temperature`).
+    convert --temperature 1.07 weights/package/rapidocr/models/PP-OCRv6_rec_small.onnx weights/ppocrv6_small.safetensors
     if [ "$name" = ppocrv6 ]; then
         cp weights/package/rapidocr/models/PP-OCRv6_det_small.onnx weights/ppocrv6_det_small.onnx
         convert --detector --storage f16 weights/ppocrv6_det_small.onnx weights/ppocrv6_det_small_f16.safetensors

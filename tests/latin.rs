@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use svtrv2::decode::{CasedLm, lm_log_probability};
 use svtrv2::inference::Precision;
 use svtrv2::weights::Weights;
 use svtrv2::{Crop, Recognizer};
@@ -58,4 +59,24 @@ fn knows_the_letters_of_latin_scripts_and_computes_in_int8() {
         charset.encode(text).unwrap();
     }
     assert!(svtrv2_latin::WEIGHTS.len() <= 3_500_000);
+}
+
+/// One model of words serves all languages and letter cases.
+#[test]
+fn the_language_model_prefers_words() {
+    assert!(svtrv2_latin::NGRAM.len() <= 257_600);
+    let charset = Weights::latin().unwrap().charset().unwrap().clone();
+    let model = CasedLm::latin(&charset).unwrap();
+    let log_prob = |text: &str| lm_log_probability(&model, &charset.encode(text).unwrap());
+    for (word, misread) in [
+        ("Straße", "Stra6e"),
+        ("příliš", "prilíš"),
+        ("gràcies", "grácies"),
+        ("THANKS", "THANK8"),
+        ("người", "ngươi"),
+        ("the whole town", "the whoIe town"),
+        ("12,50 €", "I2,50 €"),
+    ] {
+        assert!(log_prob(word) > log_prob(misread) + 1.0, "{word}");
+    }
 }

@@ -4,8 +4,6 @@
 mod calibrate;
 mod convert;
 mod engine;
-#[cfg(feature = "train")]
-mod english_lm;
 #[cfg(feature = "data")]
 mod evaluate;
 mod failure;
@@ -17,6 +15,8 @@ mod output;
 mod synthesize;
 #[cfg(feature = "train")]
 mod train;
+#[cfg(feature = "train")]
+mod word_lm;
 
 use std::process::ExitCode;
 
@@ -47,7 +47,7 @@ enum Command {
     Convert(convert::Arguments),
     Ngram(ngram::Arguments),
     #[cfg(feature = "train")]
-    EnglishLm(english_lm::Arguments),
+    WordLm(word_lm::Arguments),
     /// Recognise the crops of Parquet files, folders and lists (package svtrv2-datafusion)
     Bulk(engine::Arguments),
     /// Run SQL with the functions read_text, read_regions and read_page (package svtrv2-datafusion)
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
         Command::Convert(arguments) => convert::run(&arguments),
         Command::Ngram(arguments) => ngram::run(&arguments),
         #[cfg(feature = "train")]
-        Command::EnglishLm(arguments) => english_lm::run(&arguments),
+        Command::WordLm(arguments) => word_lm::run(&arguments),
         Command::Bulk(arguments) => return ended(engine::run("bulk", &arguments)),
         Command::Page(arguments) => return ended(engine::run_page(&arguments)),
         Command::Sql(arguments) => return ended(engine::run("sql", &arguments)),

@@ -49,7 +49,7 @@ fn explains_itself() {
         commands.push("evaluate");
     }
     if cfg!(feature = "train") {
-        commands.extend(["train", "synthesize", "english-lm"]);
+        commands.extend(["train", "synthesize", "word-lm"]);
     }
     let all = stdout(&svtrv2(&["--help"]));
     for command in commands {

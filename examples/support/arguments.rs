@@ -49,6 +49,7 @@ Decoding (greedy, unless an option asks for a beam search):
                               makes one)
       --english-lm            The embedded language model of English, with a weight and bonus of its
                               own
+      --latin-lm              The embedded language model of 38 languages in Latin script, likewise
       --lm-weight WEIGHT      The weight of the model's log-probability [default: 0.15]
       --lm-words              The model is one of words: it starts again after every space
       --length-bonus BONUS    Added to the score of a text for every character [default: 0]
@@ -133,6 +134,7 @@ impl Arguments {
                     arguments.options.orientation = parser.value()?.string()?.parse()?;
                 }
                 "english-lm" => arguments.decoder.set("search", "english")?,
+                "latin-lm" => arguments.decoder.set("search", "latin")?,
                 "lm-words" | "ignore-case" | "renormalize" => {
                     arguments.decoder.set(&name, "true")?;
                 }

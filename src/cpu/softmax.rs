@@ -2,36 +2,19 @@
 
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::math::exp2_non_positive;
-use super::simd::{Simd, sum_by};
-
-/// Vectors of a row whose maxima are taken side by side: each would wait for the one before it.
-const CHAINS: usize = 4;
+use super::simd::{Simd, largest_of, sum_by};
 
 /// Replaces scores by the powers of two of their distances from the largest; returns their sum.
 #[inline(always)]
 pub(super) fn unnormalized_softmax<S: Simd>(simd: S, row: &mut [f32]) -> f32 {
+    let largest = simd.splat(largest_of(simd, row));
     let (vectors, rest) = S::split_mut(row);
-    // The last few scores as a vector.
-    let padded = simd.load_part(rest, f32::NEG_INFINITY);
-    let mut largest = [padded; CHAINS];
-    let (fours, others) = vectors.as_chunks::<CHAINS>();
-    for four in fours {
-        for (largest, scores) in largest.iter_mut().zip(four) {
-            *largest = simd.max(*largest, simd.load(scores));
-        }
-    }
-    for (largest, scores) in largest.iter_mut().zip(others) {
-        *largest = simd.max(*largest, simd.load(scores));
-    }
-    for chain in 1..CHAINS {
-        largest[0] = simd.max(largest[0], largest[chain]);
-    }
-    let largest = simd.splat(simd.largest(largest[0]));
     for scores in vectors {
         simd.store(exp2_non_positive(simd, simd.sub(simd.load(scores), largest)), scores);
     }
     if !rest.is_empty() {
-        let e = simd.lanes(exp2_non_positive(simd, simd.sub(padded, largest)));
+        let last = simd.load_part(rest, f32::NEG_INFINITY);
+        let e = simd.lanes(exp2_non_positive(simd, simd.sub(last, largest)));
         rest.copy_from_slice(&e[..rest.len()]);
     }
     sum_by(simd, row, 0.0, |sum, x| simd.add(sum, x))

@@ -25,9 +25,9 @@ mod calibration;
 mod class_mask;
 mod ctc;
 mod decoder;
+#[cfg(any(feature = "embedded", feature = "latin"))]
+mod embedded;
 mod emitted;
-#[cfg(feature = "embedded")]
-mod english;
 mod forward_backward;
 mod greedy;
 mod hot_words;

@@ -174,4 +174,7 @@ pub enum DecoderOptionsError {
     /// The English language model is asked for in a build without it (feature `embedded`).
     #[error("this build embeds no English language model")]
     NoEnglish,
+    /// The language model of Latin scripts is asked for in a build without it (feature `latin`).
+    #[error("this build embeds no language model of Latin scripts")]
+    NoLatin,
 }

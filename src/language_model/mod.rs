@@ -17,8 +17,8 @@
 mod arpa;
 mod cased_lm;
 mod compact_ngram;
-#[cfg(feature = "embedded")]
-mod english;
+#[cfg(any(feature = "embedded", feature = "latin"))]
+mod embedded;
 mod kneser_ney;
 mod model;
 mod ngram;

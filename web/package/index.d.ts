@@ -40,6 +40,11 @@ export interface SetupWithModel extends Setup {
   languageModel?: Uint8Array | ArrayBuffer;
 }
 
+export interface LatinSetup extends Setup {
+  /** Loads the language model of 38 languages too (0.3 MB), for `decoder: "languageModel"`. Default: false. */
+  languageModel?: boolean;
+}
+
 /** How workers are set up. */
 export interface PoolSetup extends SetupWithModel {
   /**
@@ -131,7 +136,7 @@ export interface Failure {
 export class Recognizer {
   private constructor();
   /** The package's model for lines and words in all Latin scripts. */
-  static latin(setup?: Setup): Promise<Recognizer>;
+  static latin(setup?: LatinSetup): Promise<Recognizer>;
   /** The package's model for English words, with its language model. */
   static english(setup?: Setup): Promise<Recognizer>;
   /** A weights file (safetensors, PyTorch) in memory. */
@@ -175,7 +180,7 @@ export class Detector {
 export class RecognizerPool {
   private constructor();
   /** As `Recognizer.latin`. */
-  static latin(setup?: PoolSetup): Promise<RecognizerPool>;
+  static latin(setup?: Omit<PoolSetup, "languageModel"> & LatinSetup): Promise<RecognizerPool>;
   /** As `Recognizer.english`. */
   static english(setup?: PoolSetup): Promise<RecognizerPool>;
   /** A weights file (safetensors, PyTorch) in memory. The bytes must stay as they are. */

@@ -67,10 +67,11 @@ export class Recognizer {
     this.#module = module;
   }
 
-  static async latin(setup = {}) {
-    const weights = bytesOf("./models/latin.safetensors");
+  static async latin({ languageModel: wanted = false, ...setup } = {}) {
+    const files = ["./models/latin.safetensors", ...(wanted ? ["./models/latin.ngram"] : [])].map(bytesOf);
     load().catch(() => {}); // meanwhile; fromBytes reports a failure
-    return Recognizer.fromBytes(await weights, setup);
+    const [weights, languageModel] = await Promise.all(files);
+    return Recognizer.fromBytes(weights, { languageModel, ...setup });
   }
 
   static async english(setup = {}) {

@@ -239,3 +239,27 @@ test("the package works in Node", async () => {
   const { text } = recognizer.recognize(await readFile(`${root}examples/crops/harbour.png`));
   assert.equal(text, "Harbour");
 });
+
+test("the model for Latin scripts has a language model where it is asked for", async () => {
+  const { plain, error, weighed, pooled } = await page.evaluate(async () => {
+    const { Recognizer, RecognizerPool } = await import("/svtrv2/index.js");
+    const file = new Uint8Array(await (await fetch("/samples/international.png")).arrayBuffer());
+    const options = { decoder: "languageModel", nBest: 2 };
+    const greedy = await Recognizer.latin();
+    let error = "";
+    try {
+      greedy.recognize(file, options);
+    } catch (thrown) {
+      error = thrown.message;
+    }
+    const recognizer = await Recognizer.latin({ languageModel: true });
+    const pool = await RecognizerPool.latin({ languageModel: true, workers: 1 });
+    const pooled = await pool.recognize(file, options);
+    pool.free();
+    return { plain: greedy.recognize(file), error, weighed: recognizer.recognize(file, options), pooled };
+  });
+  assert.match(error, /no language model/);
+  assert.equal(weighed.text, plain.text);
+  assert.equal(weighed.alternatives.length, 1);
+  assert.deepEqual(pooled, weighed);
+});

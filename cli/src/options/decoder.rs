@@ -28,13 +28,18 @@ pub struct DecoderArguments {
     #[arg(long, value_name = "PROBABILITY")]
     pub blank_skip: Option<f32>,
     /// A character n-gram model in ARPA format (`svtrv2 ngram` estimates one), or a compact one
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "language_model")]
     pub lm: Option<PathBuf>,
     /// The language model of English words, names and numbers that is part of the crate, with its
     /// own weight and bonus unless they are given
     #[cfg(feature = "embedded")]
-    #[arg(long, conflicts_with = "lm")]
+    #[arg(long, group = "language_model")]
     pub english_lm: bool,
+    /// The language model of words, names and numbers of 38 languages in Latin script that is part of the crate,
+    /// with its own weight and bonus unless they are given
+    #[cfg(feature = "latin")]
+    #[arg(long, group = "language_model")]
+    pub latin_lm: bool,
     /// The weight of the language model's log-probability
     #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true)]
     pub lm_weight: Option<f64>,
@@ -92,8 +97,16 @@ impl DecoderArguments {
         let english = arguments.english_lm;
         #[cfg(not(feature = "embedded"))]
         let english = false;
+        #[cfg(feature = "latin")]
+        let latin = arguments.latin_lm;
+        #[cfg(not(feature = "latin"))]
+        let latin = false;
         let mut options = DecoderOptions::default();
-        options.search = english.then_some(SearchKind::English);
+        options.search = match (english, latin) {
+            (true, _) => Some(SearchKind::English),
+            (_, true) => Some(SearchKind::Latin),
+            _ => None,
+        };
         options.beam_width = arguments.beam;
         options.n_best = arguments.n_best;
         options.top_k = arguments.top_k;

@@ -296,6 +296,29 @@ pub(super) fn sum_by<S: Simd>(
     simd.sum(sums[0])
 }
 
+/// Vectors of a row whose maxima are taken side by side: each would wait for the one before it.
+const CHAINS: usize = 4;
+
+/// The largest element of a row without NaN; `-inf` for an empty one.
+#[inline(always)]
+pub(super) fn largest_of<S: Simd>(simd: S, row: &[f32]) -> f32 {
+    let (vectors, rest) = S::split(row);
+    let mut largest = [simd.load_part(rest, f32::NEG_INFINITY); CHAINS];
+    let (fours, others) = vectors.as_chunks::<CHAINS>();
+    for four in fours {
+        for (largest, scores) in largest.iter_mut().zip(four) {
+            *largest = simd.max(*largest, simd.load(scores));
+        }
+    }
+    for (largest, scores) in largest.iter_mut().zip(others) {
+        *largest = simd.max(*largest, simd.load(scores));
+    }
+    for chain in 1..CHAINS {
+        largest[0] = simd.max(largest[0], largest[chain]);
+    }
+    simd.largest(largest[0])
+}
+
 /// The elements, halves joined with halves.
 #[inline(always)]
 fn fold<S: Simd>(simd: S, v: S::V, join: impl Fn(f32, f32) -> f32) -> f32 {

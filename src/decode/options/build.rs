@@ -23,21 +23,24 @@ impl DecoderOptions {
     ///
     /// # Errors
     /// [`DecoderOptionsError`] for options that exclude each other, a word list that cannot be read, or
-    /// `english` in a build without the feature `embedded`;
+    /// `english` and `latin` in a build without the feature `embedded` and `latin`;
     /// [`CharsetError::UnknownSymbol`](crate::CharsetError::UnknownSymbol) for a symbol outside the
     /// charset; [`LanguageModelError`](crate::LanguageModelError) for a model that cannot be read;
     /// [`ConfigError`](crate::ConfigError) for a number out of range.
     pub fn build(&self, charset: &Charset) -> Result<Decoder> {
-        self.build_on(charset, english)
+        self.build_on(charset, |search| match search {
+            SearchKind::Latin => latin(charset),
+            _ => english(charset),
+        })
     }
 
-    /// [`DecoderOptions::build`] with a model of one's own in the place of the English one.
+    /// [`DecoderOptions::build`] with a model of one's own in the place of those in the program.
     ///
     /// # Errors
     /// As [`DecoderOptions::build`].
-    pub fn build_with(&self, charset: &Charset, english: &Arc<CompactNgram>) -> Result<Decoder> {
-        self.build_on(charset, |charset| {
-            let model = CasedLm::new(english.clone(), charset, CasedLm::FLOOR);
+    pub fn build_with(&self, charset: &Charset, model: &Arc<CompactNgram>) -> Result<Decoder> {
+        self.build_on(charset, |_| {
+            let model = CasedLm::new(model.clone(), charset, CasedLm::FLOOR);
             Ok(BeamSearch::with_word_model(Arc::new(model)))
         })
     }
@@ -45,7 +48,7 @@ impl DecoderOptions {
     fn build_on(
         &self,
         charset: &Charset,
-        english: impl FnOnce(&Charset) -> Result<BeamSearch>,
+        embedded: impl FnOnce(SearchKind) -> Result<BeamSearch>,
     ) -> Result<Decoder> {
         let of_a_search = self.option_of_a_search();
         let mut decoder = match (self.search, of_a_search) {
@@ -54,8 +57,8 @@ impl DecoderOptions {
                 return Err(DecoderOptionsError::Conflict { option, other }.into());
             }
             (Some(SearchKind::Greedy), None) | (None, None) => Decoder::greedy(),
-            (Some(SearchKind::English), _) => {
-                Decoder::beam(self.changed(english(charset)?, charset)?)
+            (Some(search @ (SearchKind::English | SearchKind::Latin)), _) => {
+                Decoder::beam(self.changed(embedded(search)?, charset)?)
             }
             (Some(SearchKind::Beam), _) | (None, Some(_)) => {
                 Decoder::beam(self.changed(BeamSearch::default(), charset)?)
@@ -140,6 +143,16 @@ fn english(charset: &Charset) -> Result<BeamSearch> {
 #[cfg(not(feature = "embedded"))]
 fn english(_: &Charset) -> Result<BeamSearch> {
     Err(DecoderOptionsError::NoEnglish.into())
+}
+
+#[cfg(feature = "latin")]
+fn latin(charset: &Charset) -> Result<BeamSearch> {
+    BeamSearch::latin(charset)
+}
+
+#[cfg(not(feature = "latin"))]
+fn latin(_: &Charset) -> Result<BeamSearch> {
+    Err(DecoderOptionsError::NoLatin.into())
 }
 
 impl Symbols {

@@ -65,7 +65,7 @@ pub struct DecoderOptions {
     pub renormalize: bool,
 }
 
-/// A kind of search: `greedy`, `beam` or `english`.
+/// A kind of search: `greedy`, `beam`, `english` or `latin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
@@ -77,6 +77,8 @@ pub enum SearchKind {
     Beam,
     /// `BeamSearch::english` (feature `embedded`) and what the other options change.
     English,
+    /// `BeamSearch::latin` (feature `latin`) and what the other options change.
+    Latin,
 }
 
 /// Words, or a file of them. In serde's formats a text is a file and a list are words.

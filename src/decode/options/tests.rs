@@ -27,7 +27,7 @@ fn texts() {
         ("beam_width=", "a whole number"),
         ("top_mass=much", "much"),
         ("lm_words=1", "true or false"),
-        ("search=greedier", "greedy, beam or english"),
+        ("search=greedier", "greedy, beam, english or latin"),
         ("beam", "beam"),
     ];
     for (text, expected) in cases {
@@ -35,7 +35,7 @@ fn texts() {
         assert!(error.contains(expected), "{text}: {error}");
     }
     assert_eq!("".parse::<DecoderOptions>().unwrap(), DecoderOptions::default());
-    for kind in [SearchKind::Greedy, SearchKind::Beam, SearchKind::English] {
+    for kind in [SearchKind::Greedy, SearchKind::Beam, SearchKind::English, SearchKind::Latin] {
         assert_eq!(kind.to_string().parse::<SearchKind>().unwrap(), kind);
     }
     for name in DecoderOptions::NAMES {
@@ -107,10 +107,12 @@ fn files_and_lists() {
         let options = DecoderOptions { lm: Some(path), ..DecoderOptions::default() };
         assert!(beam(&options.build(&charset).unwrap()).language_model.is_some());
     }
-    let options = DecoderOptions { search: Some(SearchKind::English), ..DecoderOptions::default() };
     let own = std::sync::Arc::new(CompactNgram::new(&ngram).unwrap());
-    let english = options.build_with(&charset, &own).unwrap();
-    assert!(beam(&english).language_model.is_some() && beam(&english).length_bonus == 0.5);
+    for search in [SearchKind::English, SearchKind::Latin] {
+        let options = DecoderOptions { search: Some(search), ..DecoderOptions::default() };
+        let decoder = options.build_with(&charset, &own).unwrap();
+        assert!(beam(&decoder).language_model.is_some() && beam(&decoder).length_bonus == 0.5);
+    }
 
     for (bytes, expected) in [(&b"ab\tmuch\n"[..], "much"), (b"a\xff\n", "UTF-8 at byte 1")] {
         let path = write("wrong", bytes);

@@ -46,7 +46,7 @@ impl DecoderOptions {
             return Err(DecoderOptionsError::Unknown { name: name.to_owned() });
         };
         match name {
-            "search" => self.search = Some(parsed(name, value, "greedy, beam or english")?),
+            "search" => self.search = Some(parsed(name, value, "greedy, beam, english or latin")?),
             "beam_width" => self.beam_width = Some(whole(name, value)?),
             "n_best" => self.n_best = Some(whole(name, value)?),
             "top_k" => self.top_k = Some(whole(name, value)?),
@@ -114,10 +114,11 @@ impl FromStr for SearchKind {
             "greedy" => Ok(SearchKind::Greedy),
             "beam" => Ok(SearchKind::Beam),
             "english" => Ok(SearchKind::English),
+            "latin" => Ok(SearchKind::Latin),
             other => Err(DecoderOptionsError::Value {
                 name: "search",
                 value: other.to_owned(),
-                expected: "greedy, beam or english",
+                expected: "greedy, beam, english or latin",
             }),
         }
     }
@@ -129,6 +130,7 @@ impl fmt::Display for SearchKind {
             SearchKind::Greedy => "greedy",
             SearchKind::Beam => "beam",
             SearchKind::English => "english",
+            SearchKind::Latin => "latin",
         })
     }
 }

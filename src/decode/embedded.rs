@@ -1,4 +1,4 @@
-//! The decoder for English signs, with the language model that is part of the crate.
+//! Decoders with the language models in the crates of weights.
 
 use std::sync::Arc;
 
@@ -22,8 +22,19 @@ impl BeamSearch {
     ///
     /// # Errors
     /// None today: the model is part of the program.
+    #[cfg(feature = "embedded")]
     pub fn english(charset: &Charset) -> Result<Self> {
         Ok(BeamSearch::with_word_model(Arc::new(CasedLm::english(charset)?)))
+    }
+
+    /// A beam search with the model of words, names and numbers of 38 languages in Latin script that is part of
+    /// the crate, weighted for words and lines.
+    ///
+    /// # Errors
+    /// None today: the model is part of the program.
+    #[cfg(feature = "latin")]
+    pub fn latin(charset: &Charset) -> Result<Self> {
+        Ok(BeamSearch::with_word_model(Arc::new(CasedLm::latin(charset)?)))
     }
 }
 
@@ -48,7 +59,27 @@ impl Decoder {
     ///
     /// # Errors
     /// None today: the model is part of the program.
+    #[cfg(feature = "embedded")]
     pub fn english(charset: &Charset) -> Result<Self> {
         Ok(Decoder::beam(BeamSearch::english(charset)?))
+    }
+
+    /// [`BeamSearch::latin`] as a decoder.
+    ///
+    /// ```
+    /// use svtrv2::{Crop, Recognizer, decode::Decoder};
+    ///
+    /// let recognizer = Recognizer::latin()?;
+    /// let recognizer = recognizer.with_decoder(Decoder::latin(recognizer.charset())?)?;
+    /// let line = recognizer.recognize(Crop::open("examples/lines/menu.png")?)?;
+    /// assert_eq!(line.text, "Crème brûlée 4,50 €");
+    /// # Ok::<(), svtrv2::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// None today: the model is part of the program.
+    #[cfg(feature = "latin")]
+    pub fn latin(charset: &Charset) -> Result<Self> {
+        Ok(Decoder::beam(BeamSearch::latin(charset)?))
     }
 }

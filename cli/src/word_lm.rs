@@ -1,4 +1,4 @@
-//! `svtrv2 english-lm`: the English language model that the crate embeds.
+//! `svtrv2 word-lm`: the language models that the crates of weights hold.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -11,24 +11,30 @@ use svtrv2::decode::{CompactNgram, Ngram, Smoothing};
 
 use crate::failure::{Failure, Result, read_text, say};
 use crate::ngram::order;
+use crate::options::network::open_charset;
 use crate::output;
 
-/// Build a compact n-gram model of English words, names, numbers and codes, in lower case.
+/// Build a compact n-gram model of words, names, numbers and codes, in lower case.
 ///
-/// The model that the crate embeds (models/english/english.ngram) comes from this command. The same input
-/// gives the same file.
+/// The models of `Decoder::english` and `Decoder::latin` come from this command. The same input gives the same
+/// file. Languages, a file each, count alike.
 #[derive(Args)]
 #[command(after_help = "\
-Example:
-    svtrv2 english-lm --frequencies wordfreq_en.tsv --names brands.txt --names cities.txt out.ngram")]
+Examples: the models of the crates svtrv2-english and svtrv2-latin
+    svtrv2 word-lm --frequencies wordfreq_en.tsv --names brands.txt --names cities.txt english.ngram
+    svtrv2 word-lm --frequencies words/cs.tsv --frequencies words/de.tsv --names sentences.txt \\
+        --charset charset.txt latin.ngram")]
 pub struct Arguments {
     /// The file to write
     output: PathBuf,
     /// Words, one a line: a word, a tab, and its Zipf frequency (the base-10 logarithm of its
-    /// occurrences in a billion words)
-    #[arg(long, value_name = "FILE")]
-    frequencies: PathBuf,
-    /// Names, one a line; every word of a line counts. May be given more than once
+    /// occurrences in a billion words). May be given more than once: a language each
+    #[arg(long, value_name = "FILE", required = true)]
+    frequencies: Vec<PathBuf>,
+    /// The charset: `english`, or a dictionary file with one entry a line
+    #[arg(long, default_value = "english")]
+    charset: String,
+    /// Names or other texts; every word counts. May be given more than once
     #[arg(long, value_name = "FILE")]
     names: Vec<PathBuf>,
     /// The power of a word's frequency that it counts with: 1 as often as in texts, 0 every word
@@ -50,26 +56,39 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<()> {
+    let charset = &open_charset(&arguments.charset, false)?;
     let mut words = HashMap::new();
-    for (number, line) in read_text(&arguments.frequencies)?.lines().enumerate() {
-        let parts = line.split_once('\t');
-        let parts = parts.and_then(|(word, zipf)| Some((word, zipf.trim().parse::<f64>().ok()?)));
-        let (word, zipf) = parts.ok_or_else(|| {
-            let path = arguments.frequencies.display();
-            Failure::Input(format!("{path}: line {} is not a word and a number", number + 1))
-        })?;
-        add(&mut words, word, 10f64.powf(zipf * arguments.power));
+    for path in &arguments.frequencies {
+        let mut own = HashMap::new();
+        for (number, line) in read_text(path)?.lines().enumerate() {
+            let parts = line.split_once('\t');
+            let parts =
+                parts.and_then(|(word, zipf)| Some((word, zipf.trim().parse::<f64>().ok()?)));
+            let (word, zipf) = parts.ok_or_else(|| {
+                let path = path.display();
+                Failure::Input(format!("{path}: line {} is not a word and a number", number + 1))
+            })?;
+            add(&mut own, charset, word, 10f64.powf(zipf * arguments.power));
+        }
+        // Languages count alike.
+        let scale = match arguments.frequencies.len() {
+            1 => 1.0,
+            _ => 1e6 / own.values().sum::<f64>().max(1e-9),
+        };
+        for (word, weight) in own {
+            *words.entry(word).or_default() += weight * scale;
+        }
     }
     let mut names = HashMap::new();
     for path in &arguments.names {
         for name in read_text(path)?.split_whitespace() {
-            add(&mut names, name, 1.0);
+            add(&mut names, charset, name, 1.0);
         }
     }
     let mut numbers = HashMap::new();
     let mut random = Random(Pcg32::seed_from_u64(1));
     for _ in 0..100_000 {
-        add(&mut numbers, &random.number(), 1.0);
+        add(&mut numbers, charset, &random.number(), 1.0);
     }
     let &Arguments { name_share, number_share, .. } = arguments;
     let shares = [1.0 - name_share - number_share, name_share, number_share];
@@ -80,7 +99,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for (source, share) in [&words, &names, &numbers].into_iter().zip(shares) {
         let scale = share * total / source.values().sum::<f64>().max(1.0);
         for (word, weight) in source {
-            add(&mut sum, word, weight * scale);
+            add(&mut sum, charset, word, weight * scale);
         }
     }
     // In one order, whatever the hash map's: the file is the same every time.
@@ -100,10 +119,10 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     say(format!("{before:?} n-grams by order, {after:?} kept, {} bytes", bytes.len()))
 }
 
-/// Adds a word in lower case, if the English charset can write it.
-fn add(words: &mut HashMap<String, f64>, word: &str, weight: f64) {
+/// Adds a word in lower case, if the charset can write it.
+fn add(words: &mut HashMap<String, f64>, charset: &Charset, word: &str, weight: f64) {
     let word = word.to_lowercase();
-    if Charset::english().encode(&word).is_ok() {
+    if charset.encode(&word).is_ok() {
         *words.entry(word).or_default() += weight;
     }
 }
