@@ -36,8 +36,8 @@ const fn key(name: &'static str, kind: Kind, about: &'static str) -> Key {
 static NETWORK: [Key; 7] = [
     key(
         "weights",
-        Kind::File { or: &[] },
-        "weights file; the embedded English model if it is not given",
+        Kind::File { or: &["latin"] },
+        "weights file, or `latin`, the embedded model for Latin scripts; the embedded English one if it is not given",
     ),
     key(
         "charset",
@@ -57,7 +57,7 @@ static NETWORK: [Key; 7] = [
 
 /// The options of a decoder, of which a network can have many.
 static DECODER: [Key; 16] = [
-    key("decoder", Kind::OneOf(&["greedy", "beam", "english"]), "search of texts"),
+    key("decoder", Kind::OneOf(&["greedy", "beam", "english", "latin"]), "search of texts"),
     key("beam", Kind::Whole, "width of the beam"),
     key("top_k", Kind::Whole, "classes of a frame that the search looks at"),
     key("top_mass", Kind::Number, "probability of a frame that the search looks at"),

@@ -63,6 +63,7 @@ pub(crate) fn failed(option: &str) -> impl FnOnce(svtrv2::Error) -> DataFusionEr
 /// The weights that these options name.
 pub(crate) fn weights(options: &ReadOptions) -> Result<Weights> {
     match options.get("weights") {
+        Some("latin") => latin_weights(),
         Some(path) => Weights::open(path).map_err(failed("weights")),
         None => default_weights(),
     }
@@ -98,6 +99,16 @@ fn default_weights() -> Result<Weights> {
 #[cfg(not(feature = "embedded"))]
 fn default_weights() -> Result<Weights> {
     datafusion::common::config_err!("svtrv2.weights is not set, and this build embeds no model")
+}
+
+#[cfg(feature = "latin")]
+fn latin_weights() -> Result<Weights> {
+    Weights::latin().map_err(failed("weights"))
+}
+
+#[cfg(not(feature = "latin"))]
+fn latin_weights() -> Result<Weights> {
+    datafusion::common::config_err!("svtrv2.weights: this build embeds no model for Latin scripts")
 }
 
 fn decoder(options: &ReadOptions, charset: &Charset) -> Result<Decoder> {

@@ -172,6 +172,19 @@ async fn options_come_from_the_session_and_from_the_call() {
 }
 
 #[tokio::test]
+async fn the_model_for_latin_scripts_reads_lines() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/lines/menu.png");
+    let line = [std::fs::read(path).unwrap()];
+    let ctx = session(vec![("crops", table(binary(&line)))]);
+    run(&ctx, "SET svtrv2.weights = 'latin'").await.unwrap();
+    for decoder in ["greedy", "latin"] {
+        run(&ctx, &format!("SET svtrv2.decoder = '{decoder}'")).await.unwrap();
+        let found = run(&ctx, "SELECT read_text(image).text FROM crops").await.unwrap();
+        assert_eq!(texts(found.column(0)), [Some("Crème brûlée 4,50 €".to_owned())], "{decoder}");
+    }
+}
+
+#[tokio::test]
 async fn words_end_at_gaps_where_an_option_says_so() {
     let images = pngs(150);
     let expected = batch(&toy_recognizer(), &images);
