@@ -407,6 +407,20 @@ fn nothing_to_train_on() {
 }
 
 #[test]
+fn the_end_can_be_moved() {
+    let mut trainer = trainer(words(SYMBOLS, 12, 0), recipe(4), loading());
+    trainer.step().unwrap();
+    let near_the_peak = trainer.step().unwrap().learning_rate;
+    let mut longer = trainer.with_steps(1000).unwrap();
+    // The schedule is that of the longer training: it still warms up.
+    assert!(longer.step().unwrap().learning_rate < 0.5 * near_the_peak);
+    assert!(!longer.is_done());
+    let shorter = longer.with_steps(3).unwrap();
+    assert!(shorter.is_done() && shorter.steps() == 3 && shorter.recipe().steps == 3);
+    assert!(matches!(shorter.with_steps(0), Err(TrainError::Options { .. })));
+}
+
+#[test]
 fn losses_that_are_not_finite_name_the_batch() {
     let charset = Charset::from_characters(SYMBOLS).unwrap();
     let mut network = Network::new(&config(&charset), &Device::Cpu, 0).unwrap();

@@ -254,9 +254,13 @@ mod train {
             assert!(child.wait().unwrap().success(), "{signal}");
             assert!(last.is_file(), "{signal}");
         }
-        // What was saved goes on.
+        // What was saved goes on, to another end if that is asked for, but not by another recipe.
         let output = svtrv2(&["train", &file, "--minutes", "0.0001"]);
         assert!(stdout(&output).contains("resumed at step"), "{}", stderr(&output));
+        let output = svtrv2(&["train", &file, "--minutes", "0.0001", "--set", "recipe.steps=777"]);
+        assert!(stdout(&output).contains(" of 777"), "{}", stderr(&output));
+        let output = svtrv2(&["train", &file, "--set", "recipe.seed=9"]);
+        assert!(stderr(&output).contains("not that of the checkpoint"), "{}", stderr(&output));
     }
 
     #[test]

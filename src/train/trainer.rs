@@ -142,6 +142,17 @@ impl Trainer {
         &self.recipe
     }
 
+    /// The same training with another end: from the next step on the schedule of the learning rate leads there.
+    ///
+    /// # Errors
+    /// [`TrainError::Options`] for no steps, or more than 2^40.
+    pub fn with_steps(mut self, steps: u64) -> Result<Self, TrainError> {
+        let recipe = Recipe { steps, ..self.recipe };
+        recipe.validate()?;
+        self.recipe = recipe;
+        Ok(self)
+    }
+
     /// The network as it is.
     pub fn network(&self) -> &Network {
         &self.network

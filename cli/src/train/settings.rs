@@ -341,16 +341,17 @@ impl Settings {
         Ok(Loader::new(self.sources()?, charset, options)?)
     }
 
-    /// Resumes at a checkpoint. The recipe is the checkpoint's.
+    /// Resumes at a checkpoint. The recipe is the checkpoint's, but for the steps: they may be more or fewer.
     pub fn resume(&self, checkpoint: &Path) -> Result<Trainer> {
         let device = device(&self.file.device)?;
         let trainer = Trainer::resume(checkpoint, self.sources()?, self.loading(), &device)?;
-        if *trainer.recipe() != self.file.recipe {
+        let recipe = &self.file.recipe;
+        if *recipe != (Recipe { steps: recipe.steps, ..trainer.recipe().clone() }) {
             let detail =
                 "the recipe is not that of the checkpoint; --fresh starts from the beginning";
             return Err(input(detail));
         }
-        self.with_teacher(trainer)
+        self.with_teacher(trainer.with_steps(recipe.steps)?)
     }
 
     fn with_teacher(&self, trainer: Trainer) -> Result<Trainer> {
