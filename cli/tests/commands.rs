@@ -288,6 +288,40 @@ mod train {
     }
 
     #[test]
+    fn texts_are_rendered_in_the_symbols_of_the_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, weights) = (settings(folder.path()), path(folder.path(), "start.safetensors"));
+        std::fs::write(folder.path().join("labels.tsv"), "harbour.png\té\nopen.png\té a\n")
+            .unwrap();
+        let start =
+            ["train", &file, "--set", "network.characters='aé '", "--set", "recipe.steps=1"];
+        assert!(svtrv2(&start).status.success());
+        let output = svtrv2(&["train", &file, "--export", &weights]);
+        assert!(output.status.success(), "{}", stderr(&output));
+
+        // The settings name no charset: it is that of the weights.
+        let render = |words: &str, name: &str| {
+            std::fs::write(folder.path().join("words.txt"), words).unwrap();
+            let settings = "out = \"run\"\n[network]\nweights = \"start.safetensors\"\n\
+                            [[sources]]\n[sources.synthetic]\nrandom = 0.0\n\
+                            [[sources.synthetic.texts]]\nwords = \"words.txt\"\nrecase = false\n";
+            let file = path(folder.path(), "render.toml");
+            std::fs::write(&file, settings).unwrap();
+            svtrv2(&["train", &file, "--samples", &path(folder.path(), name), "--count", "16"])
+        };
+        let output = render("é a\naé\nxyz\n", "some");
+        assert!(output.status.success(), "{}", stderr(&output));
+        assert!(stderr(&output).contains("1 of 3 texts"), "{}", stderr(&output));
+        let labels = std::fs::read_to_string(folder.path().join("some/labels.tsv")).unwrap();
+        let mut texts: Vec<&str> =
+            labels.lines().map(|line| line.split_once('\t').unwrap().1).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        assert_eq!(texts, ["aé", "é a"]);
+        assert_fails(&render("xyz\n", "none"), 1, "no text that this network can read");
+    }
+
+    #[test]
     fn an_unusable_set_fails_soon() {
         let folder = tempfile::tempdir().unwrap();
         let file = settings(folder.path());

@@ -14,6 +14,7 @@ use super::sampler::{Draw, Sampler, mix, unit};
 use super::{Source, TrainError, WeightedSource};
 use crate::charset::Charset;
 use crate::crop::Crop;
+use crate::model::Config;
 use crate::resize::{Resizing, TargetSize};
 
 /// Makes of a sample's seed the one that decides whether it is warped.
@@ -36,12 +37,12 @@ const AHEAD: usize = 32;
 pub struct LoaderOptions {
     /// Crops of a batch, up to an aspect ratio of 4; of wider ones as many as have the same pixels.
     pub batch_size: usize,
-    /// The ratio limit: [`Config::max_ratio`](crate::model::Config::max_ratio).
+    /// The ratio limit: [`Config::max_ratio`].
     pub max_ratio: u32,
-    /// How crops become the network's input: [`Config::resizing`](crate::model::Config::resizing). Lines
+    /// How crops become the network's input: [`Config::resizing`]. Lines
     /// are padded to a multiple of 64 pixels, so that batches of one size fill.
     pub resizing: Resizing,
-    /// Columns of a frame: [`Config::frame_stride`](crate::model::Config::frame_stride).
+    /// Columns of a frame: [`Config::frame_stride`].
     pub frame_stride: usize,
     /// Characters of the longest label; longer ones are skipped.
     pub longest_label: usize,
@@ -65,6 +66,19 @@ impl Default for LoaderOptions {
             augment: true,
             workers: 1,
             seed: 0,
+        }
+    }
+}
+
+impl LoaderOptions {
+    /// The same for the input of a network.
+    #[must_use]
+    pub fn for_network(self, config: &Config) -> Self {
+        LoaderOptions {
+            max_ratio: config.max_ratio,
+            resizing: config.resizing,
+            frame_stride: config.frame_stride(),
+            ..self
         }
     }
 }

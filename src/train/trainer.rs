@@ -78,14 +78,8 @@ impl Trainer {
     ) -> Result<Self, TrainError> {
         recipe.validate()?;
         charset.check_classes(network.config().num_classes)?;
-        let loading = LoaderOptions {
-            batch_size: recipe.batch_size,
-            max_ratio: network.config().max_ratio,
-            resizing: network.config().resizing,
-            frame_stride: network.config().frame_stride(),
-            seed: recipe.seed,
-            ..loading
-        };
+        let Recipe { batch_size, seed, .. } = recipe;
+        let loading = LoaderOptions { batch_size, seed, ..loading }.for_network(network.config());
         let loader = Loader::new(sources, charset.clone(), loading)?;
         if recipe.sgm_weight > 0.0 && network.sgm().is_none() {
             network.add_sgm()?;

@@ -13,7 +13,7 @@ import random
 import sys
 import unicodedata
 
-PIECES, HELD, LONGEST = 4000, 60, 60
+PIECES, HELD, LONGEST, LONGEST_HELD = 4000, 60, 80, 60
 
 
 def read(path, symbols):
@@ -35,7 +35,7 @@ def piece(rng, sentences, lengths):
 
 def cut(sentence):
     """Its first words, as many as fit in a line."""
-    return sentence if len(sentence) <= LONGEST else sentence[:LONGEST + 1].rsplit(" ", 1)[0][:LONGEST]
+    return sentence if len(sentence) <= LONGEST_HELD else sentence[:LONGEST_HELD + 1].rsplit(" ", 1)[0][:LONGEST_HELD]
 
 
 def main():
@@ -53,7 +53,7 @@ def main():
     for path in sorted((source / "lines").glob("*.txt")):
         sentences = read(path, symbols)
         write(f"held_{path.stem}.txt", [cut(text) for text in sentences[-HELD:]])
-        lengths = [6, 10, 14, 18, 22, 26, 30, 36, 42, 50]
+        lengths = [6, 10, 14, 18, 22, 26, 30, 36, 42, 50, 60, 75]
         found = (piece(rng, sentences[:-HELD], lengths) for _ in range(PIECES))
         own = [text for text in found if len(text) <= LONGEST and set(text) <= symbols]
         pieces += own

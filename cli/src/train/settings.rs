@@ -1,5 +1,6 @@
 //! The settings file.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use svtrv2::train::{
 use svtrv2::weights::Weights;
 
 use super::note;
-use crate::failure::{Failure, Result, read_text};
+use crate::failure::{Failure, Result, read_text, warn};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -289,17 +290,11 @@ impl Settings {
     /// A new training.
     pub fn start(&self) -> Result<Trainer> {
         let device = device(&self.file.device)?;
-        let NetworkSettings { weights, keep_blocks, max_ratio, .. } = &self.file.network;
+        let NetworkSettings { weights, keep_blocks, .. } = &self.file.network;
         let seed = self.file.recipe.seed;
-        let wanted = self.charset()?;
         let (network, charset) = match weights {
             None => {
-                let charset = wanted.unwrap_or_else(Charset::english);
-                let config = Config {
-                    num_classes: charset.classes(),
-                    max_ratio: *max_ratio,
-                    ..self.config()?
-                };
+                let (config, charset) = self.new_network()?;
                 let initialization = self.file.network.initialization;
                 let network = Network::with_initialization(&config, initialization, &device, seed)?;
                 (network, charset)
@@ -311,7 +306,7 @@ impl Settings {
                 if let Some(keep) = keep_blocks {
                     network = network.with_blocks(keep)?;
                 }
-                let charset = wanted.unwrap_or_else(|| stored.clone());
+                let charset = self.charset()?.unwrap_or_else(|| stored.clone());
                 if charset != stored {
                     let change = network.change_charset(&stored, &charset)?;
                     note(format!(
@@ -327,24 +322,39 @@ impl Settings {
         };
         let parameters: usize = network.parameters().map(|(_, p)| p.elem_count()).sum();
         note(format!("{parameters} parameters, {} classes", charset.classes()));
-        let recipe = self.file.recipe.clone();
-        let trainer = Trainer::new(network, charset, recipe, self.sources()?, self.loading())?;
+        let (recipe, sources) = (self.file.recipe.clone(), self.sources(&charset)?);
+        let trainer = Trainer::new(network, charset, recipe, sources, self.loading())?;
         self.with_teacher(trainer)
     }
 
     /// Batches as the training receives them.
     pub fn loader(&self) -> Result<Loader> {
-        let charset = self.charset()?.unwrap_or_else(Charset::english);
+        let (config, charset) = match &self.file.network.weights {
+            None => self.new_network()?,
+            Some(path) => {
+                let weights = Weights::open(self.folder.join(path))?;
+                let stored = weights.charset().cloned().unwrap_or_else(Charset::english);
+                (weights.config().clone(), self.charset()?.unwrap_or(stored))
+            }
+        };
         let Recipe { batch_size, seed, .. } = self.file.recipe;
+        let options = LoaderOptions { batch_size, seed, ..self.loading() }.for_network(&config);
+        Ok(Loader::new(self.sources(&charset)?, charset, options)?)
+    }
+
+    /// The configuration and charset of a network that does not start from weights.
+    fn new_network(&self) -> Result<(Config, Charset)> {
+        let charset = self.charset()?.unwrap_or_else(Charset::english);
         let max_ratio = self.file.network.max_ratio;
-        let options = LoaderOptions { batch_size, seed, max_ratio, ..self.loading() };
-        Ok(Loader::new(self.sources()?, charset, options)?)
+        Ok((Config { num_classes: charset.classes(), max_ratio, ..self.config()? }, charset))
     }
 
     /// Resumes at a checkpoint. The recipe is the checkpoint's, but for the steps: they may be more or fewer.
     pub fn resume(&self, checkpoint: &Path) -> Result<Trainer> {
         let device = device(&self.file.device)?;
-        let trainer = Trainer::resume(checkpoint, self.sources()?, self.loading(), &device)?;
+        let charset = Trainer::weights_of(checkpoint)?.charset().cloned();
+        let sources = self.sources(&charset.unwrap_or_else(Charset::english))?;
+        let trainer = Trainer::resume(checkpoint, sources, self.loading(), &device)?;
         let recipe = &self.file.recipe;
         if *recipe != (Recipe { steps: recipe.steps, ..trainer.recipe().clone() }) {
             let detail =
@@ -399,7 +409,8 @@ impl Settings {
         LoaderOptions { workers, augment, longest_label, ..LoaderOptions::default() }
     }
 
-    fn sources(&self) -> Result<Vec<WeightedSource>> {
+    /// `charset` is the network's.
+    fn sources(&self, charset: &Charset) -> Result<Vec<WeightedSource>> {
         let mut sources: Vec<WeightedSource> = Vec::new();
         let mut loaded = Loaded::default();
         for source in &self.file.sources {
@@ -416,7 +427,7 @@ impl Settings {
                 }
             }
             if let Some(synthetic) = &source.synthetic {
-                let synthesizer = self.synthesizer(synthetic, &mut loaded)?;
+                let synthesizer = self.synthesizer(synthetic, charset, &mut loaded)?;
                 sources.push((partly(Arc::new(synthesizer)), source.weight));
             }
         }
@@ -427,7 +438,12 @@ impl Settings {
     }
 
     /// `loaded` are the fonts and images of other sources: several name the same ones.
-    fn synthesizer(&self, settings: &Synthetic, loaded: &mut Loaded) -> Result<Synthesizer> {
+    fn synthesizer(
+        &self,
+        settings: &Synthetic,
+        charset: &Charset,
+        loaded: &mut Loaded,
+    ) -> Result<Synthesizer> {
         let fonts = match &settings.fonts {
             Some(path) => loaded.fonts(&self.folder.join(path), settings.least_score)?,
             None => Fonts::system()?,
@@ -440,7 +456,7 @@ impl Settings {
             kinds.push((Texts::open(self.folder.join(path))?.with_random_case(), 1.0));
         }
         for texts in &settings.texts {
-            kinds.push((self.texts(texts)?, texts.weight));
+            kinds.push((self.texts(texts, charset)?, texts.weight));
         }
         let texts = if kinds.is_empty() {
             random
@@ -456,7 +472,7 @@ impl Settings {
         })
     }
 
-    fn texts(&self, settings: &TextSettings) -> Result<Texts> {
+    fn texts(&self, settings: &TextSettings, charset: &Charset) -> Result<Texts> {
         let TextSettings { words, frequency_power, longest, recase, punctuated, patterns, .. } =
             settings;
         let Some(path) = words else {
@@ -467,14 +483,28 @@ impl Settings {
         }
         let path = self.folder.join(path);
         let texts = match frequency_power {
-            Some(power) => Texts::open_frequencies(path, *power)?,
-            None => Texts::open(path)?,
+            Some(power) => Texts::open_frequencies(&path, *power)?,
+            None => Texts::open(&path)?,
         };
         // What the network has no classes for would be rendered in vain.
-        let charset = self.charset()?.unwrap_or_else(Charset::english);
+        let (all, left_out) = (Cell::new(0), Cell::new(0));
         let texts = texts.retain(|word| {
-            (*longest == 0 || word.chars().count() <= *longest) && charset.encode(word).is_ok()
+            let short = *longest == 0 || word.chars().count() <= *longest;
+            let keep = short && charset.encode(word).is_ok();
+            all.set(all.get() + 1);
+            left_out.set(left_out.get() + usize::from(!keep));
+            keep
         });
+        let (all, left_out) = (all.get(), left_out.get());
+        if left_out > 0 {
+            warn(format!(
+                "{}: {left_out} of {all} texts are too long or have symbols that the network lacks",
+                path.display()
+            ));
+        }
+        if left_out == all {
+            return Err(input(format!("{}: no text that this network can read", path.display())));
+        }
         let texts = if *recase { texts.with_random_case() } else { texts };
         Ok(texts.with_punctuation(*punctuated))
     }
