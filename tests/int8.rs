@@ -187,7 +187,7 @@ fn calibration() {
     let weights = weights();
     let recognizer = Recognizer::new(&weights, Options::default()).unwrap();
     let mut crops = Vec::new();
-    for name in ["harbour.png", "hours.png", "restaurant.png"] {
+    for name in ["harbour.png", "hours.png", "open.png", "restaurant.png", "international.png"] {
         let crop = Crop::open(format!("examples/crops/{name}")).unwrap();
         crops.extend(recognizer.resize(&crop).unwrap());
     }
