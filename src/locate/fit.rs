@@ -20,9 +20,12 @@ const MAX_OFF: f32 = 0.75;
 /// bounds the columns of the straightened line.
 const MAX_SLOPE: f32 = 1.5;
 
-/// Pixels of ink with their coverage, in pixels of the crop.
+/// Pixels of ink.
 struct Dots {
-    dots: Vec<(f32, f32, f32)>,
+    /// Their columns, where they lie across in pixels of the crop, and their coverage.
+    dots: Vec<(usize, f32, f32)>,
+    /// The middles of the columns, in pixels of the crop.
+    columns: Vec<f32>,
     /// Height of a row.
     row: f32,
     rows: usize,
@@ -72,10 +75,11 @@ impl Dots {
         let (width, height) = (ink.width(), ink.height());
         let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
         let dots = pixels
-            .map(|(x, y)| ((x as f32 + 0.5) * step.0, (y as f32 + 0.5) * step.1, ink.at(x, y)))
+            .map(|(x, y)| (x, (y as f32 + 0.5) * step.1, ink.at(x, y)))
             .filter(|dot| dot.2 >= 0.5)
             .collect();
-        Dots { dots, row: step.1, rows: height }
+        let columns = (0..width).map(|x| (x as f32 + 0.5) * step.0).collect();
+        Dots { dots, columns, row: step.1, rows: height }
     }
 
     /// The sum of the squares of the shares of ink in rows along a line.
@@ -83,10 +87,14 @@ impl Dots {
         let mut rows = vec![0.0f32; 2 * self.rows + 2];
         let mut total = 0.0;
         let last = rows.len() as f32 - 2.0;
-        for &(x, y, covered) in &self.dots {
-            let across = (y - line.at(x).1) * line.direction(x).0;
+        let of_column = |&x: &f32| (line.at(x).1, line.direction(x).0);
+        let columns: Vec<(f32, f32)> = self.columns.iter().map(of_column).collect();
+        for &(column, y, covered) in &self.dots {
+            let (on, cosine) = columns[column];
+            let across = (y - on) * cosine;
             let at = (across / self.row + self.rows as f32).clamp(0.0, last);
-            let (row, part) = (at as usize, at.fract());
+            let row = at as usize;
+            let part = at - row as f32;
             rows[row] += (1.0 - part) * covered;
             rows[row + 1] += part * covered;
             total += covered;

@@ -92,7 +92,7 @@ impl Ink {
     /// The coverage between the middles of pixels, in pixels from the left upper corner.
     pub(super) fn sample(&self, x: f32, y: f32) -> f32 {
         let (x, y) = (x - 0.5, y - 0.5);
-        let (left, top) = (x.floor(), y.floor());
+        let (left, top) = (floor(x), floor(y));
         let at = |dx: f32, dy: f32| {
             let (x, y) = (left + dx, top + dy);
             if x < 0.0 || y < 0.0 { 0.0 } else { self.at(x as usize, y as usize) }
@@ -102,6 +102,13 @@ impl Ink {
         let under = (1.0 - right) * at(0.0, 1.0) + right * at(1.0, 1.0);
         (1.0 - lower) * upper + lower * under
     }
+}
+
+/// The largest whole number up to `x`, which lies within those of 32 bits. (Without SSE 4.1 the standard one is a
+/// call of a function.)
+fn floor(x: f32) -> f32 {
+    let whole = x as i32 as f32;
+    if whole > x { whole - 1.0 } else { whole }
 }
 
 /// The direction of the largest variance of colours, a unit vector, and the standard deviation

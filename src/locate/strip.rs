@@ -18,6 +18,21 @@ pub(super) struct Strip {
     coverage: Vec<f32>,
 }
 
+/// Where a place along the line crosses it.
+struct Crossing {
+    on: (f32, f32),
+    /// That of the line there, a unit vector.
+    direction: (f32, f32),
+}
+
+impl Crossing {
+    /// The point of the crop so far below the line.
+    fn point(&self, across: f32) -> Point {
+        let (on, (dx, dy)) = (self.on, self.direction);
+        Point::new(on.0 - across * dy, on.1 + across * dx)
+    }
+}
+
 impl Strip {
     /// The ink up to `reach` pixels of the crop from the line, to either side. `step` is the width
     /// and height of a pixel of `ink` in pixels of the crop.
@@ -38,15 +53,23 @@ impl Strip {
         let coverage = vec![0.0; rows * columns];
         let mut strip = Strip { line, step, edges, top, coverage };
         let first = ((top + line.at(0.0).1) / step.1).round().max(0.0) as usize;
+        let crossings: Vec<Crossing> = if is_level {
+            Vec::new()
+        } else {
+            (0..columns).map(|column| strip.crossing(column as f32 + 0.5)).collect()
+        };
         for row in 0..rows {
-            for column in 0..columns {
-                let covered = if is_level {
-                    ink.at(column, first + row)
-                } else {
-                    let point = strip.point(column as f32 + 0.5, row as f32 + 0.5);
-                    ink.sample(point.x / step.0, point.y / step.1)
+            let across = strip.across(row as f32 + 0.5);
+            for (column, covered) in
+                strip.coverage[row * columns..][..columns].iter_mut().enumerate()
+            {
+                *covered = match crossings.get(column) {
+                    None => ink.at(column, first + row),
+                    Some(crossing) => {
+                        let point = crossing.point(across);
+                        ink.sample(point.x / step.0, point.y / step.1)
+                    }
                 };
-                strip.coverage[row * columns + column] = covered;
             }
         }
         strip
@@ -105,9 +128,12 @@ impl Strip {
 
     /// The point of the crop at a place of the strip.
     pub(super) fn point(&self, column: f32, row: f32) -> Point {
-        let (along, across) = (self.along(column), self.across(row));
-        let (on, (dx, dy)) = (self.line.at(along), self.line.direction(along));
-        Point::new(on.0 - across * dy, on.1 + across * dx)
+        self.crossing(column).point(self.across(row))
+    }
+
+    fn crossing(&self, column: f32) -> Crossing {
+        let along = self.along(column);
+        Crossing { on: self.line.at(along), direction: self.line.direction(along) }
     }
 
     /// The mean of the ink's place across the line, between two places along it, in pixels of the
