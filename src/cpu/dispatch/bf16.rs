@@ -3,8 +3,6 @@
 #[cfg(target_arch = "x86_64")]
 use super::super::simd::{Avx512, Avx512Bf16};
 use super::super::simd::{Bf16Product, PlainBf16, Portable, Simd};
-#[cfg(target_arch = "x86_64")]
-use super::left_out;
 use super::{Isa, Kind, PORTABLE_TILE};
 
 /// An instruction set that multiplies bf16.
@@ -71,6 +69,5 @@ pub(in crate::cpu) fn dispatch_bf16<K: Bf16Kernel>(isa: Bf16Isa, kernel: K) -> K
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bf16,avx2,fma")]
 fn avx512_bf16<K: Bf16Kernel>(kernel: K) -> K::Output {
-    left_out!("portable", "avx2");
     kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512Bf16::new())
 }

@@ -14,8 +14,6 @@ use super::super::simd::{Wasm, WasmInt8};
 use super::NEON_TILE;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 use super::WASM_TILE;
-#[cfg(target_arch = "x86_64")]
-use super::left_out;
 use super::{Isa, Kind, PORTABLE_TILE};
 
 /// An instruction set that multiplies int8.
@@ -282,35 +280,30 @@ pub(in crate::cpu) fn dispatch_int8<K: Int8Kernel>(isa: Int8Isa, kernel: K) -> K
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn avx2_int8<K: Int8Kernel>(kernel: K) -> K::Output {
-    left_out!("portable");
     kernel.run::<_, _, 6, 2>(Avx2::new(), Avx2Int8::new())
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 fn avx2_bytes<K: Int8Kernel>(kernel: K) -> K::Output {
-    left_out!("portable");
     kernel.run::<_, _, 6, 2>(Avx2::new(), Avx2Bytes::new())
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,avxvnni")]
 fn avx_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
-    left_out!("portable", "avx2");
     kernel.run::<_, _, 6, 2>(Avx2::new(), AvxVnni::new())
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512vnni,avx2,fma")]
 fn avx512_vnni<K: Int8Kernel>(kernel: K) -> K::Output {
-    left_out!("portable", "avx2");
     kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512Vnni::new())
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
 fn avx512_vnni_halves<K: Int8Kernel>(kernel: K) -> K::Output {
-    left_out!("portable", "avx2");
     kernel.run::<_, _, 8, 2>(Avx512::new(), Avx512VnniHalves::new())
 }
 
