@@ -300,16 +300,18 @@ mod train {
         assert!(output.status.success(), "{}", stderr(&output));
 
         // The settings name no charset: it is that of the weights.
-        let render = |words: &str, name: &str| {
+        let render = |words: &str, texts: &str, name: &str| {
             std::fs::write(folder.path().join("words.txt"), words).unwrap();
-            let settings = "out = \"run\"\n[network]\nweights = \"start.safetensors\"\n\
-                            [[sources]]\n[sources.synthetic]\nrandom = 0.0\n\
-                            [[sources.synthetic.texts]]\nwords = \"words.txt\"\nrecase = false\n";
+            let settings = format!(
+                "out = \"run\"\n[network]\nweights = \"start.safetensors\"\n\
+                 [[sources]]\n[sources.synthetic]\nrandom = 0.0\n{texts}words = \"words.txt\"\n"
+            );
             let file = path(folder.path(), "render.toml");
             std::fs::write(&file, settings).unwrap();
             svtrv2(&["train", &file, "--samples", &path(folder.path(), name), "--count", "16"])
         };
-        let output = render("é a\naé\nxyz\n", "some");
+        let kind = "[[sources.synthetic.texts]]\nrecase = false\n";
+        let output = render("é a\naé\nxyz\n", kind, "some");
         assert!(output.status.success(), "{}", stderr(&output));
         assert!(stderr(&output).contains("1 of 3 texts"), "{}", stderr(&output));
         let labels = std::fs::read_to_string(folder.path().join("some/labels.tsv")).unwrap();
@@ -318,7 +320,10 @@ mod train {
         texts.sort_unstable();
         texts.dedup();
         assert_eq!(texts, ["aé", "é a"]);
-        assert_fails(&render("xyz\n", "none"), 1, "no text that this network can read");
+        for kind in [kind, ""] {
+            let output = render("xyz\n", kind, "none");
+            assert_fails(&output, 1, "no text that this network can read");
+        }
     }
 
     #[test]

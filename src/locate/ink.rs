@@ -183,3 +183,13 @@ fn otsu(histogram: &[u32; BINS]) -> Option<Split> {
     }
     best.filter(|(between, _)| *between > MIN_SEPARATION * variance).map(|(_, split)| split)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn floor_is_that_of_the_standard_library() {
+        for x in [-2.0, -1.5, -1.0, -0.25, 0.0, 0.25, 1.0, 1.75, 8191.5, 8192.0f32] {
+            assert_eq!(super::floor(x), x.floor(), "{x}");
+        }
+    }
+}

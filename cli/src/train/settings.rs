@@ -1,6 +1,5 @@
 //! The settings file.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -79,7 +78,8 @@ struct NetworkSettings {
     max_ratio: u32,
     /// "published" or "fan_in".
     initialization: Initialization,
-    /// A file with the charset, one symbol a line, or its characters themselves; English if neither.
+    /// A file with the charset, one symbol a line, or its characters themselves; that of the weights, or English, if
+    /// neither.
     charset: Option<PathBuf>,
     characters: Option<String>,
     /// Weights to start from.
@@ -302,11 +302,11 @@ impl Settings {
             Some(path) => {
                 let (mut network, stored) = Network::open(self.folder.join(path), &device, seed)?;
                 network.set_initialization(self.file.network.initialization);
-                let stored = stored.unwrap_or_else(Charset::english);
                 if let Some(keep) = keep_blocks {
                     network = network.with_blocks(keep)?;
                 }
-                let charset = self.charset()?.unwrap_or_else(|| stored.clone());
+                let charset = self.charset(stored.as_ref())?;
+                let stored = stored.unwrap_or_else(Charset::english);
                 if charset != stored {
                     let change = network.change_charset(&stored, &charset)?;
                     note(format!(
@@ -333,8 +333,7 @@ impl Settings {
             None => self.new_network()?,
             Some(path) => {
                 let weights = Weights::open(self.folder.join(path))?;
-                let stored = weights.charset().cloned().unwrap_or_else(Charset::english);
-                (weights.config().clone(), self.charset()?.unwrap_or(stored))
+                (weights.config().clone(), self.charset(weights.charset())?)
             }
         };
         let Recipe { batch_size, seed, .. } = self.file.recipe;
@@ -344,7 +343,7 @@ impl Settings {
 
     /// The configuration and charset of a network that does not start from weights.
     fn new_network(&self) -> Result<(Config, Charset)> {
-        let charset = self.charset()?.unwrap_or_else(Charset::english);
+        let charset = self.charset(None)?;
         let max_ratio = self.file.network.max_ratio;
         Ok((Config { num_classes: charset.classes(), max_ratio, ..self.config()? }, charset))
     }
@@ -352,8 +351,7 @@ impl Settings {
     /// Resumes at a checkpoint. The recipe is the checkpoint's, but for the steps: they may be more or fewer.
     pub fn resume(&self, checkpoint: &Path) -> Result<Trainer> {
         let device = device(&self.file.device)?;
-        let charset = Trainer::weights_of(checkpoint)?.charset().cloned();
-        let sources = self.sources(&charset.unwrap_or_else(Charset::english))?;
+        let sources = self.sources(&self.charset(Weights::open(checkpoint)?.charset())?)?;
         let trainer = Trainer::resume(checkpoint, sources, self.loading(), &device)?;
         let recipe = &self.file.recipe;
         if *recipe != (Recipe { steps: recipe.steps, ..trainer.recipe().clone() }) {
@@ -392,15 +390,16 @@ impl Settings {
         })
     }
 
-    fn charset(&self) -> Result<Option<Charset>> {
+    /// The charset that the settings name, else that of the weights, else the English one.
+    fn charset(&self, of_weights: Option<&Charset>) -> Result<Charset> {
         let NetworkSettings { charset, characters, .. } = &self.file.network;
         Ok(match (charset, characters) {
             (Some(_), Some(_)) => {
                 return Err(input("network.charset and network.characters exclude each other"));
             }
-            (Some(path), None) => Some(Charset::open(self.folder.join(path), false)?),
-            (None, Some(characters)) => Some(Charset::from_characters(characters)?),
-            (None, None) => None,
+            (Some(path), None) => Charset::open(self.folder.join(path), false)?,
+            (None, Some(characters)) => Charset::from_characters(characters)?,
+            (None, None) => of_weights.cloned().unwrap_or_else(Charset::english),
         })
     }
 
@@ -452,8 +451,9 @@ impl Settings {
         let [shortest, longest] = settings.lengths;
         let random = Texts::random(&settings.symbols, shortest..=longest)?;
         let mut kinds = Vec::new();
-        if let Some(path) = &settings.words {
-            kinds.push((Texts::open(self.folder.join(path))?.with_random_case(), 1.0));
+        if settings.words.is_some() {
+            let words = TextSettings { words: settings.words.clone(), ..TextSettings::default() };
+            kinds.push((self.texts(&words, charset)?, words.weight));
         }
         for texts in &settings.texts {
             kinds.push((self.texts(texts, charset)?, texts.weight));
@@ -487,15 +487,14 @@ impl Settings {
             None => Texts::open(&path)?,
         };
         // What the network has no classes for would be rendered in vain.
-        let (all, left_out) = (Cell::new(0), Cell::new(0));
+        let (mut all, mut left_out) = (0, 0);
         let texts = texts.retain(|word| {
             let short = *longest == 0 || word.chars().count() <= *longest;
             let keep = short && charset.encode(word).is_ok();
-            all.set(all.get() + 1);
-            left_out.set(left_out.get() + usize::from(!keep));
+            all += 1;
+            left_out += usize::from(!keep);
             keep
         });
-        let (all, left_out) = (all.get(), left_out.get());
         if left_out > 0 {
             warn(format!(
                 "{}: {left_out} of {all} texts are too long or have symbols that the network lacks",

@@ -266,7 +266,7 @@ impl Texts {
 
     /// Keeps the words that `keep` wants, but for those of which it would leave none.
     #[must_use]
-    pub fn retain(mut self, keep: impl Fn(&str) -> bool) -> Self {
+    pub fn retain(mut self, mut keep: impl FnMut(&str) -> bool) -> Self {
         for (kind, _) in &mut self.kinds {
             let Kind::Words { words, sums, .. } = kind else {
                 continue;

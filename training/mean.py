@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """The mean of two weights files in f32 of one shape: 1 - SHARE of the first, SHARE of the second.
 
-    python3 training/english/mean.py FIRST SECOND SHARE OUT
+    python3 training/mean.py FIRST SECOND SHARE OUT [KNOWN]
 
-Metadata are those of the first. Needs numpy.
+Metadata are those of the first. With KNOWN, a weights file with a charset, the classifier's rows of symbols that are
+not in that are those of the second alone: where the first never learned them. Needs numpy.
 """
 import json
 import struct
@@ -28,18 +29,27 @@ def read(path):
     return header, arrays
 
 
+def charset(header):
+    return json.loads(header["__metadata__"]["svtrv2"])["charset"]
+
+
 def main():
-    first, second, share, out = sys.argv[1:]
+    first, second, share, out, *known = sys.argv[1:]
     share = float(share)
     (header, a), (_, b) = read(first), read(second)
     if {name: x.shape for name, x in a.items()} != {name: x.shape for name, x in b.items()}:
         sys.exit("the files have other parameters, or of other shapes")
     names = sorted(a, key=lambda name: header[name]["data_offsets"])
-    means = [((1 - share) * a[name] + share * b[name]).astype("<f4").tobytes() for name in names]
+    means = {name: ((1 - share) * a[name] + share * b[name]).astype("<f4") for name in names}
+    if known:
+        symbols = set(charset(read(known[0])[0]))
+        new = [False] + [symbol not in symbols for symbol in charset(header)]
+        for name in ("decoder.fc.weight", "decoder.fc.bias"):
+            means[name][new] = b[name][new]
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(out, "wb") as file:
-        file.write(struct.pack("<Q", len(text)) + text + b"".join(means))
+        file.write(struct.pack("<Q", len(text)) + text + b"".join(means[name].tobytes() for name in names))
 
 
 if __name__ == "__main__":
