@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the texts that the Latin network's rendered lines say.
+"""Writes the texts that rendered lines of the Latin and the English network say.
 
     python3 training/latin/texts.py TEXT OUT
 
@@ -13,7 +13,7 @@ import random
 import sys
 import unicodedata
 
-PIECES, HELD, LONGEST, LONGEST_HELD = 4000, 60, 80, 60
+PIECES, ENGLISH_PIECES, HELD, LONGEST, LONGEST_HELD = 4000, 40000, 60, 80, 60
 
 
 def read(path, symbols):
@@ -82,6 +82,8 @@ def main():
             parts.append("".join(word))
         lines.append(" ".join(parts))
     write("rare.txt", lines)
+    sentences = read(source / "lines" / "en.txt", symbols)[:-HELD]
+    write("english.txt", [piece(rng, sentences, [6, 10, 14, 18, 22, 26, 30, 36]) for _ in range(ENGLISH_PIECES)])
 
 
 if __name__ == "__main__":

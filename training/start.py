@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Cuts PP-OCRv6 small to the symbols of the Latin network, in a student and a teacher.
+"""Gives a network another charset, in a student and a teacher.
 
-    python3 training/latin/start.py ppocrv6_small.safetensors charset.txt start.safetensors teacher.safetensors
+    python3 training/start.py network.safetensors charset.txt start.safetensors teacher.safetensors
 
 The classifier's rows of the symbols are kept. The student's rows of new symbols are those of the nearest known
-letter, with fewer marks, and a lower bias; the teacher never gives new symbols. Needs numpy and safetensors.
+symbol, with fewer marks, and a lower bias; the teacher never gives new symbols. The network is in f32, the charset
+has a symbol a line. Needs numpy and safetensors.
 """
 import json
 import sys
@@ -15,7 +16,13 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 # What new symbols without a base letter look like.
-LIKE = {"″": '"', "‹": "<", "›": ">", "„": '"', "‚": ",", "−": "-", "‐": "-", "ẞ": "B", "№": "N", "¡": "i"}
+LIKE = {
+    "″": '"', "‹": "<", "›": ">", "„": '"', "‚": ",", "−": "-", "‐": "-", "ẞ": "B", "№": "N", "¡": "i", "‘": "'",
+    "’": "'", "“": '"', "”": '"', "–": "-", "—": "-", "…": ".", "•": ".", "€": "E", "£": "E", "¥": "Y", "¢": "c",
+    "§": "S", "°": "o", "©": "C", "®": "R", "™": "T", "×": "x", "½": "1",
+}
+# A gap looks like the blank, class 0.
+BLANK = {" ": 0}
 LOWER_BIAS, NEVER = 4.0, -30.0
 
 
@@ -41,7 +48,8 @@ def main():
     stored["charset"], stored["config"]["num_classes"] = symbols, len(symbols) + 1
     metadata = {"svtrv2": json.dumps(stored, ensure_ascii=False)}
     weight, bias = tensors["decoder.fc.weight"], tensors["decoder.fc.bias"]
-    kept = [rows.get(symbol) or rows[nearest(symbol, rows)] for symbol in symbols]
+    known = BLANK | rows
+    kept = [known[symbol] if symbol in known else rows[nearest(symbol, rows)] for symbol in symbols]
     new = numpy.array([False] + [symbol not in rows for symbol in symbols])
     print("new:", "".join(symbol for symbol in symbols if symbol not in rows))
     tensors["decoder.fc.weight"] = weight[[0] + kept]
