@@ -38,22 +38,24 @@ pub(super) fn spans(
         return spans;
     }
     let half = (strip.step().0 / 2.0, strip.step().1 / 2.0);
-    let columns = strip.columns().max(1);
-    for (pixel, (&owner, &coverage)) in owners.iter().zip(strip.coverage()).enumerate() {
-        let Some(Some(span)) = spans.get_mut(owner as usize) else { continue };
-        if coverage < MIN_COVERAGE {
-            continue;
+    let rows = owners.chunks_exact(strip.columns().max(1)).zip(strip.iter());
+    for (row, (owners, coverage)) in rows.enumerate() {
+        for ((&owner, &coverage), Point { x, y }) in
+            owners.iter().zip(coverage).zip(strip.points(row))
+        {
+            let Some(Some(span)) = spans.get_mut(owner as usize) else { continue };
+            if coverage < MIN_COVERAGE {
+                continue;
+            }
+            let own = Rect::new(x - half.0, y - half.1, x + half.0, y + half.1);
+            let around = span.around.get_or_insert(own);
+            *around = Rect::new(
+                around.x0.min(own.x0),
+                around.y0.min(own.y0),
+                around.x1.max(own.x1),
+                around.y1.max(own.y1),
+            );
         }
-        let (column, row) = (pixel % columns, pixel / columns);
-        let Point { x, y } = strip.point(column as f32 + 0.5, row as f32 + 0.5);
-        let own = Rect::new(x - half.0, y - half.1, x + half.0, y + half.1);
-        let around = span.around.get_or_insert(own);
-        *around = Rect::new(
-            around.x0.min(own.x0),
-            around.y0.min(own.y0),
-            around.x1.max(own.x1),
-            around.y1.max(own.y1),
-        );
     }
     spans
 }

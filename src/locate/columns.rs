@@ -14,6 +14,8 @@ pub(super) struct Columns {
     start_of_ink: Vec<u32>,
     /// The last boundary up to here with ink before it, 0 if there is none.
     end_of_ink: Vec<u32>,
+    /// The natural logarithms of all counts of columns: every run of every pass asks for one.
+    logarithms: Vec<f32>,
 }
 
 /// Less ink than this in a column, in pixels, is noise or a faint edge.
@@ -44,7 +46,13 @@ impl Columns {
         for at in (0..columns).rev() {
             start_of_ink[at] = if ink[at] >= FAINT { at as u32 } else { start_of_ink[at + 1] };
         }
-        Columns { before, severed, start_of_ink, end_of_ink }
+        let logarithms = (0..=columns).map(|count| (count as f32).ln()).collect();
+        Columns { before, severed, start_of_ink, end_of_ink, logarithms }
+    }
+
+    /// The natural logarithm of a count of columns.
+    pub(super) fn logarithm(&self, count: usize) -> f32 {
+        self.logarithms.get(count).copied().unwrap_or_else(|| (count as f32).ln())
     }
 
     /// How many columns there are.

@@ -20,12 +20,13 @@ const MAX_OFF: f32 = 0.75;
 /// bounds the columns of the straightened line.
 const MAX_SLOPE: f32 = 1.5;
 
-/// Pixels of ink.
+/// Pixels of ink, column by column: neighbours in a column lie in different rows of any line, so that sums of
+/// rows do not wait for each other.
 struct Dots {
-    /// Their columns, where they lie across in pixels of the crop, and their coverage.
-    dots: Vec<(usize, f32, f32)>,
-    /// The middles of the columns, in pixels of the crop.
-    columns: Vec<f32>,
+    /// Where they lie across in pixels of the crop, and their coverage.
+    dots: Vec<(f32, f32)>,
+    /// The middles of the columns, in pixels of the crop, and where their dots end.
+    columns: Vec<(f32, usize)>,
     /// Height of a row.
     row: f32,
     rows: usize,
@@ -73,12 +74,12 @@ pub(super) fn fit(ink: &Ink, middles: &[(f32, f32)], half_height: f32, step: (f3
 impl Dots {
     fn new(ink: &Ink, step: (f32, f32)) -> Self {
         let (width, height) = (ink.width(), ink.height());
-        let pixels = (0..height).flat_map(|y| (0..width).map(move |x| (x, y)));
-        let dots = pixels
-            .map(|(x, y)| (x, (y as f32 + 0.5) * step.1, ink.at(x, y)))
-            .filter(|dot| dot.2 >= 0.5)
-            .collect();
-        let columns = (0..width).map(|x| (x as f32 + 0.5) * step.0).collect();
+        let (mut dots, mut columns) = (Vec::new(), Vec::with_capacity(width));
+        for x in 0..width {
+            let column = (0..height).map(|y| ((y as f32 + 0.5) * step.1, ink.at(x, y)));
+            dots.extend(column.filter(|dot| dot.1 >= 0.5));
+            columns.push(((x as f32 + 0.5) * step.0, dots.len()));
+        }
         Dots { dots, columns, row: step.1, rows: height }
     }
 
@@ -87,17 +88,20 @@ impl Dots {
         let mut rows = vec![0.0f32; 2 * self.rows + 2];
         let mut total = 0.0;
         let last = rows.len() as f32 - 2.0;
-        let of_column = |&x: &f32| (line.at(x).1, line.direction(x).0);
-        let columns: Vec<(f32, f32)> = self.columns.iter().map(of_column).collect();
-        for &(column, y, covered) in &self.dots {
-            let (on, cosine) = columns[column];
-            let across = (y - on) * cosine;
-            let at = (across / self.row + self.rows as f32).clamp(0.0, last);
-            let row = at as usize;
-            let part = at - row as f32;
-            rows[row] += (1.0 - part) * covered;
-            rows[row + 1] += part * covered;
-            total += covered;
+        let mut start = 0;
+        for &(x, end) in &self.columns {
+            // Rows across the line for a pixel down, and the row of y = 0.
+            let rows_a_pixel = line.direction(x).0 / self.row;
+            let first = self.rows as f32 - line.at(x).1 * rows_a_pixel;
+            for &(y, covered) in &self.dots[start..end] {
+                let at = (first + y * rows_a_pixel).clamp(0.0, last);
+                let row = at as usize;
+                let part = at - row as f32;
+                rows[row] += (1.0 - part) * covered;
+                rows[row + 1] += part * covered;
+                total += covered;
+            }
+            start = end;
         }
         if total > 0.0 {
             rows.iter().map(|row| row * row).sum::<f32>() / (total * total)

@@ -49,16 +49,19 @@ impl Ink {
         let mut histogram = [0u32; BINS];
         values.iter().for_each(|&value| histogram[bin(value)] += 1);
         let split = otsu(&histogram)?;
-        let height = values.len() / width;
-        let (mut dark_edge, mut edge, mut dark) = (0usize, 0usize, 0usize);
-        for (y, row) in values.chunks_exact(width).enumerate() {
-            for (x, &value) in row.iter().enumerate() {
-                let is_dark = bin(value) <= split.last_low;
-                dark += usize::from(is_dark);
-                if y == 0 || x == 0 || y + 1 == height || x + 1 == width {
-                    edge += 1;
-                    dark_edge += usize::from(is_dark);
-                }
+        let dark: u32 = histogram[..=split.last_low].iter().sum();
+        let rows: Vec<&[f32]> = values.chunks_exact(width).collect();
+        let (mut dark_edge, mut edge) = (0usize, 0usize);
+        let mut add = |value: f32| {
+            edge += 1;
+            dark_edge += usize::from(bin(value) <= split.last_low);
+        };
+        for (y, row) in rows.iter().enumerate() {
+            if y == 0 || y + 1 == rows.len() {
+                row.iter().for_each(|&value| add(value));
+            } else {
+                add(row[0]);
+                row[1..].last().into_iter().for_each(|&value| add(value));
             }
         }
         let dark_share = 2.0 * dark_edge as f32 / edge as f32 + dark as f32 / values.len() as f32;
@@ -92,15 +95,32 @@ impl Ink {
     /// The coverage between the middles of pixels, in pixels from the left upper corner.
     pub(super) fn sample(&self, x: f32, y: f32) -> f32 {
         let (x, y) = (x - 0.5, y - 0.5);
+        // Beyond the edges and half a pixel more there is none.
+        let beyond = |at: f32, count: usize| !(at > -1.0 && at < count as f32);
+        if beyond(x, self.width) || beyond(y, self.height()) {
+            return 0.0;
+        }
         let (left, top) = (floor(x), floor(y));
-        let at = |dx: f32, dy: f32| {
-            let (x, y) = (left + dx, top + dy);
-            if x < 0.0 || y < 0.0 { 0.0 } else { self.at(x as usize, y as usize) }
-        };
         let (right, lower) = (x - left, y - top);
-        let upper = (1.0 - right) * at(0.0, 0.0) + right * at(1.0, 0.0);
-        let under = (1.0 - right) * at(0.0, 1.0) + right * at(1.0, 1.0);
-        (1.0 - lower) * upper + lower * under
+        let mix = |[[a, b], [c, d]]: [[f32; 2]; 2]| {
+            let upper = (1.0 - right) * a + right * b;
+            let under = (1.0 - right) * c + right * d;
+            (1.0 - lower) * upper + lower * under
+        };
+        let (column, row) = (left as i32, top as i32);
+        if let (Ok(column), Ok(row)) = (usize::try_from(column), usize::try_from(row))
+            && column + 1 < self.width
+            && let Some(two) = self.coverage.get(row * self.width + column..)
+            && let (Some(upper), Some(lower)) = (two.get(..2), two.get(self.width..self.width + 2))
+        {
+            return mix([[upper[0], upper[1]], [lower[0], lower[1]]]);
+        }
+        let at = |dx: i32, dy: i32| match (usize::try_from(column + dx), usize::try_from(row + dy))
+        {
+            (Ok(x), Ok(y)) => self.at(x, y),
+            _ => 0.0,
+        };
+        mix([[at(0, 0), at(1, 0)], [at(0, 1), at(1, 1)]])
     }
 }
 
@@ -186,6 +206,27 @@ fn otsu(histogram: &[u32; BINS]) -> Option<Split> {
 
 #[cfg(test)]
 mod tests {
+    use super::Ink;
+
+    #[test]
+    fn samples_are_bilinear() {
+        let (width, height) = (4, 3);
+        let coverage: Vec<f32> = (0..12).map(|at| (at * 7 % 12) as f32 / 12.0).collect();
+        let ink = Ink { width, coverage };
+        for (x, y) in
+            (-8..=24).flat_map(|x| (-8..=20).map(move |y| (x as f32 / 4.0, y as f32 / 4.0)))
+        {
+            let weight = |at: f32, of: usize| (1.0 - (at - 0.5 - of as f32).abs()).max(0.0);
+            let pixels = (0..height).flat_map(|row| (0..width).map(move |column| (column, row)));
+            let expected: f32 = pixels
+                .map(|(column, row)| weight(x, column) * weight(y, row) * ink.at(column, row))
+                .sum();
+            assert!((ink.sample(x, y) - expected).abs() < 1e-6, "{x} {y}");
+        }
+        assert_eq!(ink.sample(f32::NAN, 1.0), 0.0);
+        assert_eq!(ink.sample(f32::INFINITY, f32::NEG_INFINITY), 0.0);
+    }
+
     #[test]
     fn floor_is_that_of_the_standard_library() {
         for x in [-2.0, -1.5, -1.0, -0.25, 0.0, 0.25, 1.0, 1.75, 8191.5, 8192.0f32] {

@@ -28,12 +28,13 @@ const EDGE: usize = 3;
 pub(super) fn extents(strip: &Strip, owners: &[u32], count: usize) -> Vec<Option<Extent>> {
     let columns = strip.columns().max(1);
     let mut boxes: Vec<Option<(Range<usize>, Range<usize>)>> = vec![None; count];
-    for (pixel, &owner) in owners.iter().enumerate() {
-        let Some(own) = boxes.get_mut(owner as usize) else { continue };
-        let (x, y) = (pixel % columns, pixel / columns);
-        let (across, down) = own.get_or_insert((x..x + 1, y..y + 1));
-        (across.start, across.end) = (across.start.min(x), across.end.max(x + 1));
-        (down.start, down.end) = (down.start.min(y), down.end.max(y + 1));
+    for (y, row) in owners.chunks_exact(columns).enumerate() {
+        for (x, &owner) in row.iter().enumerate() {
+            let Some(own) = boxes.get_mut(owner as usize) else { continue };
+            let (across, down) = own.get_or_insert((x..x + 1, y..y + 1));
+            (across.start, across.end) = (across.start.min(x), across.end.max(x + 1));
+            (down.start, down.end) = (down.start.min(y), down.end.max(y + 1));
+        }
     }
     let extent = |(character, own): (usize, Option<PixelBox>)| {
         let (across, down) = own?;

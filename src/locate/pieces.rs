@@ -23,10 +23,9 @@ pub(super) const NOBODY: u32 = u32::MAX;
 pub(super) fn owners(strip: &Strip, shear: &Shear, runs: &[Range<usize>]) -> Vec<u32> {
     let (labels, pieces) = pieces(strip);
     let columns = strip.columns();
-    // Per pixel the run that it lies in, or the nearest one.
-    let at = |pixel: usize| {
-        let (column, row) = (pixel % columns, pixel / columns);
-        let place = column as f32 + 0.5 + shear.shift(row as f32 + 0.5);
+    // Per pixel, of a row that is shifted, the run that it lies in, or the nearest one.
+    let at = |column: usize, shift: f32| {
+        let place = column as f32 + 0.5 + shift;
         let behind = runs.partition_point(|run| run.start as f32 <= place);
         let Some(run) = behind.checked_sub(1) else { return (0, false) };
         let beyond = place - runs[run].end as f32;
@@ -40,18 +39,21 @@ pub(super) fn owners(strip: &Strip, shear: &Shear, runs: &[Range<usize>]) -> Vec
     let mut shares: Vec<Vec<(usize, f32)>> = vec![Vec::new(); pieces];
     let mut totals = vec![0.0f32; pieces];
     let mut inks = vec![0.0f32; runs.len()];
-    for (pixel, (&label, &coverage)) in labels.iter().zip(strip.coverage()).enumerate() {
-        if label == NOBODY {
-            continue;
-        }
-        totals[label as usize] += coverage;
-        let (run, inside) = at(pixel);
-        if inside {
-            inks[run] += coverage;
-            let shares = &mut shares[label as usize];
-            match shares.iter_mut().find(|share| share.0 == run) {
-                Some(share) => share.1 += coverage,
-                None => shares.push((run, coverage)),
+    for (row, (labels, coverage)) in labels.chunks_exact(columns).zip(strip.iter()).enumerate() {
+        let shift = shear.shift(row as f32 + 0.5);
+        for (column, (&label, &coverage)) in labels.iter().zip(coverage).enumerate() {
+            if label == NOBODY {
+                continue;
+            }
+            totals[label as usize] += coverage;
+            let (run, inside) = at(column, shift);
+            if inside {
+                inks[run] += coverage;
+                let shares = &mut shares[label as usize];
+                match shares.iter_mut().find(|share| share.0 == run) {
+                    Some(share) => share.1 += coverage,
+                    None => shares.push((run, coverage)),
+                }
             }
         }
     }
@@ -78,12 +80,18 @@ pub(super) fn owners(strip: &Strip, shear: &Shear, runs: &[Range<usize>]) -> Vec
             }
         })
         .collect();
-    let owner = |(pixel, &label): (usize, &u32)| match fates.get(label as usize) {
-        Some(Fate::Whole(run)) => *run,
-        Some(Fate::Divided) => at(pixel).0 as u32,
-        Some(Fate::Dropped) | None => NOBODY,
-    };
-    labels.iter().enumerate().map(owner).collect()
+    let mut owners = labels;
+    for (row, owners) in owners.chunks_exact_mut(columns).enumerate() {
+        let shift = shear.shift(row as f32 + 0.5);
+        for (column, owner) in owners.iter_mut().enumerate() {
+            *owner = match fates.get(*owner as usize) {
+                Some(Fate::Whole(run)) => *run,
+                Some(Fate::Divided) => at(column, shift).0 as u32,
+                Some(Fate::Dropped) | None => NOBODY,
+            };
+        }
+    }
+    owners
 }
 
 /// The connected piece of every pixel, [`NOBODY`] for the background, and how many there are.
@@ -100,18 +108,17 @@ fn pieces(strip: &Strip) -> (Vec<u32>, usize) {
             continue;
         }
         labels[seed] = count;
-        pending.push(seed);
-        while let Some(at) = pending.pop() {
-            if coverage[at] < 0.5 {
-                continue;
-            }
-            let (column, row) = (at % columns, at / columns);
+        pending.push((seed % columns, seed / columns));
+        while let Some((column, row)) = pending.pop() {
             for row in row.saturating_sub(1)..(row + 2).min(strip.rows()) {
                 for column in column.saturating_sub(1)..(column + 2).min(columns) {
                     let next = row * columns + column;
                     if labels[next] == NOBODY && coverage[next] >= MIN_COVERAGE {
                         labels[next] = count;
-                        pending.push(next);
+                        // Faint pixels lead nowhere.
+                        if coverage[next] >= 0.5 {
+                            pending.push((column, row));
+                        }
                     }
                 }
             }

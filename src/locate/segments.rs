@@ -149,9 +149,8 @@ impl Glyph {
     fn cost(&self, columns: &Columns, left: usize, right: usize) -> f32 {
         let ink = columns.ink(left, right);
         let (start, end) = ink.unwrap_or((left, right));
-        let (start, end) = (start as f32, end as f32);
-        let off = ((start + end) / 2.0 - self.place) / self.deviation;
-        let wide = ((end - start).ln() - self.width.log) / self.width.deviation;
+        let off = ((start + end) as f32 / 2.0 - self.place) / self.deviation;
+        let wide = (columns.logarithm(end - start) - self.width.log) / self.width.deviation;
         let missing = if ink.is_none() { NO_INK } else { 0.0 };
         (off * off / 2.0).min(MAX_PLACE) + wide * wide / 2.0 + missing
     }

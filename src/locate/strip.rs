@@ -14,11 +14,14 @@ pub(super) struct Strip {
     edges: Vec<f32>,
     /// Where row 0 begins across the line.
     top: f32,
+    /// Where the middle of each column crosses the line; none for a level line.
+    crossings: Vec<Crossing>,
     /// Row after row: 0 is the background, 1 is ink.
     coverage: Vec<f32>,
 }
 
 /// Where a place along the line crosses it.
+#[derive(Debug, Clone, Copy)]
 struct Crossing {
     on: (f32, f32),
     /// That of the line there, a unit vector.
@@ -50,27 +53,21 @@ impl Strip {
         } else {
             (-reach, (2.0 * reach / step.1).ceil().max(1.0) as usize)
         };
-        let coverage = vec![0.0; rows * columns];
-        let mut strip = Strip { line, step, edges, top, coverage };
-        let first = ((top + line.at(0.0).1) / step.1).round().max(0.0) as usize;
-        let crossings: Vec<Crossing> = if is_level {
-            Vec::new()
-        } else {
-            (0..columns).map(|column| strip.crossing(column as f32 + 0.5)).collect()
-        };
+        let (coverage, crossings) = (Vec::with_capacity(rows * columns), Vec::new());
+        let mut strip = Strip { line, step, edges, top, crossings, coverage };
+        if is_level {
+            let first = ((top + line.at(0.0).1) / step.1).round().max(0.0) as usize;
+            let pixels = (0..rows).flat_map(|row| (0..columns).map(move |column| (column, row)));
+            strip.coverage.extend(pixels.map(|(column, row)| ink.at(column, first + row)));
+            return strip;
+        }
+        strip.crossings = (0..columns).map(|column| strip.crossing(column as f32 + 0.5)).collect();
         for row in 0..rows {
             let across = strip.across(row as f32 + 0.5);
-            for (column, covered) in
-                strip.coverage[row * columns..][..columns].iter_mut().enumerate()
-            {
-                *covered = match crossings.get(column) {
-                    None => ink.at(column, first + row),
-                    Some(crossing) => {
-                        let point = crossing.point(across);
-                        ink.sample(point.x / step.0, point.y / step.1)
-                    }
-                };
-            }
+            strip.coverage.extend(strip.crossings.iter().map(|crossing| {
+                let point = crossing.point(across);
+                ink.sample(point.x / step.0, point.y / step.1)
+            }));
         }
         strip
     }
@@ -126,9 +123,10 @@ impl Strip {
         -self.top / self.step.1
     }
 
-    /// The point of the crop at a place of the strip.
-    pub(super) fn point(&self, column: f32, row: f32) -> Point {
-        self.crossing(column).point(self.across(row))
+    /// The points of the crop where the middles of a row's pixels lie; none for a level line.
+    pub(super) fn points(&self, row: usize) -> impl Iterator<Item = Point> {
+        let across = self.across(row as f32 + 0.5);
+        self.crossings.iter().map(move |crossing| crossing.point(across))
     }
 
     fn crossing(&self, column: f32) -> Crossing {

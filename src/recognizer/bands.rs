@@ -224,11 +224,10 @@ impl Ink {
                 continue;
             }
             left[seed] = false;
-            pending.push(seed);
             let (x, y) = (seed % self.width, seed / self.width);
+            pending.push((x, y));
             let mut piece = Piece { rows: y..y + 1, columns: x..x + 1, pixels: 0 };
-            while let Some(at) = pending.pop() {
-                let (x, y) = (at % self.width, at / self.width);
+            while let Some((x, y)) = pending.pop() {
                 piece.pixels += 1;
                 piece.rows = piece.rows.start.min(y)..piece.rows.end.max(y + 1);
                 piece.columns = piece.columns.start.min(x)..piece.columns.end.max(x + 1);
@@ -236,7 +235,7 @@ impl Ink {
                     for x in x.saturating_sub(1)..(x + 2).min(self.width) {
                         let next = y * self.width + x;
                         if std::mem::take(&mut left[next]) {
-                            pending.push(next);
+                            pending.push((x, y));
                         }
                     }
                 }

@@ -17,10 +17,9 @@ use super::orientation::Orientation;
 /// by the distance to the window's edge. The joined emissions are decoded once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Lines {
-    /// Half-overlapping windows for crops that are wider than the network's range, with networks of
-    /// several input sizes for those more than twice as wide, at most two times the work of the line's own
-    /// width. Words that are less too wide are squeezed, as in training: up to there that reads words of
-    /// scenes better.
+    /// Half-overlapping windows for crops that are wider than the network's range, at most two times the
+    /// work of the line's own width. Networks of several input sizes whose range is short squeeze words up to
+    /// a ratio of 8, as in training: up to there that reads words of scenes better.
     #[default]
     Auto,
     /// Windows as told.
@@ -36,9 +35,9 @@ pub enum Lines {
     Squeeze,
 }
 
-/// [`Lines::Auto`] reads crops in windows beyond this multiple of the range of a network of several input
-/// sizes.
-const AUTO_RANGES: u32 = 2;
+/// The ratio up to which [`Lines::Auto`] squeezes words for a network of several input sizes whose range is
+/// shorter: twice that of the published ones.
+const SQUEEZED_RATIO: u32 = 8;
 
 /// Windows as they are in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,13 +57,13 @@ impl Lines {
     ) -> Result<Option<WindowRule>, ConfigError> {
         let window = shape.window_frames();
         let max_ratio = config.max_ratio;
-        let ranges = match config.resizing {
-            Resizing::MultiSize => AUTO_RANGES,
-            _ => 1,
+        let one_pass = match config.resizing {
+            Resizing::MultiSize => max_ratio.max(SQUEEZED_RATIO),
+            _ => max_ratio,
         };
         match self {
             Lines::Auto => {
-                Ok(Some(WindowRule { min_ratio: ranges * max_ratio + 1, step: window.div_ceil(2) }))
+                Ok(Some(WindowRule { min_ratio: one_pass + 1, step: window.div_ceil(2) }))
             }
             Lines::Windows { min_ratio, .. } if min_ratio <= max_ratio => {
                 let detail = format!("a min_ratio of {min_ratio} is within the range {max_ratio}");
