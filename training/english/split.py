@@ -62,8 +62,8 @@ def main():
     for folder in arguments.lines:
         name = os.path.basename(os.path.dirname(os.path.normpath(folder)))
         with open(os.path.join(folder, "labels.tsv"), encoding="utf-8") as lines:
-            apart = [line for line in lines if kept_aside.isdisjoint(map(folded, line.rstrip("\n").split("\t")[1].split()))]
-        write(arguments.out, "train", name, folder, apart)
+            words = [(line, map(folded, line.rstrip("\n").split("\t")[1].split())) for line in lines]
+        write(arguments.out, "train", name, folder, [line for line, own in words if kept_aside.isdisjoint(own)])
 
 
 if __name__ == "__main__":
