@@ -167,10 +167,6 @@ impl Layout {
 
     fn place(&self, span: &Span) -> Place {
         let (width, height) = self.size;
-        let corner = |along: f32, across: f32| {
-            let (on, (dx, dy)) = (self.line.at(along), self.line.direction(along));
-            Point::new(on.0 - across * dy, on.1 + across * dx)
-        };
         if self.line.is_level() {
             let middle = self.line.at(0.0).1;
             let least = (MIN_WIDTH * self.step.1).min(height / 2.0);
@@ -183,7 +179,6 @@ impl Layout {
         let (start, end) = span.along;
         let (on, (dx, dy)) =
             (self.line.at((start + end) / 2.0), self.line.direction((start + end) / 2.0));
-        let _ = corner;
         let half = (end - start) / 2.0 / dx;
         let corner = |u: f32, v: f32| Point::new(on.0 + u * dx - v * dy, on.1 + u * dy + v * dx);
         let (up, down) = span.across;

@@ -50,20 +50,14 @@ impl Ink {
         values.iter().for_each(|&value| histogram[bin(value)] += 1);
         let split = otsu(&histogram)?;
         let dark: u32 = histogram[..=split.last_low].iter().sum();
-        let rows: Vec<&[f32]> = values.chunks_exact(width).collect();
-        let (mut dark_edge, mut edge) = (0usize, 0usize);
-        let mut add = |value: f32| {
-            edge += 1;
-            dark_edge += usize::from(bin(value) <= split.last_low);
-        };
-        for (y, row) in rows.iter().enumerate() {
-            if y == 0 || y + 1 == rows.len() {
-                row.iter().for_each(|&value| add(value));
-            } else {
-                add(row[0]);
-                row[1..].last().into_iter().for_each(|&value| add(value));
-            }
-        }
+        let height = values.len() / width;
+        // All of the first and of the last row, the ends of the others.
+        let border = values.chunks_exact(width).enumerate().flat_map(|(y, row)| {
+            let whole = y == 0 || y + 1 == height;
+            row.iter().step_by(if whole { 1 } else { (width - 1).max(1) })
+        });
+        let edge = border.clone().count();
+        let dark_edge = border.filter(|&&value| bin(value) <= split.last_low).count();
         let dark_share = 2.0 * dark_edge as f32 / edge as f32 + dark as f32 / values.len() as f32;
         let at = |bins: f64| low + (bins as f32 + 0.5) / scale;
         let (background, text) = if dark_share > 1.5 {

@@ -132,3 +132,22 @@ impl Default for Options {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The least ratio of a crop that [`Lines::Auto`] recognises in windows.
+    fn first_window(config: Config, max_ratio: u32) -> u32 {
+        let shape = LineShape { height: 32, window: 128, frame: 4 };
+        let config = Config { max_ratio, ..config };
+        Lines::Auto.rule(shape, &config).unwrap().unwrap().min_ratio
+    }
+
+    #[test]
+    fn windows_begin_at_the_range_or_behind_squeezed_words() {
+        assert_eq!(first_window(Config::tiny(), 4), 9);
+        assert_eq!(first_window(Config::tiny(), 12), 13);
+        assert_eq!(first_window(Config::pp_ocr_v6_small(), 5), 6);
+    }
+}
