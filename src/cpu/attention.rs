@@ -6,7 +6,7 @@ use super::buffer::{Scratch, filled};
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
 use super::parts::{Chunks, for_each_part};
-use super::simd::{F32, Simd};
+use super::simd::{F32, MAX_LANES, Simd, transposed};
 use super::softmax::unnormalized_softmax;
 use super::tile::{Grid, Output, Tile};
 
@@ -156,24 +156,37 @@ impl Kernel for Head<'_> {
         // Keys, scaled, as a matrix [d, tokens]; values as a matrix [tokens, d].
         let mut keys = Scratch::new(key_panels * head_dim * width);
         let mut values = Scratch::new(value_panels * tokens * width);
+        let scale = simd.splat(scale);
+        // The first elements, and zeros where there are fewer than a vector has.
+        let vector = |from: &[f32]| {
+            S::split(from)
+                .0
+                .first()
+                .map_or_else(|| simd.load_part(from, 0.0), |lanes| simd.load(lanes))
+        };
         for (panel, rows) in keys.chunks_exact_mut(head_dim * width).enumerate() {
-            for lane in 0..width {
-                let token = panel * width + lane;
-                if token < tokens {
-                    for (k, key) in self.part(token, 1).iter().enumerate() {
-                        rows[k * width + lane] = key * scale;
+            for lane in (0..width).step_by(S::LANES) {
+                let first = panel * width + lane;
+                for k in (0..head_dim).step_by(S::LANES) {
+                    let mut square = [simd.splat(0.0); MAX_LANES];
+                    for (token, row) in (first..tokens).zip(&mut square[..S::LANES]) {
+                        *row = simd.mul(vector(&self.part(token, 1)[k..]), scale);
                     }
-                } else {
-                    (0..head_dim).for_each(|k| rows[k * width + lane] = 0.0);
+                    let columns = transposed(simd, square);
+                    for (row, column) in
+                        rows[k * width..].chunks_exact_mut(width).zip(&columns[..S::LANES])
+                    {
+                        simd.store(*column, &mut S::split_mut(&mut row[lane..]).0[0]);
+                    }
                 }
             }
         }
         for (panel, rows) in values.chunks_exact_mut(tokens * width).enumerate() {
             for (token, row) in rows.chunks_exact_mut(width).enumerate() {
                 let columns = &self.part(token, 2)[panel * width..];
-                let valid = columns.len().min(width);
-                row[..valid].copy_from_slice(&columns[..valid]);
-                row[valid..].fill(0.0);
+                for (v, to) in S::split_mut(row).0.iter_mut().enumerate() {
+                    simd.store(vector(columns.get(v * S::LANES..).unwrap_or_default()), to);
+                }
             }
         }
         let keys = Panels::new(head_dim, tokens, width, &keys, None);

@@ -4,11 +4,17 @@ use super::super::buffer::Scratch;
 use super::super::dispatch::{Int8Isa, Int8Kernel, dispatch_int8};
 use super::super::parts::{Chunks, for_each_part};
 use super::super::rounding::{ActivationBits, Int8Input, group_count, input_scale};
-use super::super::simd::{Int8Product, MAX_NUMBERS, Simd};
+use super::super::simd::{InputRange, Int8Product, MAX_NUMBERS, Simd};
 use super::RowScale;
 
 /// Numbers of a task that rounds rows.
 const TASK_NUMBERS: usize = 1 << 15;
+
+/// Groups whose scales are computed side by side: each takes a division after the other, for which the CPU would
+/// wait.
+const SIDE_BY_SIDE: usize = 16;
+/// Numbers that are read twice, for their range and to be rounded, while the first-level cache has them: 16 KiB.
+const NEAR_NUMBERS: usize = 1 << 12;
 
 /// A left matrix in integers.
 pub(in crate::cpu) struct Int8Rows {
@@ -102,44 +108,59 @@ impl Int8Kernel for Round<'_> {
         P: Int8Product<S>,
     {
         let Round { x, k, group, factors, bits, words, scales } = self;
-        let mut products = vec![0.0; if factors.is_some() { k } else { 0 }];
         let numbers = P::WORDS.numbers();
         let row_words = k.div_ceil(numbers);
         let groups = group_count(k, group);
-        let rows = x.chunks_exact(k).zip(words.chunks_exact_mut(row_words));
-        for ((x, words), scales) in rows.zip(scales.chunks_exact_mut(groups)) {
+        let some_rows = (SIDE_BY_SIDE / groups).min(NEAR_NUMBERS / k).max(1);
+        let mut products = Scratch::new(if factors.is_some() { some_rows * k } else { 0 });
+        let mut ranges = vec![(0.0, 0.0); some_rows * groups];
+        let mut inputs = vec![(0.0, InputRange { zero: 0, steps: 0 }); some_rows * groups];
+        let rows = x.chunks(some_rows * k).zip(words.chunks_mut(some_rows * row_words));
+        for ((x, words), scales) in rows.zip(scales.chunks_mut(some_rows * groups)) {
             let x = match factors {
                 Some(factors) => {
-                    multiply(simd, x, factors, &mut products);
-                    &products
+                    multiply(simd, x, factors, &mut products[..x.len()]);
+                    &products[..x.len()]
                 }
                 None => x,
             };
-            let of_groups = x.chunks(group).zip(words.chunks_mut(group.div_ceil(numbers)));
-            for ((x, words), scale) in of_groups.zip(scales) {
-                *scale = round_group(simd, product, x, bits, words);
+            for (x, ranges) in x.chunks_exact(k).zip(ranges.chunks_exact_mut(groups)) {
+                for (x, of_group) in x.chunks(group).zip(ranges) {
+                    *of_group = range(simd, x);
+                }
+            }
+            for ((&(least, largest), input), of_group) in ranges.iter().zip(&mut inputs).zip(scales)
+            {
+                // Where a number is infinite or NaN, everything that comes of the group is NaN too.
+                let (scale, factor, range) = input_scale(least, largest, bits);
+                *input = (factor, range);
+                *of_group = RowScale { scale, zero: P::WORDS.offset(range.zero) };
+            }
+            let rows = x.chunks_exact(k).zip(words.chunks_exact_mut(row_words));
+            for ((x, words), inputs) in rows.zip(inputs.chunks_exact(groups)) {
+                let of_groups = x.chunks(group).zip(words.chunks_mut(group.div_ceil(numbers)));
+                for ((x, words), &(factor, range)) in of_groups.zip(inputs) {
+                    round_group(simd, product, x, factor, range, words);
+                }
             }
         }
     }
 }
 
-/// Writes the integers of a group, and returns what they stand for.
+/// Writes the integers of a group: its numbers times a factor, rounded.
 #[inline(always)]
 fn round_group<S, P>(
     simd: S,
     product: P,
     x: &[f32],
-    bits: ActivationBits,
+    factor: f32,
+    range: InputRange,
     words: &mut [u32],
-) -> RowScale
-where
+) where
     S: Simd,
     P: Int8Product<S>,
 {
     let numbers = P::WORDS.numbers();
-    let (least, largest) = range(simd, x);
-    // Where a number is infinite or NaN, everything that comes of the group is NaN too.
-    let (scale, factor, range) = input_scale(least, largest, bits);
     let (vectors, rest) = S::split(x);
     let (whole, last) = words.split_at_mut(vectors.len() * S::LANES / numbers);
     for (words, vector) in whole.chunks_exact_mut(S::LANES / numbers).zip(vectors) {
@@ -153,7 +174,6 @@ where
         }
         *word = P::WORDS.word(&scaled, range);
     }
-    RowScale { scale, zero: P::WORDS.offset(range.zero) }
 }
 
 /// Writes the products of `x` and `factors`, which repeat.
@@ -186,10 +206,10 @@ fn range<S: Simd>(simd: S, x: &[f32]) -> (f32, f32) {
         largest = simd.max(largest, x);
         odd = simd.mul_add(x, zero, odd);
     }
-    let least = -simd.largest(simd.sub(zero, least));
-    let largest = simd.largest(largest);
-    let odd = rest.iter().fold(simd.sum(odd), |odd, x| odd + x * 0.0);
-    let least = rest.iter().fold(least, |least, &x| least.min(x));
+    let [least, largest] = simd.largest_of_each(simd.sub(zero, least), largest);
+    let odd = if simd.has_nan(odd) { f32::NAN } else { 0.0 };
+    let odd = rest.iter().fold(odd, |odd, x| odd + x * 0.0);
+    let least = rest.iter().fold(-least, |least, &x| least.min(x));
     let largest = rest.iter().fold(largest, |largest, &x| largest.max(x));
     (least + odd, largest + odd)
 }

@@ -111,6 +111,18 @@ unsafe impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        // SAFETY: proven.
+        unsafe {
+            let (lower, upper) = (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+            (
+                _mm256_permute2f128_ps::<0x20>(lower, upper),
+                _mm256_permute2f128_ps::<0x31>(lower, upper),
+            )
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         // SAFETY: proven.
         unsafe {
@@ -128,6 +140,12 @@ unsafe impl Simd for Avx2 {
             let v = _mm_max_ps(v, _mm_movehl_ps(v, v));
             _mm_cvtss_f32(_mm_max_ss(v, _mm_movehdup_ps(v)))
         }
+    }
+
+    #[inline(always)]
+    fn has_nan(self, v: Self::V) -> bool {
+        // SAFETY: proven.
+        unsafe { _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(v, v)) != 0 }
     }
 
     #[inline(always)]

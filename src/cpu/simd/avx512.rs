@@ -113,6 +113,17 @@ unsafe impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        // SAFETY: proven.
+        unsafe {
+            let lower = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let upper =
+                _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+            (_mm512_permutex2var_ps(a, lower, b), _mm512_permutex2var_ps(a, upper, b))
+        }
+    }
+
+    #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         // SAFETY: proven.
         unsafe { _mm512_reduce_add_ps(v) }
@@ -122,6 +133,26 @@ unsafe impl Simd for Avx512 {
     fn largest(self, v: Self::V) -> f32 {
         // SAFETY: proven.
         unsafe { _mm512_reduce_max_ps(v) }
+    }
+
+    #[inline(always)]
+    fn largest_of_each(self, a: Self::V, b: Self::V) -> [f32; 2] {
+        // SAFETY: proven.
+        unsafe {
+            // The halves of `a` below those of `b`.
+            let halves = _mm512_shuffle_f32x4::<0b01_00_01_00>(a, b);
+            let v = _mm512_max_ps(halves, _mm512_shuffle_f32x4::<0b11_10_11_10>(a, b));
+            let v = _mm512_max_ps(v, _mm512_shuffle_f32x4::<0b10_11_00_01>(v, v));
+            let v = _mm512_max_ps(v, _mm512_permute_ps::<0b01_00_11_10>(v));
+            let v = _mm512_max_ps(v, _mm512_permute_ps::<0b10_11_00_01>(v));
+            [_mm512_cvtss_f32(v), _mm_cvtss_f32(_mm512_extractf32x4_ps::<2>(v))]
+        }
+    }
+
+    #[inline(always)]
+    fn has_nan(self, v: Self::V) -> bool {
+        // SAFETY: proven.
+        unsafe { _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v) != 0 }
     }
 
     #[inline(always)]

@@ -177,6 +177,9 @@ pub(super) unsafe trait Simd: Copy {
     /// Adds the lowest 9 bits of `n`, as an integer, to the exponent of `a`.
     fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V;
 
+    /// The elements of both in turn, one of `a` first: the vector of the lower halves' and that of the upper ones'.
+    fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V);
+
     /// # Safety
     /// [`LANES`](Simd::LANES) elements behind the pointer are readable. It need not be aligned to
     /// a vector.
@@ -235,6 +238,18 @@ pub(super) unsafe trait Simd: Copy {
         fold(self, v, f32::max)
     }
 
+    /// The largest element of either vector.
+    #[inline(always)]
+    fn largest_of_each(self, a: Self::V, b: Self::V) -> [f32; 2] {
+        [self.largest(a), self.largest(b)]
+    }
+
+    /// Whether an element is NaN.
+    #[inline(always)]
+    fn has_nan(self, v: Self::V) -> bool {
+        self.lanes(v).iter().any(|x| x.is_nan())
+    }
+
     /// Adds `MR` rows of `len` elements times a panel `[len][NV * LANES]` to the sums: the inner
     /// loop of every matrix product.
     ///
@@ -256,6 +271,21 @@ pub(super) unsafe trait Simd: Copy {
     /// any.
     #[inline(always)]
     fn prefetch(self, _at: *const f32) {}
+}
+
+/// The columns of the square whose rows the first [`LANES`](Simd::LANES) vectors are; the others are left as they are.
+#[inline(always)]
+pub(super) fn transposed<S: Simd>(simd: S, mut square: [S::V; MAX_LANES]) -> [S::V; MAX_LANES] {
+    // In the number of an element's vector and, behind it, of its lane, as one binary number, a round
+    // moves the highest bit to the end; after as many rounds as a lane has bits both are exchanged.
+    let half = S::LANES / 2;
+    for _ in 0..S::LANES.ilog2() {
+        let rows = square;
+        for i in 0..half {
+            (square[2 * i], square[2 * i + 1]) = simd.interleave(rows[i], rows[i + half]);
+        }
+    }
+    square
 }
 
 /// The sum over a slice in sixteen partial sums, which all start at 0: element `i` is added to that of
@@ -390,6 +420,14 @@ mod tests {
             simd.init(x, &mut S::split_uninit(&mut initialised).0[0]);
             // SAFETY: every element has been written above.
             let initialised = initialised.iter().map(|x| unsafe { x.assume_init() }).collect();
+            // With NaN in each of the lanes in turn, then in none.
+            let has_nan = (0..=S::LANES)
+                .map(|lane| {
+                    let values: Vec<f32> =
+                        (0..S::LANES).map(|i| if i == lane { f32::NAN } else { a[i] }).collect();
+                    f32::from(simd.has_nan(load(&values)))
+                })
+                .collect();
             let with_zero = [&a[..], &[0.0]].concat();
             let part: Vec<f32> = (0..S::LANES).map(|i| if i < 3 { a[i] } else { 7.0 }).collect();
             vec![
@@ -419,12 +457,48 @@ mod tests {
                     ))),
                     vec![-1100.0; S::LANES],
                 ),
+                (
+                    "interleave",
+                    [found(simd.interleave(x, y).0), found(simd.interleave(x, y).1)].concat(),
+                    { a.iter().zip(&b).flat_map(|(&a, &b)| [a, b]).collect() },
+                ),
                 ("largest", vec![simd.largest(x)], vec![a.iter().copied().fold(-2.0, f32::max)]),
+                ("largest_of_each", simd.largest_of_each(x, y).to_vec(), {
+                    [&a, &b].map(|x| x.iter().copied().fold(-2.0, f32::max)).to_vec()
+                }),
+                ("has_nan", has_nan, (0..=S::LANES).map(|i| f32::from(i < S::LANES)).collect()),
                 ("sum of ones", vec![simd.sum(simd.splat(1.0))], vec![S::LANES as f32]),
                 ("store", stored, with_zero.clone()),
                 ("init", initialised, with_zero),
                 ("load_part", found(simd.load_part(&a[..3], 7.0)), part),
             ]
+        }
+    }
+
+    struct Transposed<'a>(&'a [f32]);
+
+    impl Kernel for Transposed<'_> {
+        type Output = (usize, Vec<f32>);
+
+        #[inline(always)]
+        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> Self::Output {
+            let mut square = [simd.splat(0.0); MAX_LANES];
+            for (row, values) in square.iter_mut().zip(&S::split(self.0).0[..S::LANES]) {
+                *row = simd.load(values);
+            }
+            let square = transposed(simd, square);
+            (S::LANES, square.iter().flat_map(|&v| simd.lanes(v)[..S::LANES].to_vec()).collect())
+        }
+    }
+
+    #[test]
+    fn a_square_is_transposed() {
+        let values = noise(4, MAX_LANES * MAX_LANES);
+        for isa in Isa::all() {
+            let (lanes, found) = dispatch(isa, Transposed(&values));
+            for i in 0..lanes * lanes {
+                assert_eq!(found[i], values[i % lanes * lanes + i / lanes], "{isa:?}: {i}");
+            }
         }
     }
 

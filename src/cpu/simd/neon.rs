@@ -102,9 +102,21 @@ unsafe impl Simd for Neon {
     }
 
     #[inline(always)]
+    fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        // SAFETY: baseline.
+        unsafe { (vzip1q_f32(a, b), vzip2q_f32(a, b)) }
+    }
+
+    #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         // SAFETY: baseline.
         unsafe { vpadds_f32(vadd_f32(vget_low_f32(v), vget_high_f32(v))) }
+    }
+
+    #[inline(always)]
+    fn has_nan(self, v: Self::V) -> bool {
+        // SAFETY: baseline.
+        unsafe { vminvq_u32(vceqq_f32(v, v)) == 0 }
     }
 
     #[inline(always)]

@@ -99,6 +99,14 @@ unsafe impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        let both = |start: usize| {
+            std::array::from_fn(|i| if i % 2 == 0 { a[start + i / 2] } else { b[start + i / 2] })
+        };
+        (both(0), both(LANES / 2))
+    }
+
+    #[inline(always)]
     fn add_exponent(self, a: Self::V, n: Self::V) -> Self::V {
         zip(a, n, |a, n| f32::from_bits(a.to_bits().wrapping_add(n.to_bits() << 23)))
     }

@@ -91,9 +91,19 @@ unsafe impl Simd for Wasm {
     }
 
     #[inline(always)]
+    fn interleave(self, a: Self::V, b: Self::V) -> (Self::V, Self::V) {
+        (i32x4_shuffle::<0, 4, 1, 5>(a, b), i32x4_shuffle::<2, 6, 3, 7>(a, b))
+    }
+
+    #[inline(always)]
     fn sum(self, v: Self::V) -> f32 {
         let v = f32x4_add(v, i64x2_shuffle::<1, 1>(v, v));
         f32x4_extract_lane::<0>(v) + f32x4_extract_lane::<1>(v)
+    }
+
+    #[inline(always)]
+    fn has_nan(self, v: Self::V) -> bool {
+        v128_any_true(f32x4_ne(v, v))
     }
 
     #[inline(always)]

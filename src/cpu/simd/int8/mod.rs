@@ -31,8 +31,9 @@ pub(in crate::cpu) trait Int8Product<S: Simd>: Product<S, Left = u32> {
     const WORDS: Words;
 
     /// The words of a vector of numbers, which are rounded to the nearest integer, to even at a tie:
-    /// `LANES / WORDS.numbers()` of them. Integers outside the range become its nearest one. Bytes hold
-    /// a range of at most 255 steps.
+    /// `LANES / WORDS.numbers()` of them. None is below the range; those above become its largest one, as
+    /// the least and the largest number, both halfway, may be rounded apart. Bytes hold a range of at
+    /// most 255 steps. Of a number that is infinite or NaN any integer comes.
     fn words(self, simd: S, numbers: S::V, range: InputRange) -> [u32; MAX_WORDS] {
         let lanes = simd.lanes(numbers);
         let mut words = [0; MAX_WORDS];

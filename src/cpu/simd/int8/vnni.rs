@@ -74,8 +74,8 @@ impl Int8Product<Avx512> for Avx512Vnni {
         // SAFETY: proven; four words are written, of eight.
         unsafe {
             let rounded = _mm512_cvtps_epi32(numbers);
+            // At least 0, as no number is below the least; narrowing saturates at 255.
             let raised = _mm512_add_epi32(rounded, _mm512_set1_epi32(range.zero));
-            let raised = _mm512_max_epi32(raised, _mm512_setzero_si512());
             let bytes = _mm512_cvtusepi32_epi8(raised);
             _mm_storeu_si128(words.as_mut_ptr().cast(), bytes);
         }
