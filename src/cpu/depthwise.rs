@@ -3,6 +3,8 @@
 //! Vectors run along the channels. A block of neighbouring output columns is computed at a time, so that
 //! an input vector is loaded once for all of them that it lies under, and a weight once for all of them.
 
+use std::ops::Range;
+
 use super::buffer::Scratch;
 use super::conv::{ConvShape, MAX_KERNEL};
 use super::dispatch::{Isa, Kernel, dispatch};
@@ -12,6 +14,8 @@ use super::tile::{Grid, Tile, load_columns};
 
 /// Input columns under a block at most.
 const BLOCK_INPUTS: usize = 12;
+/// Output columns whose sums lie near before what follows is done to them: whole blocks of every kernel.
+const NEAR_COLUMNS: usize = 48;
 
 /// A depthwise convolution, its weight laid out for vectors along the channels.
 #[derive(Debug, Clone)]
@@ -128,7 +132,9 @@ impl Kernel for Positions<'_> {
         let mut position = self.first;
         while position < end {
             let (y, x) = (position / self.out_grid.1, position % self.out_grid.1);
-            let count = (self.out_grid.1 - x).min(end - position);
+            let remaining = (self.out_grid.1 - x).min(end - position);
+            // The last ones share what remains: few columns make no block.
+            let count = if remaining < 2 * NEAR_COLUMNS { remaining } else { NEAR_COLUMNS };
             let row = position - self.first;
             let ConvShape { kernel, stride, .. } = self.layer.shape;
             // SAFETY: row `row` of the tile and the `count - 1` behind it are positions from (y, x) on,
@@ -140,6 +146,7 @@ impl Kernel for Positions<'_> {
                     (7, 1) => self.columns::<S, 7, 6>(simd, (y, x), count, row),
                     _ => (0..count).for_each(|i| self.any_position(simd, (y, x + i), row + i)),
                 }
+                self.finish(simd, row..row + count);
             }
             position += count;
         }
@@ -264,7 +271,7 @@ impl Positions<'_> {
                 }
             }
             for (i, &sum) in sums.iter().enumerate() {
-                self.finish(simd, row + i, channel, valid, sum);
+                self.out.store(simd, row + i, channel, valid, &[sum]);
             }
         }
     }
@@ -293,40 +300,44 @@ impl Positions<'_> {
                         sum = simd.mul_add(x, w, sum);
                     }
                 }
-                self.finish(simd, row, channel, valid, sum);
+                self.out.store(simd, row, channel, valid, &[sum]);
             }
         }
     }
 
-    /// Stores a sum after what is done to it.
+    /// Does to sums what follows. It is no part of a block, whose code there is for every kernel.
     ///
     /// # Safety
-    /// The row and `valid` channels from `channel` on are the tile's.
+    /// The rows are the tile's, and hold sums.
     #[inline(always)]
-    unsafe fn finish<S: Simd>(
-        &mut self,
-        simd: S,
-        row: usize,
-        channel: usize,
-        valid: usize,
-        sum: S::V,
-    ) {
-        let index = self.out.index(row, channel);
-        let y = match self.epilogue {
-            Epilogue::Store => sum,
-            Epilogue::Activate(activation) => activation.of(simd, sum),
-            Epilogue::Scale(factors) => {
-                simd.mul(sum, simd.splat(factors[index / self.layer.channels()]))
+    unsafe fn finish<S: Simd>(&mut self, simd: S, rows: Range<usize>) {
+        if let Epilogue::Store = self.epilogue {
+            return;
+        }
+        let channels = self.layer.channels();
+        for row in rows {
+            for channel in (0..channels).step_by(S::LANES) {
+                let valid = S::LANES.min(channels - channel);
+                let index = self.out.index(row, channel);
+                // SAFETY: the row and `valid` channels from `channel` on are the tile's, and hold sums.
+                let [sum] = unsafe { self.out.load::<S, 1>(simd, row, channel, valid) };
+                let y = match self.epilogue {
+                    Epilogue::Store => sum,
+                    Epilogue::Activate(activation) => activation.of(simd, sum),
+                    Epilogue::Scale(factors) => {
+                        simd.mul(sum, simd.splat(factors[index / channels]))
+                    }
+                    Epilogue::Add(other) => {
+                        let other = &other[index..][..valid];
+                        // SAFETY: the slice has `valid` elements.
+                        let [other] = unsafe { load_columns::<S, 1>(simd, other.as_ptr(), valid) };
+                        simd.add(sum, other)
+                    }
+                };
+                // SAFETY: as above.
+                unsafe { self.out.store(simd, row, channel, valid, &[y]) };
             }
-            Epilogue::Add(other) => {
-                let other = &other[index..][..valid];
-                // SAFETY: the slice has `valid` elements.
-                let [other] = unsafe { load_columns::<S, 1>(simd, other.as_ptr(), valid) };
-                simd.add(sum, other)
-            }
-        };
-        // SAFETY: the caller says so.
-        unsafe { self.out.store(simd, row, channel, valid, &[y]) };
+        }
     }
 }
 

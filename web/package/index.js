@@ -19,15 +19,21 @@ const splat = [65, 0, 253, 15]; // i32.const 0, i8x16.splat
 const hasVectors = () => takes(...splat);
 const hasRelaxed = () => takes(...splat, ...splat, 253, 128, 2); // i8x16.relaxed_swizzle
 
-/** The bytes of a file beside this one, in a browser or in Node. */
-async function bytesOf(path) {
+/** The bytes of a file beside this one in Node, the response with them in a browser. */
+async function open(path) {
   const url = new URL(path, import.meta.url);
   if (url.protocol === "file:") {
     return (await import("node:fs/promises")).readFile(url);
   }
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${url}: ${response.status} ${response.statusText}`);
-  return new Uint8Array(await response.arrayBuffer());
+  return response;
+}
+
+/** The bytes of a file beside this one. */
+async function bytesOf(path) {
+  const file = await open(path);
+  return file instanceof Uint8Array ? file : new Uint8Array(await file.arrayBuffer());
 }
 
 let loading;
@@ -37,7 +43,8 @@ function load() {
   loading ??= (async () => {
     if (!hasVectors()) throw new Error("svtrv2 needs WebAssembly SIMD");
     const variant = hasRelaxed() ? "relaxed" : "simd";
-    const code = bytesOf(`./${variant}/svtrv2_bg.wasm`);
+    // A response is compiled while it arrives, and what comes of it is kept by browsers.
+    const code = open(`./${variant}/svtrv2_bg.wasm`);
     const module = variant === "relaxed"
       ? await import("./relaxed/svtrv2.js")
       : await import("./simd/svtrv2.js");
@@ -68,15 +75,15 @@ export class Recognizer {
   }
 
   static async latin({ languageModel: wanted = false, ...setup } = {}) {
-    const files = ["./models/latin.safetensors", ...(wanted ? ["./models/latin.ngram"] : [])].map(bytesOf);
     load().catch(() => {}); // meanwhile; fromBytes reports a failure
+    const files = ["./models/latin.safetensors", ...(wanted ? ["./models/latin.ngram"] : [])].map(bytesOf);
     const [weights, languageModel] = await Promise.all(files);
     return Recognizer.fromBytes(weights, { languageModel, ...setup });
   }
 
   static async english(setup = {}) {
-    const files = ["./models/english.safetensors", "./models/english.ngram"].map(bytesOf);
     load().catch(() => {}); // as above
+    const files = ["./models/english.safetensors", "./models/english.ngram"].map(bytesOf);
     const [weights, languageModel] = await Promise.all(files);
     return Recognizer.fromBytes(weights, { languageModel, ...setup });
   }

@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .out_name(name)
         .web(true)?
         .typescript(true)
+        .remove_name_section(true)
         .generate(folder)?;
     Ok(())
 }
