@@ -46,8 +46,6 @@ const BLOCK_ROWS: usize = 256;
 const SHARED_BLOCK_ROWS: usize = 128;
 /// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
-/// The most rows that a tile of registers has with any instruction set.
-const MAX_ROWS: usize = 8;
 
 /// Rows of the tasks of a product with so many rows, of which the last may have fewer. What an element is
 /// summed up from does not depend on it.
@@ -179,7 +177,7 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         S: Simd,
         P: Product<S, Left = R::Element, Right = E>,
     {
-        const { assert!(MR <= MAX_ROWS) };
+        const { assert!(matches!(MR, 4 | 6 | 8), "tiles of other heights") };
         let panels = self.checked_panels(NV * S::LANES);
         assert_eq!(self.matrix.integers().is_some(), P::INTEGER, "sums of another kind");
         let chunks = self.rows.chunks();
@@ -273,10 +271,9 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
                     2 => self.tile::<S, P, 2, NV>(simd, product, pass, row),
                     3 => self.tile::<S, P, 3, NV>(simd, product, pass, row),
                     4 => self.tile::<S, P, 4, NV>(simd, product, pass, row),
-                    5 => self.tile::<S, P, 5, NV>(simd, product, pass, row),
-                    6 => self.tile::<S, P, 6, NV>(simd, product, pass, row),
-                    7 => self.tile::<S, P, 7, NV>(simd, product, pass, row),
-                    _ => self.tile::<S, P, MAX_ROWS, NV>(simd, product, pass, row),
+                    6 if MR >= 6 => self.tile::<S, P, 6, NV>(simd, product, pass, row),
+                    8 if MR >= 8 => self.tile::<S, P, 8, NV>(simd, product, pass, row),
+                    _ => unreachable!("tiles have no such height"),
                 }
             }
             if pass.last
@@ -453,15 +450,55 @@ struct Pass {
     last: bool,
 }
 
-/// Rows of the next tile: the last two share what remains, so that none is much smaller than the
-/// others (few rows leave the multipliers waiting for sums).
+/// Rows of the next tile, at most `MR`: 1, 2, 3, 4, 6 or 8, as there is code for each (5 and 7 would be half as much
+/// again, for one tile less at the end of some products). The last tiles share what remains, so that none is much smaller
+/// than the others: few rows leave the multipliers waiting for sums.
 #[inline(always)]
 fn tile_height<const MR: usize>(remaining: usize) -> usize {
-    if remaining <= MR {
+    let height = if remaining <= MR {
         remaining
     } else if remaining < 2 * MR {
         remaining.div_ceil(2)
     } else {
         MR
+    };
+    match height {
+        5 | 7 if remaining <= MR => height.div_ceil(2),
+        5 | 7 => height + 1,
+        // 8 and 3 instead of 6, 3 and 2.
+        6 if remaining == 11 && MR >= 8 => 8,
+        _ => height,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heights<const MR: usize>(mut rows: usize) -> Vec<usize> {
+        let mut heights = Vec::new();
+        while rows > 0 {
+            heights.push(tile_height::<MR>(rows));
+            rows -= heights[heights.len() - 1];
+        }
+        heights
+    }
+
+    #[test]
+    fn tiles_have_a_height_that_there_is_code_for() {
+        for rows in 1..100 {
+            for (most, heights) in
+                [(4, heights::<4>(rows)), (6, heights::<6>(rows)), (8, heights::<8>(rows))]
+            {
+                assert_eq!(heights.iter().sum::<usize>(), rows);
+                assert!(heights.iter().all(|&height| height <= most && ![5, 7].contains(&height)));
+                assert!(
+                    rows < 3 || heights.iter().all(|&height| height > 1),
+                    "{rows}: {heights:?}"
+                );
+                assert!(heights.len() <= rows.div_ceil(most) + 1, "{rows}: {heights:?}");
+            }
+        }
+        assert_eq!(heights::<8>(29), [8, 8, 8, 3, 2]);
     }
 }
