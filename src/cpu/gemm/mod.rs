@@ -263,17 +263,19 @@ impl<R: Rows, E: Plain> Gemm<'_, R, E> {
         let mut next = pass.elements.end;
         let mut row = 0;
         while row < rows {
-            let height = tile_height::<MR>(rows - row);
-            // SAFETY: the rows from `row` on are the output's, `height` of them: at most MR.
+            let mut height = tile_height::<MR>(rows - row);
+            // SAFETY: the rows from `row` on are the output's, at least `height` of them.
             unsafe {
                 match height {
                     1 => self.tile::<S, P, 1, NV>(simd, product, pass, row),
                     2 => self.tile::<S, P, 2, NV>(simd, product, pass, row),
                     3 => self.tile::<S, P, 3, NV>(simd, product, pass, row),
-                    4 => self.tile::<S, P, 4, NV>(simd, product, pass, row),
                     6 if MR >= 6 => self.tile::<S, P, 6, NV>(simd, product, pass, row),
                     8 if MR >= 8 => self.tile::<S, P, 8, NV>(simd, product, pass, row),
-                    _ => unreachable!("tiles have no such height"),
+                    _ => {
+                        height = 4;
+                        self.tile::<S, P, 4, NV>(simd, product, pass, row);
+                    }
                 }
             }
             if pass.last
