@@ -1,4 +1,4 @@
-//! The largest of a row, and the sum of its exponentials: what normalises thousands of classes.
+//! The largest of a row, the sum of its exponentials, and what both make of it: log-probabilities of thousands of classes.
 
 use super::dispatch::{Isa, Kernel, dispatch};
 use super::math::exp2_non_positive;
@@ -74,6 +74,29 @@ impl Kernel for SumOfExponentials<'_> {
     }
 }
 
+/// Makes logits `x - largest - log_sum`, each rounded to f32 twice: the first difference, and in f64 the second one.
+pub(crate) fn normalize(row: &mut [f32], largest: f32, log_sum: f64) {
+    dispatch(Isa::best(), Normalize { row, largest, log_sum });
+}
+
+struct Normalize<'a> {
+    row: &'a mut [f32],
+    largest: f32,
+    log_sum: f64,
+}
+
+impl Kernel for Normalize<'_> {
+    type Output = ();
+
+    /// Plain arithmetic, of which the compiler makes vectors of the instruction set.
+    #[inline(always)]
+    fn run<S: Simd, const MR: usize, const NV: usize>(self, _: S) {
+        for x in self.row {
+            *x = (f64::from(*x - self.largest) - self.log_sum) as f32;
+        }
+    }
+}
+
 /// `2^((x - largest) * factor)`
 #[inline(always)]
 fn scaled_exp2<S: Simd>(simd: S, x: S::V, largest: S::V, factor: S::V) -> S::V {
@@ -104,6 +127,18 @@ mod tests {
                 }
             }
             assert_eq!(largest_for(isa, &[]), f32::NEG_INFINITY);
+        }
+    }
+
+    #[test]
+    fn every_instruction_set_normalizes_alike() {
+        let row = noise(3, 1003);
+        let expected: Vec<f32> =
+            row.iter().map(|x| (f64::from(x - 0.9) - 7.123_456_789) as f32).collect();
+        for isa in Isa::all() {
+            let mut found = row.clone();
+            dispatch(isa, Normalize { row: &mut found, largest: 0.9, log_sum: 7.123_456_789 });
+            assert_eq!(found, expected, "{isa:?}");
         }
     }
 

@@ -72,7 +72,7 @@ pub(crate) use depthwise::{DepthwiseConv, depthwise_conv};
 pub(crate) use elementwise::{add, add_probabilities, channels_first, channels_last, scale};
 #[cfg(feature = "train")]
 pub(crate) use elementwise::{add_scaled_samples, scale_samples};
-pub(crate) use exponentials::{largest, sum_of_exponentials};
+pub(crate) use exponentials::{largest, normalize, sum_of_exponentials};
 pub(crate) use fold::fold_vertical_attention;
 pub(crate) use gemm::{Activation, Epilogue, PackedMatrix};
 pub(crate) use layer_norm::layer_norm;

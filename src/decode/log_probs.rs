@@ -1,6 +1,6 @@
 //! The log-probabilities that decoding starts from.
 
-use crate::cpu::{largest, sum_of_exponentials};
+use crate::cpu::{largest, normalize, sum_of_exponentials};
 use crate::error::{EmissionsError, Result};
 
 /// Natural-log probabilities `[time, class]`; class 0 is the CTC blank.
@@ -79,10 +79,7 @@ impl LogProbs {
             } else {
                 row.iter().map(|&logit| f64::from(logit - max).exp()).sum()
             };
-            let log_sum = sum.ln();
-            for logit in row {
-                *logit = (f64::from(*logit - max) - log_sum) as f32;
-            }
+            normalize(row, max, sum.ln());
         }
         Ok(LogProbs { frames, classes, values: logits, normalized: true })
     }

@@ -56,12 +56,21 @@ impl Taps {
         for tap in 0..shape.taps() {
             let (row_part, column_part) = (tap / shape.kernel.1, tap % shape.kernel.1);
             for y in 0..out_height {
-                let row = shape.row_under(y, row_part, height);
-                offsets.extend((0..out_width).map(|x| {
-                    let column = shape.column_under(x, column_part, width);
-                    let position = row.zip(column).map(|(row, column)| row * width + column);
-                    position.map_or(OUTSIDE, |position| position * in_dim)
-                }));
+                let Some(row) = shape.row_under(y, row_part, height) else {
+                    offsets.resize(offsets.len() + out_width, OUTSIDE);
+                    continue;
+                };
+                // Columns grow by the stride: those inside lie between the padding of both ends.
+                let column = |x: usize| shape.column_under(x, column_part, width);
+                let start = (0..out_width).position(|x| column(x).is_some()).unwrap_or(out_width);
+                let end = (start..out_width)
+                    .rposition(|x| column(x).is_some())
+                    .map_or(start, |i| start + i + 1);
+                let first = column(start).map_or(0, |column| (row * width + column) * in_dim);
+                let step = shape.stride.1 * in_dim;
+                offsets.resize(offsets.len() + start, OUTSIDE);
+                offsets.extend((0..end - start).map(|i| first + i * step));
+                offsets.resize(offsets.len() + out_width - end, OUTSIDE);
             }
         }
         Self::new(offsets, (shape.taps(), positions), height * width, in_dim)
