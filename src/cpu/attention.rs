@@ -8,7 +8,7 @@ use super::gemm::{DenseRows, Epilogue, Gemm, Panels};
 use super::parts::{Chunks, for_each_part};
 use super::simd::{F32, MAX_LANES, Simd, transposed};
 use super::softmax::unnormalized_softmax;
-use super::tile::{Grid, Output, Tile};
+use super::tile::{Grid, Output, Tile, load_columns};
 
 /// Queries whose scores are held at a time: against 256 keys they fill 24 KiB.
 const BLOCK_QUERIES: usize = 24;
@@ -157,20 +157,18 @@ impl Kernel for Head<'_> {
         let mut keys = Scratch::new(key_panels * head_dim * width);
         let mut values = Scratch::new(value_panels * tokens * width);
         let scale = simd.splat(scale);
-        // The first elements, and zeros where there are fewer than a vector has.
-        let vector = |from: &[f32]| {
-            S::split(from)
-                .0
-                .first()
-                .map_or_else(|| simd.load_part(from, 0.0), |lanes| simd.load(lanes))
-        };
         for (panel, rows) in keys.chunks_exact_mut(head_dim * width).enumerate() {
             for lane in (0..width).step_by(S::LANES) {
                 let first = panel * width + lane;
                 for k in (0..head_dim).step_by(S::LANES) {
                     let mut square = [simd.splat(0.0); MAX_LANES];
                     for (token, row) in (first..tokens).zip(&mut square[..S::LANES]) {
-                        *row = simd.mul(vector(&self.part(token, 1)[k..]), scale);
+                        let key = &self.part(token, 1)[k..];
+                        // SAFETY: the slice has as many elements.
+                        let [key] = unsafe {
+                            load_columns::<S, 1>(simd, key.as_ptr(), key.len().min(S::LANES))
+                        };
+                        *row = simd.mul(key, scale);
                     }
                     let columns = transposed(simd, square);
                     for (row, column) in
@@ -184,9 +182,9 @@ impl Kernel for Head<'_> {
         for (panel, rows) in values.chunks_exact_mut(tokens * width).enumerate() {
             for (token, row) in rows.chunks_exact_mut(width).enumerate() {
                 let columns = &self.part(token, 2)[panel * width..];
-                for (v, to) in S::split_mut(row).0.iter_mut().enumerate() {
-                    simd.store(vector(columns.get(v * S::LANES..).unwrap_or_default()), to);
-                }
+                let valid = columns.len().min(width);
+                row[..valid].copy_from_slice(&columns[..valid]);
+                row[valid..].fill(0.0);
             }
         }
         let keys = Panels::new(head_dim, tokens, width, &keys, None);

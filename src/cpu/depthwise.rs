@@ -133,7 +133,7 @@ impl Kernel for Positions<'_> {
         while position < end {
             let (y, x) = (position / self.out_grid.1, position % self.out_grid.1);
             let remaining = (self.out_grid.1 - x).min(end - position);
-            // The last ones share what remains: few columns make no block.
+            // What is left over is no part of its own: few columns make no block.
             let count = if remaining < 2 * NEAR_COLUMNS { remaining } else { NEAR_COLUMNS };
             let row = position - self.first;
             let ConvShape { kernel, stride, .. } = self.layer.shape;

@@ -54,8 +54,9 @@ pub enum Precision {
     /// Mixed: parameters, gradients, norms, the softmax of attention and losses in 32 bits, all
     /// else in bfloat16, whose range needs no scaling of the loss.
     ///
-    /// On a CPU with AVX-512 BF16 the products of linear layers and convolutions are of bfloat16,
-    /// summed in 32 bits, and all else is in 32 bits; on other CPUs everything is.
+    /// On AMD's CPUs with AVX-512 BF16 the products of linear layers and convolutions are of bfloat16,
+    /// summed in 32 bits, and all else is in 32 bits; on other CPUs, Intel's with that too (where it
+    /// would be slower), everything is.
     Bf16,
 }
 

@@ -55,21 +55,20 @@ impl Taps {
         let mut offsets = Vec::with_capacity(shape.taps() * positions);
         for tap in 0..shape.taps() {
             let (row_part, column_part) = (tap / shape.kernel.1, tap % shape.kernel.1);
+            // Columns grow by the stride: those inside lie between the padding of both ends.
+            let column = |x: &usize| shape.column_under(*x, column_part, width);
+            let inside = |x: &usize| column(x).is_some();
+            let start = (0..out_width).find(inside).unwrap_or(out_width);
+            let end = (start..out_width).rfind(inside).map_or(start, |last| last + 1);
+            let first = column(&start).unwrap_or(0);
             for y in 0..out_height {
                 let Some(row) = shape.row_under(y, row_part, height) else {
                     offsets.resize(offsets.len() + out_width, OUTSIDE);
                     continue;
                 };
-                // Columns grow by the stride: those inside lie between the padding of both ends.
-                let column = |x: usize| shape.column_under(x, column_part, width);
-                let start = (0..out_width).position(|x| column(x).is_some()).unwrap_or(out_width);
-                let end = (start..out_width)
-                    .rposition(|x| column(x).is_some())
-                    .map_or(start, |i| start + i + 1);
-                let first = column(start).map_or(0, |column| (row * width + column) * in_dim);
-                let step = shape.stride.1 * in_dim;
+                let first = (row * width + first) * in_dim;
                 offsets.resize(offsets.len() + start, OUTSIDE);
-                offsets.extend((0..end - start).map(|i| first + i * step));
+                offsets.extend((0..end - start).map(|i| first + i * shape.stride.1 * in_dim));
                 offsets.resize(offsets.len() + out_width - end, OUTSIDE);
             }
         }

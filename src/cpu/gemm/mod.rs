@@ -14,6 +14,8 @@
 
 #[cfg(feature = "train")]
 mod bf16;
+mod epilogue;
+mod heights;
 mod int8;
 mod int8_rows;
 mod outlier_rows;
@@ -24,13 +26,15 @@ use std::ops::Range;
 
 use super::buffer::Plain;
 use super::dispatch::Kernel;
-use super::math::{gelu, hard_swish, relu, swish};
+use super::math::relu;
 use super::simd::{F32, Product, Simd};
 use super::threads::team::leads;
 use super::tile::{Tile, load_columns};
+use heights::tile_height;
 
 #[cfg(feature = "train")]
 pub(super) use bf16::{Bf16Matrix, bf16_rows};
+pub(crate) use epilogue::{Activation, Epilogue};
 pub(crate) use int8::Int8Matrix;
 pub(super) use int8_rows::Int8Rows;
 pub(crate) use packed::PackedMatrix;
@@ -52,49 +56,6 @@ const LINE_BYTES: usize = 64;
 pub(super) fn block_rows(rows: usize) -> usize {
     let most = if leads() { SHARED_BLOCK_ROWS } else { BLOCK_ROWS };
     rows.div_ceil(rows.div_ceil(most).max(1))
-}
-
-/// What is done to a sum before it is stored.
-#[derive(Clone, Copy)]
-pub(crate) enum Epilogue<'a> {
-    /// Nothing.
-    Store,
-    /// Applies a function.
-    Activate(Activation),
-    /// Adds the element of a matrix of the whole output's shape.
-    Add(&'a [f32]),
-    /// Multiplies by the row's factor, the first of which is that of the product's first row.
-    Scale(&'a [f32]),
-}
-
-/// A function of single numbers between two layers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Activation {
-    Gelu,
-    Relu,
-    /// `x / (1 + e^-x)`
-    Swish,
-    /// `x clamp(x / 6 + 1 / 2, 0, 1)`
-    HardSwish,
-}
-
-impl Activation {
-    /// Applies it.
-    #[inline(always)]
-    pub(super) fn of<S: Simd>(self, simd: S, x: S::V) -> S::V {
-        match self {
-            Activation::Gelu => gelu(simd, x),
-            Activation::Relu => relu(simd, x),
-            Activation::Swish => swish(simd, x),
-            Activation::HardSwish => hard_swish(simd, x),
-        }
-    }
-}
-
-impl From<Activation> for Epilogue<'_> {
-    fn from(activation: Activation) -> Self {
-        Epilogue::Activate(activation)
-    }
 }
 
 /// A packed right matrix in some number format.
@@ -450,57 +411,4 @@ struct Pass {
     elements: Range<usize>,
     first: bool,
     last: bool,
-}
-
-/// Rows of the next tile, at most `MR`: 1, 2, 3, 4, 6 or 8, as there is code for each (5 and 7 would be half as much
-/// again, for one tile less at the end of some products). The last tiles share what remains, so that none is much smaller
-/// than the others: few rows leave the multipliers waiting for sums.
-#[inline(always)]
-fn tile_height<const MR: usize>(remaining: usize) -> usize {
-    let height = if remaining <= MR {
-        remaining
-    } else if remaining < 2 * MR {
-        remaining.div_ceil(2)
-    } else {
-        MR
-    };
-    match height {
-        5 | 7 if remaining <= MR => height.div_ceil(2),
-        5 | 7 => height + 1,
-        // 8 and 3 instead of 6, 3 and 2.
-        6 if remaining == 11 && MR >= 8 => 8,
-        _ => height,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn heights<const MR: usize>(mut rows: usize) -> Vec<usize> {
-        let mut heights = Vec::new();
-        while rows > 0 {
-            heights.push(tile_height::<MR>(rows));
-            rows -= heights[heights.len() - 1];
-        }
-        heights
-    }
-
-    #[test]
-    fn tiles_have_a_height_that_there_is_code_for() {
-        for rows in 1..100 {
-            for (most, heights) in
-                [(4, heights::<4>(rows)), (6, heights::<6>(rows)), (8, heights::<8>(rows))]
-            {
-                assert_eq!(heights.iter().sum::<usize>(), rows);
-                assert!(heights.iter().all(|&height| height <= most && ![5, 7].contains(&height)));
-                assert!(
-                    rows < 3 || heights.iter().all(|&height| height > 1),
-                    "{rows}: {heights:?}"
-                );
-                assert!(heights.len() <= rows.div_ceil(most) + 1, "{rows}: {heights:?}");
-            }
-        }
-        assert_eq!(heights::<8>(29), [8, 8, 8, 3, 2]);
-    }
 }

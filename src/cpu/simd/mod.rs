@@ -96,6 +96,8 @@ mod int8;
 mod neon;
 mod portable;
 mod product;
+mod reductions;
+mod transpose;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 mod wasm;
 
@@ -122,13 +124,13 @@ pub(super) use portable::Portable;
 #[cfg(feature = "train")]
 pub(super) use product::RowProduct;
 pub(super) use product::{F32, Product};
+pub(super) use reductions::{largest_of, sum_by};
+pub(super) use transpose::transposed;
 #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 pub(super) use wasm::Wasm;
 
 /// The most lanes that an instruction set has.
 pub(super) const MAX_LANES: usize = 16;
-/// The fewest.
-const MIN_LANES: usize = 4;
 
 /// The operations of an instruction set on vectors of f32.
 ///
@@ -273,82 +275,6 @@ pub(super) unsafe trait Simd: Copy {
     fn prefetch(self, _at: *const f32) {}
 }
 
-/// The columns of the square whose rows the first [`LANES`](Simd::LANES) vectors are; the others are left as they are.
-#[inline(always)]
-pub(super) fn transposed<S: Simd>(simd: S, mut square: [S::V; MAX_LANES]) -> [S::V; MAX_LANES] {
-    // In the number of an element's vector and, behind it, of its lane, as one binary number, a round
-    // moves the highest bit to the end; after as many rounds as a lane has bits both are exchanged.
-    let half = S::LANES / 2;
-    for _ in 0..S::LANES.ilog2() {
-        let rows = square;
-        for i in 0..half {
-            (square[2 * i], square[2 * i + 1]) = simd.interleave(rows[i], rows[i + half]);
-        }
-    }
-    square
-}
-
-/// The sum over a slice in sixteen partial sums, which all start at 0: element `i` is added to that of
-/// lane `i % 16` by `add(sum, x)`. Then halves are added to halves.
-///
-/// So the order of the additions does not depend on the width of a vector: instruction sets that round
-/// alike give the same bits. `add` has to leave a sum as it is for an `x` of `fill`.
-#[inline(always)]
-pub(super) fn sum_by<S: Simd>(
-    simd: S,
-    values: &[f32],
-    fill: f32,
-    add: impl Fn(S::V, S::V) -> S::V,
-) -> f32 {
-    let mut sums = [simd.splat(0.0); MAX_LANES / MIN_LANES];
-    let sums = &mut sums[..MAX_LANES / S::LANES];
-    let (vectors, rest) = S::split(values);
-    let mut rounds = vectors.chunks_exact(sums.len());
-    for round in &mut rounds {
-        for (sum, x) in sums.iter_mut().zip(round) {
-            *sum = add(*sum, simd.load(x));
-        }
-    }
-    let last = rounds.remainder();
-    for (sum, x) in sums.iter_mut().zip(last) {
-        *sum = add(*sum, simd.load(x));
-    }
-    if !rest.is_empty() {
-        sums[last.len()] = add(sums[last.len()], simd.load_part(rest, fill));
-    }
-    let mut count = sums.len();
-    while count > 1 {
-        count /= 2;
-        for i in 0..count {
-            sums[i] = simd.add(sums[i], sums[i + count]);
-        }
-    }
-    simd.sum(sums[0])
-}
-
-/// Vectors of a row whose maxima are taken side by side: each would wait for the one before it.
-const CHAINS: usize = 4;
-
-/// The largest element of a row without NaN; `-inf` for an empty one.
-#[inline(always)]
-pub(super) fn largest_of<S: Simd>(simd: S, row: &[f32]) -> f32 {
-    let (vectors, rest) = S::split(row);
-    let mut largest = [simd.load_part(rest, f32::NEG_INFINITY); CHAINS];
-    let (fours, others) = vectors.as_chunks::<CHAINS>();
-    for four in fours {
-        for (largest, scores) in largest.iter_mut().zip(four) {
-            *largest = simd.max(*largest, simd.load(scores));
-        }
-    }
-    for (largest, scores) in largest.iter_mut().zip(others) {
-        *largest = simd.max(*largest, simd.load(scores));
-    }
-    for chain in 1..CHAINS {
-        largest[0] = simd.max(largest[0], largest[chain]);
-    }
-    simd.largest(largest[0])
-}
-
 /// The elements, halves joined with halves.
 #[inline(always)]
 fn fold<S: Simd>(simd: S, v: S::V, join: impl Fn(f32, f32) -> f32) -> f32 {
@@ -472,61 +398,6 @@ mod tests {
                 ("init", initialised, with_zero),
                 ("load_part", found(simd.load_part(&a[..3], 7.0)), part),
             ]
-        }
-    }
-
-    struct Transposed<'a>(&'a [f32]);
-
-    impl Kernel for Transposed<'_> {
-        type Output = (usize, Vec<f32>);
-
-        #[inline(always)]
-        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> Self::Output {
-            let mut square = [simd.splat(0.0); MAX_LANES];
-            for (row, values) in square.iter_mut().zip(&S::split(self.0).0[..S::LANES]) {
-                *row = simd.load(values);
-            }
-            let square = transposed(simd, square);
-            (S::LANES, square.iter().flat_map(|&v| simd.lanes(v)[..S::LANES].to_vec()).collect())
-        }
-    }
-
-    #[test]
-    fn a_square_is_transposed() {
-        let values = noise(4, MAX_LANES * MAX_LANES);
-        for isa in Isa::all() {
-            let (lanes, found) = dispatch(isa, Transposed(&values));
-            for i in 0..lanes * lanes {
-                assert_eq!(found[i], values[i % lanes * lanes + i / lanes], "{isa:?}: {i}");
-            }
-        }
-    }
-
-    struct Sum<'a>(&'a [f32]);
-
-    impl Kernel for Sum<'_> {
-        type Output = f32;
-
-        #[inline(always)]
-        fn run<S: Simd, const MR: usize, const NV: usize>(self, simd: S) -> f32 {
-            sum_by(simd, self.0, 0.0, |sum, x| simd.add(sum, x))
-        }
-    }
-
-    #[test]
-    fn sums_have_one_order() {
-        for len in 0..70 {
-            let values = noise(3, len);
-            let mut lanes = [0.0; MAX_LANES];
-            for (i, x) in values.iter().enumerate() {
-                lanes[i % MAX_LANES] += x;
-            }
-            for count in [8, 4, 2, 1] {
-                (0..count).for_each(|lane| lanes[lane] += lanes[lane + count]);
-            }
-            for isa in Isa::all() {
-                assert_eq!(dispatch(isa, Sum(&values)), lanes[0], "{isa:?}, {len}");
-            }
         }
     }
 
